@@ -1,0 +1,160 @@
+"""From images to the feature map `f_I` that the regions are cut from.
+
+Every backbone takes images in [0, 255] and scales them itself, in the way that its
+ImageNet weights were trained with.
+"""
+
+import dataclasses
+import pathlib
+import warnings
+from collections.abc import Callable
+
+import keras
+
+
+@dataclasses.dataclass(frozen=True)
+class Backbone:
+    """What is known of a backbone before it is built.
+
+    Args:
+        application: Builds the network, as in `keras.applications`.
+        layer: The layer whose output is the feature map; None for the last one.
+        stride: Pixels of the image per cell of the feature map.
+        scaling: Turns RGB in [0, 255] into what the network was trained on; None
+            where it does so itself.
+    """
+
+    application: Callable
+    layer: str | None
+    stride: int
+    scaling: Callable | None
+
+
+applications = keras.applications
+BACKBONES = {
+    # Section 3: features from conv5_3, before pool5.
+    "vgg16": Backbone(
+        applications.VGG16, "block5_conv3", 16, applications.vgg16.preprocess_input
+    ),
+    "mobilenet_v2": Backbone(
+        applications.MobileNetV2,
+        None,
+        32,
+        applications.mobilenet_v2.preprocess_input,
+    ),
+    "resnet50": Backbone(
+        applications.ResNet50, None, 32, applications.resnet.preprocess_input
+    ),
+    "resnet101": Backbone(
+        applications.ResNet101, None, 32, applications.resnet.preprocess_input
+    ),
+    "efficientnet_v2_s": Backbone(applications.EfficientNetV2S, None, 32, None),
+    "convnext_tiny": Backbone(applications.ConvNeXtTiny, None, 32, None),
+    "small": Backbone(None, None, 8, None),
+}
+
+
+def build(name, weights="imagenet", train_from=None):
+    """Builds a backbone as a Keras model of its own.
+
+    Args:
+        name: A key of `BACKBONES`; "small" is the convolutional network for `digits`.
+        weights: "imagenet" (downloaded by Keras; "small" has none), "none", or a file
+            of this network's weights without its top.
+        train_from: Name of the first layer to train: what comes before it keeps its
+            weights, and training need not go back through it. None trains all.
+
+    Returns:
+        A `keras.Model` named "backbone", images `(B, H, W, 3)` in [0, 255] to features
+        `(B, H / stride, W / stride, C)`; H and W unknown.
+
+    Raises:
+        ValueError: An unknown name, weights that do not fit, or no layer of that name.
+        FileNotFoundError: There is no such file of weights.
+        ConnectionError: The ImageNet weights cannot be downloaded.
+    """
+    if name not in BACKBONES:
+        raise ValueError(
+            f"Unknown backbone. Expected one of: {', '.join(BACKBONES)}. "
+            f"Received: {name!r}"
+        )
+    network = _small() if name == "small" else _application(name, weights)
+    if weights not in ("imagenet", "none"):
+        _load(network, name, weights)
+    if BACKBONES[name].layer:
+        output = network.get_layer(BACKBONES[name].layer).output
+        network = keras.Model(network.input, output, name=network.name)
+    if train_from is not None:
+        _freeze_before(network, train_from)
+    scaling = BACKBONES[name].scaling
+    images = keras.Input((None, None, 3), name="images")
+    # Inference mode for good: batch normalisation keeps ImageNet's statistics, which
+    # are better than those of sixteen crops.
+    features = network(scaling(images) if scaling else images, training=False)
+    return keras.Model(images, features, name="backbone")
+
+
+def _application(name, weights):
+    try:
+        return BACKBONES[name].application(
+            weights="imagenet" if weights == "imagenet" else None,
+            include_top=False,
+            input_shape=(None, None, 3),
+        )
+    except Exception as error:
+        # Keras raises a bare Exception where a download fails.
+        if "fetch failure" not in str(error):
+            raise
+        raise ConnectionError(
+            f"The ImageNet weights of {name} cannot be downloaded. Expected a network, "
+            f"`--weights FILE` or `--weights none`. Received: {error}"
+        ) from error
+
+
+def _small():
+    """Four 3x3 convolutions, all but the last halving the map (ours).
+
+    Without normalisation, which at this size takes longer than the convolutions.
+    """
+    layers = [keras.Input((None, None, 3)), keras.layers.Rescaling(1 / 127.5, -1.0)]
+    for filters in (16, 32, 64):
+        layers += [_convolution(filters), keras.layers.MaxPooling2D()]
+    return keras.Sequential([*layers, _convolution(128)], name="small")
+
+
+def _convolution(filters):
+    return keras.layers.Conv2D(
+        filters, 3, padding="same", activation="relu", kernel_initializer="he_normal"
+    )
+
+
+def _load(network, name, path):
+    if not pathlib.Path(path).is_file():
+        raise FileNotFoundError(
+            "There is no such file of weights. Expected 'imagenet', 'none' or a "
+            f"weights file of {name} without its top. Received: {path}"
+        )
+    try:
+        # Beside its error Keras warns of every layer that found no match.
+        with warnings.catch_warnings(action="ignore"):
+            network.load_weights(path)
+    except (ValueError, OSError, KeyError) as error:
+        raise ValueError(
+            f"These weights are not {name}'s. Expected a file that Keras saved of "
+            f"{name} without its top. Received: {path} ({_first_line(error)})"
+        ) from error
+
+
+def _first_line(error):
+    return str(error).strip().splitlines()[0]
+
+
+def _freeze_before(network, layer_name):
+    names = [layer.name for layer in network.layers]
+    if layer_name not in names:
+        raise ValueError(
+            "The backbone has no such layer to train from. Expected one of: "
+            f"{', '.join(names)}. Received: {layer_name!r}"
+        )
+    for layer in network.layers[: names.index(layer_name)]:
+        layer.trainable = False

@@ -1,0 +1,233 @@
+"""Every number of a run, where it comes from, and the presets by data set.
+
+A `Config` is written beside the weights as `config.json` and is all that evaluation,
+prediction and export need to build the model again. Each of its fields is a flag of
+`scripts/fit.py`.
+"""
+
+import argparse
+import dataclasses
+import json
+
+from ram_tf import backbones, datasets, losses
+from ram_tf.model import Objective
+
+
+def option(default, explanation, choices=None):
+    """A field of `Config`, with what `--help` says of it and its allowed values."""
+    metadata = {"explanation": explanation, "choices": choices}
+    return dataclasses.field(default=default, metadata=metadata)
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """The settings of a run; defaults are the paper's (section 5.1) where it speaks.
+
+    Raises:
+        ValueError: A value is out of range or no allowed choice, on construction.
+    """
+
+    # Data
+    dataset: str = option("digits", "what to learn", datasets.NAMES)
+    data_dir: str = option(
+        "",
+        "folder of the data set; empty: digits need none, voc and coco come through "
+        "tensorflow-datasets",
+    )
+    train_split: str = option("", "split to train on; empty: the data set's own")
+    val_split: str = option(
+        "",
+        "split that selects the best epoch; empty: the data set's own, or else a tenth "
+        "of the training split is held back",
+    )
+    report_split: str = option("", "split read once, at the end; empty: the data set's")
+    difficult: str = option(
+        "unknown",
+        "what VOC's difficult objects count as",
+        ("unknown", "positive", "negative"),
+    )
+    skip_unreadable: bool = option(
+        False, "leave out images that cannot be read instead of stopping"
+    )
+    max_pixels: int = option(50_000_000, "larger images are refused")
+
+    # Image
+    image_size: int = option(512, "N: images are resized to N x N")
+    crop_margin: int = option(64, "the model sees crops of N - MARGIN")
+    flip: bool = option(True, "mirror training images at random")
+
+    # Model
+    model: str = option("rdar", "the attention model", ("rdar",))
+    backbone: str = option("vgg16", "feature extractor", tuple(backbones.BACKBONES))
+    weights: str = option("imagenet", "its weights: imagenet, none, or a file")
+    train_from: str = option(
+        "", "first layer of the backbone to train; empty: all of them"
+    )
+    regions: int = option(5, "K: how many regions are looked at")
+    region_size: int = option(14, "edge of a sampled region in cells")
+    region_pooling: str = option(
+        "flatten", "region to vector", ("flatten", "average", "max")
+    )
+    units: int = option(4096, "width of W_fx and the LSTM; 0: the backbone's channels")
+    starts: str = option(
+        "whole",
+        "where regions start: all at the whole map with one shared bias (the paper's "
+        "Eq. 5), or each at its anchor with a bias of its own",
+        ("whole", "anchors"),
+    )
+    head_start: str = option(
+        "xavier",
+        "start of W_fx, LSTM, W_hz and W_zs: Xavier, or so that a region is scored as "
+        "step 1's classifier would score it",
+        ("xavier", "pooled"),
+    )
+    dropout: float = option(0.5, "share of features set to zero in training")
+
+    # Loss
+    loss: str = option("euclidean", "classification loss", tuple(losses.CLASSIFICATION))
+    gamma: float = option(0.1, "weight of the localisation loss (Eq. 14)")
+    lambda_anchor: float = option(0.01, "lambda 1 of Eq. 13")
+    lambda_positive: float = option(0.1, "lambda 2 of Eq. 13")
+    alpha: float = option(0.5, "largest free scale of a region (Eq. 11)")
+    beta: float = option(0.1, "smallest free scale of a region (Eq. 12)")
+    constraints: str = option(
+        "ASP", "constraints in force, by letter: anchor, scale, positive"
+    )
+
+    # Training
+    batch_size: int = option(16, "images a step")
+    pooled_epochs: int = option(45, "epochs of step 1, the pooled classifier")
+    epochs: int = option(45, "epochs of step 2, the attention model")
+    pooling: str = option(
+        "average",
+        "pooling of step 1; best: average and maximum are both trained and the one "
+        "that selection prefers is kept",
+        ("average", "max", "flatten", "best"),
+    )
+    pooled_learning_rate: float = option(1e-5, "of step 1's new layers")
+    learning_rate: float = option(1e-5, "of step 2's new layers")
+    backbone_rate: float = option(
+        1.0, "learning rate of the backbone as a share of the new layers'"
+    )
+    schedule: str = option(
+        "step",
+        "learning rate: divided by 10 after two thirds of the epochs (30 of 45 in the "
+        "paper), or falling along a cosine",
+        ("step", "cosine"),
+    )
+    clip_norm: float = option(0.0, "largest norm of all gradients together; 0: any")
+    ema: float = option(0.0, "momentum of averaged weights, such as 0.99; 0: none")
+    select_by: str = option("loss", "what the best epoch is chosen by", ("loss", "mAP"))
+    patience: int = option(0, "epochs without a better one before stopping; 0: never")
+    precision: str = option(
+        "float32",
+        "numbers in the network",
+        ("float32", "mixed_bfloat16", "mixed_float16"),
+    )
+    jit_compile: bool = option(False, "compile the training step with XLA")
+    seed: int = option(0, "of data, crops, weights and dropout")
+
+    def __post_init__(self):
+        for field in dataclasses.fields(self):
+            value, choices = getattr(self, field.name), field.metadata["choices"]
+            if choices and value not in choices:
+                raise ValueError(
+                    f"Unknown {field.name}. Expected one of: {', '.join(choices)}. "
+                    f"Received: {value!r}"
+                )
+        for name in ("regions", "region_size", "batch_size", "epochs", "pooled_epochs"):
+            self._check(name, getattr(self, name) >= 1, "1 or more")
+        self._check(
+            "image_size",
+            self.image_size > self.crop_margin >= 0,
+            f"more than the crop margin of {self.crop_margin} pixels",
+        )
+        self._check("dropout", 0 <= self.dropout < 1, "0 or more and below 1")
+        self._check("ema", 0 <= self.ema < 1, "0 or more and below 1")
+        for name in ("pooled_learning_rate", "learning_rate"):
+            self._check(name, getattr(self, name) > 0, "more than 0")
+
+    def _check(self, name, fits, expected):
+        if not fits:
+            raise ValueError(
+                f"{name} is out of range. Expected {expected}. "
+                f"Received: {name}={getattr(self, name)}"
+            )
+
+    @property
+    def crop(self):
+        """Edge of what the model sees, in pixels."""
+        return self.image_size - self.crop_margin
+
+    @property
+    def objective(self):
+        """The `Objective` of these settings."""
+        names = [field.name for field in dataclasses.fields(Objective)]
+        return Objective(**{name: getattr(self, name) for name in names})
+
+    def to_json(self, label_names):
+        """The text of `config.json`: every setting, and the labels in order."""
+        content = {"label_names": list(label_names), **dataclasses.asdict(self)}
+        return json.dumps(content, indent=2) + "\n"
+
+
+# The paper's settings are the defaults above: voc2007 and coco keep them. Where the
+# numbers below differ, they are ours: found on held-out parts of the training data, as
+# docs/experiments.md tells.
+PHOTOGRAPHS = {
+    "image_size": 384,
+}
+PRESETS = {
+    "digits": {},
+    "voc2007": {},
+    "voc2012": PHOTOGRAPHS,
+    "coco": {},
+    "csv": PHOTOGRAPHS,
+}
+
+
+def from_json(text):
+    """Reads what `Config.to_json` wrote.
+
+    Returns:
+        The `Config` and the tuple of label names.
+
+    Raises:
+        ValueError: The text is no configuration of this program.
+    """
+    try:
+        content = json.loads(text)
+        label_names = tuple(content.pop("label_names"))
+        return Config(**content), label_names
+    except (KeyError, TypeError, AttributeError, json.JSONDecodeError) as error:
+        raise ValueError(
+            "This is no configuration that fit.py wrote. Expected a config.json with "
+            f"label_names and the settings of a run. Received: {error}"
+        ) from error
+
+
+def add_arguments(parser):
+    """Adds a flag for each setting; what is not given is left to the preset."""
+    for field in dataclasses.fields(Config):
+        kind = field.type
+        parser.add_argument(
+            f"--{field.name}",
+            default=argparse.SUPPRESS,
+            help=field.metadata["explanation"],
+            **(
+                {"action": argparse.BooleanOptionalAction}
+                if kind is bool
+                else {"type": kind, "choices": field.metadata["choices"]}
+            ),
+        )
+
+
+def from_arguments(arguments):
+    """The configuration of parsed flags: the preset of the data set, then the flags."""
+    given = {
+        field.name: getattr(arguments, field.name)
+        for field in dataclasses.fields(Config)
+        if hasattr(arguments, field.name)
+    }
+    dataset = given.get("dataset", "digits")
+    return Config(**{"dataset": dataset, **PRESETS[dataset], **given})

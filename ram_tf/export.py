@@ -1,0 +1,137 @@
+"""From a trained model to a SavedModel that other programs run.
+
+`serving_default` takes encoded images, `serving_images` decoded ones of one size. Both
+prepare them in the graph, by the functions that evaluation uses.
+"""
+
+import os
+import pathlib
+import shutil
+
+import keras
+import tensorflow as tf
+
+from ram_tf.preprocessing import centre_crop, prepare_image, resize
+
+
+def serve_bytes(model, settings):
+    """Builds the function of `serving_default`.
+
+    Args:
+        model: Images `(B, crop, crop, 3)` to the dict of `ram_tf.model`.
+        settings: The `Config`, for sizes.
+
+    Returns:
+        A function from `image_bytes` `(B,)` strings, a JPEG or PNG each, to the model's
+        dict and `valid` `(B,)`: false where the bytes are no image or one of more than
+        `max_pixels`. The rest of such a row is zero, and other rows are unharmed.
+    """
+
+    def prepare(row, encoded):
+        image = prepare_image(
+            encoded, settings.image_size, settings.crop, settings.max_pixels
+        )
+        return row, image
+
+    def serve(image_bytes):
+        batch = tf.size(image_bytes, tf.int64)
+        # A graph cannot catch an error, but a pipeline inside it can drop the element.
+        readable = (
+            tf.data.Dataset.from_tensor_slices((tf.range(batch), image_bytes))
+            .map(prepare, num_parallel_calls=tf.data.AUTOTUNE)
+            .ignore_errors()
+            .batch(tf.maximum(batch, 1))
+        )
+        nothing = (
+            tf.zeros([0], tf.int64),
+            tf.zeros([0, settings.crop, settings.crop, 3]),
+        )
+        rows, images = readable.reduce(nothing, lambda _, whole: whole)
+        images = tf.scatter_nd(
+            rows[:, None], images, [batch, settings.crop, settings.crop, 3]
+        )
+        valid = tf.scatter_nd(rows[:, None], tf.ones_like(rows), batch[None]) > 0
+        outputs = model(images, training=False)
+        return {**{k: _where(valid, v) for k, v in outputs.items()}, "valid": valid}
+
+    return serve
+
+
+def serve_images(model, settings):
+    """Builds the function of `serving_images`.
+
+    Returns:
+        A function from `images` `(B, H, W, 3)` uint8 to the dict of `serve_bytes`, with
+        `valid` all true.
+    """
+
+    def serve(images):
+        prepared = centre_crop(resize(images, settings.image_size), settings.crop)
+        outputs = model(prepared, training=False)
+        return {**outputs, "valid": tf.ones(tf.shape(images)[:1], tf.bool)}
+
+    return serve
+
+
+def _where(valid, values):
+    shape = [-1] + [1] * (len(values.shape) - 1)
+    return tf.where(tf.reshape(valid, shape), values, tf.zeros_like(values))
+
+
+def export(model, run, parent):
+    """Writes a SavedModel under the next free version number.
+
+    A server that watches the folder never sees half a version: it is written beside
+    and renamed.
+
+    Args:
+        model: The trained attention model.
+        run: Its `Run`, for sizes and label names.
+        parent: `saved_models/<name>`; versions are its numbered folders.
+
+    Returns:
+        The folder of the new version. Beside the SavedModel it holds
+        `assets/labels.txt`, the labels in the order of the scores, and
+        `assets.extra/config.json`, the settings of the run.
+    """
+    parent = pathlib.Path(parent)
+    parent.mkdir(parents=True, exist_ok=True)
+    # TensorFlow Serving passes over folders whose names are no numbers.
+    beside = parent / f"partial-{os.getpid()}"
+    archive = keras.export.ExportArchive()
+    archive.track(model)
+    archive.add_endpoint(
+        "serving_default",
+        tf.function(serve_bytes(model, run.config)),
+        [tf.TensorSpec([None], tf.string, name="image_bytes")],
+    )
+    archive.add_endpoint(
+        "serving_images",
+        tf.function(serve_images(model, run.config)),
+        [tf.TensorSpec([None, None, None, 3], tf.uint8, name="images")],
+    )
+    try:
+        archive.write_out(str(beside), verbose=False)
+        for folder in ("assets", "assets.extra"):
+            (beside / folder).mkdir(exist_ok=True)
+        labels = "".join(f"{name}\n" for name in run.label_names)
+        (beside / "assets" / "labels.txt").write_text(labels)
+        config = run.config.to_json(run.label_names)
+        (beside / "assets.extra" / "config.json").write_text(config)
+        return _rename_to_next_version(beside, parent)
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)
+
+
+def _rename_to_next_version(beside, parent):
+    versions = [int(path.name) for path in parent.iterdir() if path.name.isdecimal()]
+    version = max(versions, default=0) + 1
+    while True:
+        try:
+            # Fails where another export has taken the number in the meantime.
+            beside.rename(parent / str(version))
+            return parent / str(version)
+        except OSError:
+            if not (parent / str(version)).exists():
+                raise
+            version += 1

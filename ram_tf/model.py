@@ -1,0 +1,180 @@
+"""Joins backbone and attention: images in, scores and the regions that spoke out.
+
+A model returns a dict, whose keys are the same in training, evaluation, the exported
+signature and the reply of a server:
+
+- `scores` `(B, L)`: category-wise maximum over the regions (Eq. 6).
+- `probabilities` `(B, L)`: softmax of the scores under the Euclidean loss, else sigmoid.
+- `regions` `(B, K, 2, 3)`: the matrices of Eq. 1, relative to what the model saw.
+- `boxes` `(B, K, 4)`: `ymin, xmin, ymax, xmax` as fractions of the original image.
+- `region_scores` `(B, K, L)`.
+"""
+
+import dataclasses
+
+import keras
+import tensorflow as tf
+
+from ram_tf import losses
+from ram_tf.recurrent_attention import WHOLE_MAP, pool_region
+from ram_tf.spatial_transformer import matrix_to_box, sample_region
+
+
+@dataclasses.dataclass(frozen=True)
+class Objective:
+    """What training minimises: Eq. 14, `L_cls + gamma * L_loc`.
+
+    Args:
+        loss: A key of `losses.CLASSIFICATION`; the paper's is "euclidean".
+        gamma: Weight of the localisation loss.
+        lambda_anchor: lambda_1 of Eq. 13.
+        lambda_positive: lambda_2 of Eq. 13.
+        alpha: Largest free scale, Eq. 11.
+        beta: Smallest free scale, Eq. 12.
+        constraints: Letters of the constraints in force: A anchor, S scale, P positive.
+    """
+
+    loss: str = "euclidean"
+    gamma: float = 0.1
+    lambda_anchor: float = 0.01
+    lambda_positive: float = 0.1
+    alpha: float = 0.5
+    beta: float = 0.1
+    constraints: str = "ASP"
+
+    def terms(self, labels, outputs):
+        """The weighted terms of the loss by name; training minimises their sum."""
+        classification = losses.CLASSIFICATION[self.loss]
+        terms = {"classification": classification(labels, outputs["scores"])}
+        if "regions" in outputs:
+            terms["localization"] = self.gamma * losses.localization(
+                outputs["regions"],
+                self.lambda_anchor,
+                self.lambda_positive,
+                self.alpha,
+                self.beta,
+                self.constraints,
+            )
+        return terms
+
+
+class MultiLabelModel(keras.Model):
+    """What the pooled classifier and RDAR share: backbone, objective, loss terms.
+
+    Args:
+        backbone: Images `(B, H, W, 3)` in [0, 255] to features `(B, H', W', C)`.
+        objective: An `Objective`.
+    """
+
+    def __init__(self, backbone, objective, **kwargs):
+        super().__init__(**kwargs)
+        self.backbone = backbone
+        self.objective = objective
+        names = ("classification", "localization")
+        self.term_means = {name: keras.metrics.Mean(name) for name in names}
+
+    def compute_loss(
+        self, x=None, y=None, y_pred=None, sample_weight=None, training=True
+    ):
+        terms = self.objective.terms(y, y_pred)
+        for name, value in terms.items():
+            self.term_means[name].update_state(value)
+        return sum(terms.values())
+
+
+class PooledClassifier(MultiLabelModel):
+    """The CNN of step 1: one feature vector for the whole image, one classifier.
+
+    It is trained before the attention model, which starts from its weights (section
+    5.1), and is the baseline that every result is compared with. Its layers are those
+    that `RDAR` has for a region: `feature` is `W_fx`, `classifier` is `W_zs`.
+
+    Args:
+        backbone: Images `(B, H, W, 3)` in [0, 255] to features `(B, H', W', C)`.
+        num_labels: L.
+        objective: An `Objective`, whose classification loss is used.
+        pooling: "average" or "max" over the feature map, or "flatten": the map sampled
+            to `region_size` and 2x2 max-pooled, as `RDAR` does with a region.
+        units: Width of the hidden layer `feature`; None for a linear classifier.
+        region_size: `(h, w)`; for "flatten" only.
+        dropout: Share of the pooled features, and of the hidden layer, set to zero.
+
+    Call arguments:
+        images: `(B, H, W, 3)` in [0, 255].
+        training: Whether dropout acts.
+
+    Returns:
+        A dict of float32 `scores` and `probabilities`, both `(B, L)`.
+    """
+
+    def __init__(
+        self,
+        backbone,
+        num_labels,
+        objective,
+        pooling="average",
+        units=None,
+        region_size=(14, 14),
+        dropout=0.5,
+        **kwargs,
+    ):
+        super().__init__(backbone, objective, **kwargs)
+        self.pooling = pooling
+        self.region_size = region_size
+        self.pooled_dropout = keras.layers.Dropout(dropout)
+        self.feature = units and keras.layers.Dense(units, "relu", name="W_fx")
+        self.feature_dropout = keras.layers.Dropout(dropout)
+        self.classifier = keras.layers.Dense(num_labels, dtype="float32", name="W_zs")
+
+    def call(self, images, training=False):
+        features = self.backbone(images)
+        if self.pooling == "flatten":
+            whole = tf.tile([WHOLE_MAP], [tf.shape(images)[0], 1])
+            features = sample_region(features, whole, self.region_size)
+        x = self.pooled_dropout(pool_region(features, self.pooling), training=training)
+        if self.feature:
+            x = self.feature_dropout(self.feature(x), training=training)
+        scores = self.classifier(x)
+        probabilities = losses.probabilities(scores, self.objective.loss)
+        return {"scores": scores, "probabilities": probabilities}
+
+
+class RDAR(MultiLabelModel):
+    """Recurrently Discovering Attentional Regions: backbone, attention, maximum.
+
+    Args:
+        backbone: Images `(B, H, W, 3)` in [0, 255] to features `(B, H', W', C)`.
+        attention: A `RecurrentMemorizedAttention`.
+        objective: An `Objective`.
+        crop_fraction: Edge of the crop that the model sees over the edge of the resized
+            image, (N - 64) / N in the paper: it maps boxes back to the whole image.
+
+    Call arguments:
+        images: `(B, H, W, 3)` in [0, 255], centre crops; H and W may be unknown.
+        training: Whether dropout acts.
+
+    Returns:
+        The dict at the head of this module, float32.
+    """
+
+    def __init__(self, backbone, attention, objective, crop_fraction=1.0, **kwargs):
+        super().__init__(backbone, objective, **kwargs)
+        self.attention = attention
+        self.crop_fraction = crop_fraction
+
+    def call(self, images, training=False):
+        outputs = self.attention(self.backbone(images), training=training)
+        scores = tf.reduce_max(outputs["region_scores"], 1)  # (B, L), Eq. 6
+        boxes = crop_to_image(matrix_to_box(outputs["regions"]), self.crop_fraction)
+        return {
+            "scores": scores,
+            "probabilities": losses.probabilities(scores, self.objective.loss),
+            "regions": outputs["regions"],
+            "boxes": boxes,
+            "region_scores": outputs["region_scores"],
+        }
+
+
+def crop_to_image(points, crop_fraction):
+    """Maps fractions of a centre crop to fractions of the image it was cut from."""
+    return (points - 0.5) * crop_fraction + 0.5

@@ -1,0 +1,226 @@
+"""From files to what the model sees: decode, resize, crop, flip, batch.
+
+`prepare_image` is the one way from the bytes of a file to the model's input, for
+evaluation and inside the exported graph, so that serving cannot drift from what was
+evaluated. Training differs from it by a random crop and flip only.
+"""
+
+import numpy as np
+import tensorflow as tf
+from tqdm import tqdm
+
+MAX_PIXELS = 50_000_000
+PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
+
+
+def decode_image(encoded, max_pixels=MAX_PIXELS):
+    """Decodes a JPEG or PNG of any kind to RGB.
+
+    Grey is repeated, CMYK converted, 16 bits are cut to 8, and what is transparent
+    shows white (ours: below full transparency files often hold black). The
+    orientation that a camera may note beside the pixels is not applied.
+
+    Args:
+        encoded: Scalar string tensor.
+        max_pixels: Larger images are refused by their header, before they take memory.
+
+    Returns:
+        `(H, W, 3)` uint8.
+
+    Raises:
+        tf.errors.InvalidArgumentError: When run, if the bytes are no such image.
+    """
+    is_jpeg = tf.io.is_jpeg(encoded)
+    is_png = tf.equal(tf.strings.substr(encoded, 0, 8), PNG_MAGIC)
+    known = tf.debugging.Assert(
+        is_jpeg | is_png, ["Not a JPEG or PNG image."], name="format"
+    )
+    with tf.control_dependencies([known]):
+        height, width = tf.cond(
+            is_jpeg, lambda: _jpeg_size(encoded), lambda: _png_size(encoded)
+        )
+    allowed = tf.debugging.Assert(
+        height * width <= max_pixels,
+        ["More pixels than max_pixels =", max_pixels, "Received:", height, "x", width],
+        name="size",
+    )
+    with tf.control_dependencies([allowed]):
+        return tf.cond(
+            is_jpeg,
+            lambda: tf.io.decode_jpeg(encoded, channels=3),
+            lambda: _on_white(tf.io.decode_png(encoded, channels=4)),
+        )
+
+
+def _jpeg_size(encoded):
+    shape = tf.io.extract_jpeg_shape(encoded, tf.int64)
+    return shape[0], shape[1]
+
+
+def _png_size(encoded):
+    # The header chunk comes first: width and height, big-endian, from byte 16 on.
+    header = tf.io.decode_raw(tf.strings.substr(encoded, 16, 8), tf.uint8)
+    parts = tf.reshape(tf.cast(header, tf.int64), [2, 4])
+    size = tf.reduce_sum(
+        parts * tf.constant([1 << 24, 1 << 16, 1 << 8, 1], tf.int64), 1
+    )
+    return size[1], size[0]
+
+
+def _on_white(rgba):
+    colour, alpha = (
+        tf.cast(rgba[..., :3], tf.float32),
+        tf.cast(rgba[..., 3:], tf.float32),
+    )
+    blended = colour * (alpha / 255.0) + (255.0 - alpha)
+    return tf.cast(tf.round(blended), tf.uint8)
+
+
+def resize(image, size):
+    """Resizes `(..., H, W, 3)` images to `size` x `size`, without keeping the aspect
+    (section 5.1); float32 in [0, 255].
+    """  # noqa: D205
+    return tf.image.resize(tf.cast(image, tf.float32), (size, size), antialias=True)
+
+
+def centre_crop(images, crop):
+    """Cuts the middle `crop` x `crop` pixels out of `(..., N, N, 3)` images."""
+    top = (images.shape[-3] - crop) // 2
+    return images[..., top : top + crop, top : top + crop, :]
+
+
+def random_crop_and_flip(image, crop, flip, seed):
+    """Cuts `(N, N, 3)` to `(crop, crop, 3)` at a random place, mirrored or not.
+
+    Args:
+        image: The resized image.
+        crop: Edge of the crop in pixels.
+        flip: Whether to mirror every second image; False where left and right matter.
+        seed: `(2,)` integers; the same seed cuts the same crop.
+    """
+    place, mirror = tf.unstack(tf.random.split(seed, 2))
+    image = tf.image.stateless_random_crop(image, (crop, crop, 3), place)
+    if flip:
+        image = tf.image.stateless_random_flip_left_right(image, mirror)
+    return image
+
+
+def prepare_image(encoded, size, crop, max_pixels=MAX_PIXELS):
+    """Turns the bytes of one image file into what the model sees (table 6, single-crop).
+
+    Args:
+        encoded: Scalar string tensor, a JPEG or PNG.
+        size: N: the image is resized to N x N.
+        crop: Edge of the centre crop, N - 64 in the paper.
+        max_pixels: See `decode_image`.
+
+    Returns:
+        `(crop, crop, 3)` float32 in [0, 255].
+    """
+    return centre_crop(resize(decode_image(encoded, max_pixels), size), crop)
+
+
+def epoch_order(count, seed, epoch):
+    """The order in which an epoch sees `count` images: a permutation of all of them.
+
+    It depends on nothing but its arguments, so a resumed run sees what an uninterrupted
+    one would have seen, and the names of any batch can be told afterwards.
+    """
+    return np.random.default_rng((seed, epoch)).permutation(count)
+
+
+def training_pipeline(
+    split, size, crop, flip, batch_size, epochs, seed, max_pixels=MAX_PIXELS
+):
+    """Batches for training, epoch after epoch, reproducible by seed.
+
+    Args:
+        split: The images to train on.
+        size: N: images are resized to N x N.
+        crop: Edge of the random crop.
+        flip: Whether to mirror at random.
+        batch_size: Images a batch, at most the number of images; what is left over at
+            the end of an epoch is dropped (another part each time).
+        epochs: Which epochs, a range.
+        seed: Of order, crops and flips.
+        max_pixels: See `decode_image`.
+
+    Returns:
+        A `tf.data.Dataset` of images `(B, crop, crop, 3)` float32 in [0, 255] and
+        labels `(B, L)`; `len(split) // batch_size` batches an epoch.
+    """
+    whole = len(split) // batch_size * batch_size
+    orders = [epoch_order(len(split), seed, epoch)[:whole] for epoch in epochs]
+    encoded, labels = _encoded(split), tf.constant(split.labels)
+
+    def augmented(epoch, index):
+        image = resize(decode_image(encoded(index), max_pixels), size)
+        # One seed for each image of each epoch, whoever computes it and when.
+        key = tf.random.fold_in(tf.constant([seed, 0]), epoch)
+        key = tf.random.fold_in(key, index)
+        image = random_crop_and_flip(image, crop, flip, key)
+        return image, labels[index]
+
+    return (
+        tf.data.Dataset.from_tensor_slices(
+            (np.repeat(list(epochs), whole), np.concatenate(orders))
+        )
+        .map(augmented, num_parallel_calls=tf.data.AUTOTUNE)
+        # Static shapes: one trace, and XLA can compile the step.
+        .batch(batch_size, drop_remainder=True)
+        .prefetch(tf.data.AUTOTUNE)
+    )
+
+
+def evaluation_pipeline(split, size, crop, batch_size, max_pixels=MAX_PIXELS):
+    """Batches of prepared images `(B, crop, crop, 3)`, every image once, in order."""
+    encoded = _encoded(split)
+    return (
+        tf.data.Dataset.range(len(split))
+        .map(
+            lambda index: prepare_image(encoded(index), size, crop, max_pixels),
+            num_parallel_calls=tf.data.AUTOTUNE,
+        )
+        .batch(batch_size)
+        .prefetch(tf.data.AUTOTUNE)
+    )
+
+
+def find_unreadable(split, max_pixels=MAX_PIXELS):
+    """Decodes every image of the split once, to know before training which fail.
+
+    Args:
+        split: The images to try.
+        max_pixels: See `decode_image`.
+
+    Returns:
+        The indices of the images that cannot be read, an integer array.
+    """
+    encoded = _encoded(split)
+
+    def try_image(index):
+        image = decode_image(encoded(index), max_pixels)
+        with tf.control_dependencies([image]):
+            return tf.identity(index)
+
+    readable = (
+        tf.data.Dataset.range(len(split))
+        .map(try_image, num_parallel_calls=tf.data.AUTOTUNE)
+        .ignore_errors()
+    )
+    bar = tqdm(readable, "reading images", len(split), unit="img", leave=False)
+    return np.setdiff1d(np.arange(len(split)), [int(index) for index in bar])
+
+
+def read_files(split):
+    """Yields the encoded bytes of each image of the split, in order."""
+    for image in split.images:
+        yield image if isinstance(image, bytes) else tf.io.read_file(image)
+
+
+def _encoded(split):
+    """Returns the function from an index to the encoded bytes of that image."""
+    images = tf.constant(np.array(split.images, dtype=object))
+    if split.images and isinstance(split.images[0], bytes):
+        return lambda index: images[index]
+    return lambda index: tf.io.read_file(images[index])

@@ -1,0 +1,220 @@
+"""A run's folder: what it holds, and how a model is made from it again.
+
+config.json             every setting, and the labels in order
+pooled.weights.h5       step 1's best weights, the baseline
+model.weights.h5        step 2's best weights
+results.json            the figures on the report split
+regions.png             regions on a dozen images
+step1/ step2/           checkpoint and history of each step, logs for TensorBoard
+"""
+
+import contextlib
+import dataclasses
+import os
+import pathlib
+
+import keras
+import numpy as np
+
+from ram_tf import backbones, config, losses, model
+from ram_tf.recurrent_attention import WHOLE_MAP, RecurrentMemorizedAttention
+
+
+@contextlib.contextmanager
+def replacing(path):
+    """Gives a path beside `path` to write to, and puts it in place when all is written.
+
+    Whoever reads `path` sees the old or the new content, never half of it.
+    """
+    path = pathlib.Path(path)
+    # Keras insists on the ending of its files.
+    beside = path.with_name(f"partial-{os.getpid()}-{path.name}")
+    try:
+        yield beside
+        os.replace(beside, path)
+    finally:
+        beside.unlink(missing_ok=True)
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """The folder of a run, its settings and its labels.
+
+    Args:
+        folder: Where it is.
+        config: The `Config`.
+        label_names: The L labels, in the order of the scores.
+    """
+
+    folder: pathlib.Path
+    config: config.Config
+    label_names: tuple[str, ...]
+
+    @classmethod
+    def start(cls, folder, settings, label_names, resume=False):
+        """Creates the folder, or takes up the run that it holds.
+
+        Raises:
+            FileExistsError: It holds a run, and `resume` is false.
+            ValueError: It holds a run with other settings or labels.
+        """
+        folder = pathlib.Path(folder)
+        run = cls(folder, settings, tuple(label_names))
+        path = folder / "config.json"
+        if path.exists():
+            if not resume:
+                raise FileExistsError(
+                    "The output folder holds a run already. Expected a new folder, or "
+                    f"--resume to go on with that run. Received: {folder}"
+                )
+            run._must_equal(cls.open(folder))
+            return run
+        folder.mkdir(parents=True, exist_ok=True)
+        with replacing(path) as beside:
+            beside.write_text(settings.to_json(label_names))
+        return run
+
+    @classmethod
+    def open(cls, folder):
+        """Reads the run of a folder.
+
+        Raises:
+            FileNotFoundError: There is none.
+            ValueError: Its configuration cannot be read.
+        """
+        folder = pathlib.Path(folder)
+        path = folder / "config.json"
+        if not path.is_file():
+            raise FileNotFoundError(
+                "This is no folder of a run. Expected a folder that fit.py wrote, with "
+                f"a config.json in it. Received: {folder}"
+            )
+        return cls(folder, *config.from_json(path.read_text()))
+
+    def _must_equal(self, other):
+        ours, theirs = dataclasses.asdict(self.config), dataclasses.asdict(other.config)
+        ours["label_names"], theirs["label_names"] = self.label_names, other.label_names
+        changed = [
+            f"{name}={ours[name]!r} (was {theirs[name]!r})"
+            for name in ours
+            if ours[name] != theirs[name]
+        ]
+        if changed:
+            raise ValueError(
+                "A run can only be resumed with its own settings. Expected those of "
+                f"{other.folder / 'config.json'}. Received: {', '.join(changed)}"
+            )
+
+    @property
+    def pooled_weights(self):
+        return self.folder / "pooled.weights.h5"
+
+    @property
+    def model_weights(self):
+        return self.folder / "model.weights.h5"
+
+    def build_pooled(self, pooling, pretrained=True):
+        """Builds the classifier of step 1.
+
+        Args:
+            pooling: "average", "max" or "flatten".
+            pretrained: Whether to load the backbone's weights; False where weights of
+                the whole model will be loaded.
+        """
+        settings = self.config
+        with _precision(settings.precision):
+            backbone = backbones.build(
+                settings.backbone,
+                settings.weights if pretrained else "none",
+                settings.train_from or None,
+            )
+            pooled = model.PooledClassifier(
+                backbone,
+                len(self.label_names),
+                settings.objective,
+                pooling,
+                # Without a width of its own the classifier is linear.
+                settings.units or None,
+                (settings.region_size,) * 2,
+                settings.dropout,
+            )
+            _call_once(pooled, settings.crop)
+        return pooled
+
+    def build_model(self, pooled):
+        """Builds the attention model on the backbone of step 1's classifier."""
+        settings = self.config
+        with _precision(settings.precision):
+            attention = RecurrentMemorizedAttention(
+                len(self.label_names),
+                settings.regions,
+                settings.units or pooled.backbone.output_shape[-1],
+                (settings.region_size,) * 2,
+                settings.region_pooling,
+                _starts(settings),
+                settings.dropout,
+                name="attention",
+            )
+            rdar = model.RDAR(
+                pooled.backbone,
+                attention,
+                settings.objective,
+                settings.crop / settings.image_size,
+            )
+            _call_once(rdar, settings.crop)
+        if settings.head_start == "pooled":
+            feature = pooled.feature and pooled.feature.get_weights()
+            attention.start_as(pooled.classifier.get_weights(), feature)
+        return rdar
+
+    def load_pooled(self):
+        """Builds the classifier of step 1 with its trained weights."""
+        pooled = self.build_pooled(self.pooling, pretrained=False)
+        return _load(pooled, self.pooled_weights)
+
+    def load_model(self):
+        """Builds the attention model with its trained weights."""
+        pooled = self.build_pooled(self.pooling, pretrained=False)
+        return _load(self.build_model(pooled), self.model_weights)
+
+    @property
+    def pooling(self):
+        """The pooling of step 1, for "best" the one that selection preferred."""
+        if self.config.pooling != "best":
+            return self.config.pooling
+        return (self.folder / "pooling.txt").read_text().strip()
+
+
+def _load(built, path):
+    if not path.is_file():
+        raise FileNotFoundError(
+            "The run has no trained weights yet. Expected a run that fit.py has "
+            f"finished (go on with --resume). Received: no file {path}"
+        )
+    built.load_weights(path)
+    return built
+
+
+def _starts(settings):
+    """Theta that each region starts at, None for the paper's shared bias."""
+    if settings.starts == "whole":
+        return None
+    scale = settings.alpha
+    around = [(scale, scale, x, y) for x, y in losses.anchors(settings.regions)]
+    # The first region has no anchor (section 4.2) and starts with the whole map.
+    return np.array([WHOLE_MAP, *around], "float32").tolist()
+
+
+def _call_once(built, crop):
+    """Creates the weights; the size of the image does not matter for them."""
+    built(np.zeros((1, crop, crop, 3), "float32"))
+
+
+@contextlib.contextmanager
+def _precision(policy):
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(policy)
+    try:
+        yield
+    finally:
+        keras.config.set_dtype_policy(before)

@@ -1,0 +1,209 @@
+"""Reads PASCAL VOC: a VOCdevkit folder, the labels from its ImageSets."""
+
+import re
+import xml.etree.ElementTree as ElementTree
+from pathlib import Path
+
+import numpy as np
+
+from ram_tf.csv_folder import read_boxes
+from ram_tf.split import Split
+
+# The order of the challenge, which is alphabetical.
+LABEL_NAMES = (
+    "aeroplane",
+    "bicycle",
+    "bird",
+    "boat",
+    "bottle",
+    "bus",
+    "car",
+    "cat",
+    "chair",
+    "cow",
+    "diningtable",
+    "dog",
+    "horse",
+    "motorbike",
+    "person",
+    "pottedplant",
+    "sheep",
+    "sofa",
+    "train",
+    "tvmonitor",
+)
+# What a label becomes whose objects are all marked difficult.
+DIFFICULT = {"unknown": -1, "positive": 1, "negative": 0}
+
+
+def load(data_dir, year, split, difficult="unknown"):
+    """Reads one split of VOC 2007 or 2012.
+
+    Args:
+        data_dir: The folder `VOCdevkit`, one that holds it, or `VOC<year>` itself.
+        year: 2007 or 2012.
+        split: "train", "val", "trainval" or "test", or any other that has its files in
+            `ImageSets/Main`. Where those of "trainval" are missing it is built from
+            "train" and "val".
+        difficult: What becomes of a label that only objects marked difficult speak for:
+            "unknown" (left out of loss and metrics, as the challenge does), "positive"
+            or "negative".
+
+    Returns:
+        A `Split`. Its boxes come from `Annotations/` or else from a `boxes.json` (in
+        the form of `csv_folder.read_boxes`, by stem) beside `ImageSets`, if there.
+
+    Raises:
+        FileNotFoundError: The folder or a file `{class}_{split}.txt` is missing.
+        ValueError: A file does not say what it should, or the split has no images.
+    """
+    if difficult not in DIFFICULT:
+        raise ValueError(
+            f"Unknown policy for difficult objects. Expected one of: "
+            f"{', '.join(DIFFICULT)}. Received: difficult={difficult!r}"
+        )
+    root = _find_root(Path(data_dir), year)
+    marks = _read_marks(root, year, split)
+    stems = tuple(marks)
+    if not stems:
+        raise ValueError(
+            f"The split {split!r} of {root} has no images. Expected at least one line "
+            f"in ImageSets/Main/{LABEL_NAMES[0]}_{split}.txt. Received: an empty file"
+        )
+    values = np.array([marks[stem] for stem in stems])
+    # The file's 0 is an object too difficult to count, its -1 an absent one.
+    labels = np.select([values == 1, values == 0], [1, DIFFICULT[difficult]], 0)
+    return Split(
+        images=tuple(str(root / "JPEGImages" / f"{stem}.jpg") for stem in stems),
+        names=tuple(f"JPEGImages/{stem}.jpg" for stem in stems),
+        labels=labels.astype(np.int8),
+        label_names=LABEL_NAMES,
+        boxes=_boxes(root, stems),
+        notes=difficult_notes((values == 0).sum(), difficult),
+    )
+
+
+def difficult_notes(count, difficult):
+    """Returns the sentence for the log on how many labels were only difficult."""
+    if not count:
+        return ()
+    return (f"{count} labels with difficult objects only: taken as {difficult}.",)
+
+
+def _tree(year, split):
+    return (
+        "DATA_DIR/\n"
+        f"    VOC{year}/\n"
+        f"        JPEGImages/{year}_000001.jpg ...\n"
+        f"        ImageSets/Main/{LABEL_NAMES[0]}_{split}.txt ... one for each of the "
+        f"{len(LABEL_NAMES)} classes\n"
+        f"        Annotations/{year}_000001.xml ... (optional, the boxes)"
+    )
+
+
+def _find_root(data_dir, year):
+    """Returns the folder `VOC<year>`, wherever in it or above it the user pointed."""
+    name = f"VOC{year}"
+    places = [data_dir / name, data_dir / "VOCdevkit" / name]
+    # A folder VOC2007 holds ImageSets as well; it is not what 2012 asks for.
+    if data_dir.resolve().name == name or not re.fullmatch(
+        r"VOC\d{4}", data_dir.resolve().name
+    ):
+        places.append(data_dir)
+    for place in places:
+        if (place / "ImageSets" / "Main").is_dir():
+            return place
+    raise FileNotFoundError(
+        f"There is no {name}/ImageSets/Main in {data_dir}. Expected\n"
+        f"{_tree(year, 'train')}\nReceived: data_dir={str(data_dir)!r}, which "
+        f"{'has none' if data_dir.is_dir() else 'is not a folder'}"
+    )
+
+
+def _read_marks(root, year, split):
+    """Returns the file's marks of each image, as a dict from stem to a list of 20."""
+    folder = root / "ImageSets" / "Main"
+    if split == "trainval" and not list(folder.glob("*_trainval.txt")):
+        train, val = (_read_marks(root, year, part) for part in ("train", "val"))
+        both = sorted(train.keys() & val.keys())
+        if both:
+            raise ValueError(
+                f"Images of {root} are in train and in val. Expected each in one. "
+                f"Received: {len(both)}, the first of them {both[0]}"
+            )
+        return train | val
+    paths = [folder / f"{name}_{split}.txt" for name in LABEL_NAMES]
+    missing = [path.name for path in paths if not path.is_file()]
+    if missing:
+        public = (str(year), split) != ("2012", "test")
+        never = "" if public else " (That of VOC 2012 was never labelled in public.)"
+        raise FileNotFoundError(
+            f"The split {split!r} of {root} lacks {len(missing)} of its "
+            f"{len(LABEL_NAMES)} class files.{never} Expected\n"
+            f"{_tree(year, split)}\nReceived: no {missing[0]} in {folder}"
+        )
+    columns = [_read_class_file(path) for path in paths]
+    for path, column in zip(paths, columns, strict=True):
+        if column.keys() != columns[0].keys():
+            odd = sorted(column.keys() ^ columns[0].keys())
+            raise ValueError(
+                f"{path} lists other images than {paths[0].name}. Expected the same "
+                f"in every class file. Received: {len(odd)} in one of them only, the "
+                f"first of them {odd[0]}"
+            )
+    return {stem: [column[stem] for column in columns] for stem in columns[0]}
+
+
+def _read_class_file(path):
+    marks = {}
+    for number, line in enumerate(path.read_text().splitlines(), 1):
+        fields = line.split()
+        if not fields:
+            continue
+        if len(fields) != 2 or fields[1] not in ("1", "0", "-1"):
+            raise ValueError(
+                f"Line {number} of {path} cannot be read. Expected an image and 1, 0 "
+                f"or -1. Received: {line!r}"
+            )
+        marks[fields[0]] = int(fields[1])
+    return marks
+
+
+def _boxes(root, stems):
+    """Returns the boxes of the images; None where the folder has none at all."""
+    if (root / "Annotations").is_dir():
+        return tuple(_read_annotation(root / "Annotations" / f"{s}.xml") for s in stems)
+    if (root / "boxes.json").is_file():
+        by_stem = read_boxes(root / "boxes.json", LABEL_NAMES)
+        return tuple(by_stem.get(stem, {}) for stem in stems)
+    return None
+
+
+def _read_annotation(path):
+    """Returns the boxes of one image, difficult objects included."""
+    if not path.is_file():
+        return {}
+    found = {}
+    try:
+        root = ElementTree.parse(path).getroot()
+        width = float(root.findtext("size/width"))
+        height = float(root.findtext("size/height"))
+        for entry in root.findall("object"):
+            xmin, ymin, xmax, ymax = (
+                float(entry.findtext(f"bndbox/{side}"))
+                for side in ("xmin", "ymin", "xmax", "ymax")
+            )
+            # VOC counts pixels from 1, and the last one belongs to the box.
+            box = (
+                (ymin - 1) / height,
+                (xmin - 1) / width,
+                ymax / height,
+                xmax / width,
+            )
+            found.setdefault(entry.findtext("name"), []).append(box)
+    except (ElementTree.ParseError, TypeError, ValueError, ZeroDivisionError) as error:
+        raise ValueError(
+            f"{path} cannot be read. Expected a VOC annotation with a size and, for "
+            f"each object, a name and a bndbox. Received: {error}"
+        ) from error
+    return {k: np.asarray(v, np.float32) for k, v in found.items() if k in LABEL_NAMES}

@@ -1,0 +1,395 @@
+"""The metrics against tables worked by hand, scikit-learn and TensorFlow Addons."""
+
+import pathlib
+
+import numpy as np
+import pytest
+from sklearn.metrics import average_precision_score, precision_recall_fscore_support
+
+from ram_tf import metrics
+
+GOLDEN = pathlib.Path(__file__).parent / "data" / "addons.npz"
+FIGURES = ("OP", "OR", "OF1", "CP", "CR", "CF1")
+
+
+def column(*values):
+    return np.array(values)[:, None]
+
+
+def ranked(*labels):
+    """Labels and scores of one label whose images are ranked in this order."""
+    return column(*labels), column(*range(len(labels), 0, -1))
+
+
+@pytest.fixture
+def table():
+    generator = np.random.default_rng(7)
+    labels = (generator.random((60, 5)) < 0.3).astype("int8")
+    return labels, generator.random((60, 5)) + 0.3 * labels
+
+
+@pytest.mark.parametrize(
+    ("interpolation", "expected"),
+    [
+        # Precisions at the positives of 0 1 0 1 1: 1/2, 2/4, 3/5.
+        ("none", (1 / 2 + 2 / 4 + 3 / 5) / 3),
+        # Made monotone from the right each becomes 3/5.
+        ("voc2010", 3 / 5),
+        ("voc2007", 3 / 5),
+    ],
+)
+def test_average_precision_of_a_rising_curve(interpolation, expected):
+    result = metrics.average_precision(*ranked(0, 1, 0, 1, 1), interpolation)
+    np.testing.assert_allclose(result, [expected])
+
+
+@pytest.mark.parametrize(
+    ("interpolation", "expected"),
+    [
+        # Precisions at the positives of 1 0 0 1 1: 1, 2/4, 3/5.
+        ("none", (1 + 2 / 4 + 3 / 5) / 3),
+        ("voc2010", (1 + 3 / 5 + 3 / 5) / 3),
+        # Recall 1/3 reaches 0, .1, .2, .3: four ones, then seven of 3/5.
+        ("voc2007", (4 + 7 * 3 / 5) / 11),
+    ],
+)
+def test_average_precision_of_a_falling_curve(interpolation, expected):
+    result = metrics.average_precision(*ranked(1, 0, 0, 1, 1), interpolation)
+    np.testing.assert_allclose(result, [expected])
+
+
+def test_eleven_points_reach_a_recall_that_floats_would_miss():
+    # Of 10 positives the first 3 are ranked first: recalls 0, .1, .2 and .3 see 1,
+    # the others the 10/14 of the last rank.
+    labels = [1] * 3 + [0] * 4 + [1] * 7
+    result = metrics.average_precision(*ranked(*labels), "voc2007")
+    np.testing.assert_allclose(result, [(4 + 7 * 10 / 14) / 11])
+
+
+def test_average_precision_equals_scikit_learn(table):
+    labels, scores = table
+    expected = [
+        average_precision_score(truth, ranking)
+        for truth, ranking in zip(labels.T, scores.T, strict=True)
+    ]
+    np.testing.assert_allclose(metrics.average_precision(labels, scores), expected)
+
+
+def test_equal_scores_keep_the_order_of_the_images():
+    scores = column(0.5, 0.5, 0.5)
+    first = metrics.average_precision(column(1, 0, 0), scores)
+    last = metrics.average_precision(column(0, 0, 1), scores)
+    np.testing.assert_allclose([first[0], last[0]], [1, 1 / 3])
+
+
+@pytest.mark.parametrize("interpolation", ["none", "voc2010", "voc2007"])
+def test_a_label_without_positives_has_no_average_precision(interpolation):
+    labels = np.array([[0, 1, -1], [0, 0, -1]])
+    result = metrics.average_precision(labels, np.zeros((2, 3)), interpolation)
+    np.testing.assert_array_equal(result, [np.nan, 1, np.nan])
+
+
+@pytest.mark.parametrize("interpolation", ["none", "voc2010", "voc2007"])
+def test_unknown_images_are_out_of_that_ranking_alone(table, interpolation):
+    labels, scores = table
+    labels[::3, 1] = -1
+    result = metrics.average_precision(labels, scores, interpolation)
+    for label, rows in ((1, labels[:, 1] >= 0), (2, slice(None))):
+        pair = labels[rows, label][:, None], scores[rows, label][:, None]
+        alone = metrics.average_precision(*pair, interpolation)
+        np.testing.assert_allclose(result[label], alone[0])
+
+
+@pytest.mark.parametrize("interpolation", ["none", "voc2010", "voc2007"])
+def test_a_perfect_ranking_has_average_precision_one(table, interpolation):
+    labels, _ = table
+    result = metrics.average_precision(labels, labels, interpolation)
+    np.testing.assert_allclose(result, 1)
+
+
+def test_mean_average_precision_leaves_rare_labels_out(table):
+    labels, scores = table
+    labels[:, 3] = 0
+    labels[5, 3] = 1
+    each = metrics.average_precision(labels, scores)
+    assert metrics.mean_average_precision(labels, scores) == pytest.approx(each.mean())
+    assert metrics.mean_average_precision(
+        labels, scores, min_positives=2
+    ) == pytest.approx(np.delete(each, 3).mean())
+    assert np.isnan(metrics.mean_average_precision(labels, scores, min_positives=61))
+
+
+def test_equation_15_by_hand():
+    labels = np.array([[1, 0, 1], [1, 1, 0], [0, 1, 0]])
+    scores = np.array([[0.9, 0.5, 0.1], [0.2, 0.8, 0.6], [0.7, 0.9, 0.4]])
+    # Predicted 2, 3, 1; correct 1, 2, 0; present 2, 2, 1.
+    precision, recall = (1 / 2 + 2 / 3 + 0) / 3, (1 / 2 + 2 / 2 + 0) / 3
+    expected = {
+        "OP": 3 / 6,
+        "OR": 3 / 5,
+        "OF1": 6 / 11,
+        "CP": precision,
+        "CR": recall,
+        "CF1": 2 * precision * recall / (precision + recall),
+    }
+    assert metrics.precision_recall_f1(labels, scores) == pytest.approx(expected)
+
+
+def test_precision_and_recall_equal_scikit_learn(table):
+    labels, scores = table
+    result = metrics.precision_recall_f1(labels, scores, threshold=0.6)
+    predicted = scores >= 0.6
+    micro = precision_recall_fscore_support(labels, predicted, average="micro")
+    macro = precision_recall_fscore_support(labels, predicted, average="macro")
+    assert [result[key] for key in ("OP", "OR", "OF1")] == pytest.approx(micro[:3])
+    # Not its macro F1, which is the mean of F1 over the labels.
+    assert [result[key] for key in ("CP", "CR")] == pytest.approx(macro[:2])
+
+
+def test_overall_f1_equals_the_micro_f1_of_addons():
+    with np.load(GOLDEN) as golden:
+        result = metrics.precision_recall_f1(
+            golden["metric_labels"], golden["metric_scores"]
+        )
+        assert result["OF1"] == pytest.approx(float(golden["f1_micro"]), rel=1e-6)
+
+
+def test_class_figures_equal_those_of_the_confusion_matrices_of_addons():
+    with np.load(GOLDEN) as golden:
+        result = metrics.precision_recall_f1(
+            golden["metric_labels"], golden["metric_scores"]
+        )
+        confusion = golden["confusion"]  # (L, 2, 2): truth, prediction
+    correct = confusion[:, 1, 1]
+    precision = (correct / confusion[:, :, 1].sum(1)).mean()
+    recall = (correct / confusion[:, 1].sum(1)).mean()
+    expected = precision, recall, 2 * precision * recall / (precision + recall)
+    assert [result[key] for key in ("CP", "CR", "CF1")] == pytest.approx(expected)
+
+
+def test_top_k_cuts_what_reaches_the_threshold():
+    labels = np.array([[1, 1, 1, 0]])
+    scores = np.array([[0.9, 0.8, 0.7, 0.6]])
+    free = metrics.precision_recall_f1(labels, scores)
+    two = metrics.precision_recall_f1(labels, scores, top_k=2)
+    above = metrics.precision_recall_f1(labels, scores, threshold=0.85, top_k=2)
+    assert [free["OP"], free["OR"]] == pytest.approx([3 / 4, 1])
+    assert [two["OP"], two["OR"]] == pytest.approx([1, 2 / 3])
+    assert [above["OP"], above["OR"]] == pytest.approx([1, 1 / 3])
+
+
+def test_without_threshold_top_k_is_exactly_k_even_of_equal_scores():
+    labels = np.array([[1, 0, 0, 0], [0, 0, 0, 1]])
+    result = metrics.precision_recall_f1(labels, np.zeros((2, 4)), -np.inf, top_k=3)
+    # Three each; the fourth label loses the tie.
+    assert [result["OP"], result["OR"]] == pytest.approx([1 / 6, 1 / 2])
+
+
+@pytest.mark.parametrize("top_k", [None, 2])
+def test_an_unknown_label_takes_no_place_of_the_top_k_and_is_no_mistake(top_k):
+    labels = np.array([[-1, 1, 1], [1, 1, 0]])
+    scores = np.array([[0.9, 0.8, 0.7], [0.9, 0.8, 0.2]])
+    result = metrics.precision_recall_f1(labels, scores, top_k=top_k)
+    assert result == pytest.approx(dict.fromkeys(FIGURES, 1.0))
+
+
+def test_a_label_never_predicted_counts_with_precision_zero():
+    labels = np.array([[1, 1], [1, 0]])
+    scores = np.array([[0.9, 0.1], [0.9, 0.1]])
+    result = metrics.precision_recall_f1(labels, scores)
+    assert [result["CP"], result["OP"]] == pytest.approx([1 / 2, 1])
+
+
+def test_a_label_without_positives_is_out_of_class_figures_but_not_of_overall():
+    labels = np.array([[1, 0], [1, 0]])
+    scores = np.array([[0.9, 0.9], [0.9, 0.1]])
+    result = metrics.precision_recall_f1(labels, scores)
+    assert [result["CP"], result["CR"], result["OP"]] == pytest.approx([1, 1, 2 / 3])
+
+
+def test_figures_of_nothing_right_and_of_nothing_present():
+    nothing_right = metrics.precision_recall_f1(column(1, 0), column(0.1, 0.2))
+    assert nothing_right == dict.fromkeys(FIGURES, 0.0)
+    nothing_there = metrics.precision_recall_f1(column(0, -1), column(0.9, 0.2))
+    assert all(np.isnan(nothing_there[key]) for key in FIGURES)
+
+
+def test_figures_are_python_floats(table):
+    result = metrics.precision_recall_f1(*table)
+    result |= metrics.paired_bootstrap(table[0], *table[1:] * 2, samples=3)
+    assert {type(value) for value in result.values()} == {float}
+
+
+def test_pointing_asks_the_best_region_of_each_label():
+    boxes = (
+        {"cat": np.array([[0.5, 0.0, 1.0, 0.3]]), "dog": np.array([[0, 0, 1, 1]])},
+    )
+    centres = np.array(
+        [[[0.2, 0.7], [0.7, 0.2]]]
+    )  # y, x: only the second is in the cat
+    for cat_scores, expected in (([1.0, 2.0], 1.0), ([2.0, 1.0], 0.5)):
+        region_scores = np.array([[[cat_scores[0], 0.0], [cat_scores[1], 0.0]]])
+        score, pairs = metrics.pointing_score(
+            boxes, np.array([[1, 1]]), ("cat", "dog"), centres, region_scores
+        )
+        assert (score, pairs) == (expected, 2)
+
+
+def test_pointing_counts_pairs_that_are_present_and_boxed():
+    inside = np.array([[0.4, 0.4, 0.6, 0.6]])
+    boxes = (
+        {"cat": inside, "dog": inside},  # the dog is absent
+        {},  # a cat that nobody boxed
+        {"cat": np.zeros((0, 4))},
+        {"cat": inside, "dog": inside},  # the cat is unknown
+    )
+    labels = np.array([[1, 0], [1, 0], [1, 0], [-1, 0]])
+    score = metrics.pointing_score(
+        boxes, labels, ("cat", "dog"), np.full((4, 1, 2), 0.5), np.zeros((4, 1, 2))
+    )
+    assert score == (1.0, 1)
+
+
+def test_pointing_is_satisfied_by_any_box_but_not_by_parts_of_two():
+    # In y the centre lies in the first box, in x in the second.
+    two = np.array([[0.4, 0.0, 0.6, 0.1], [0.0, 0.4, 0.1, 0.6]])
+    hit = np.array([[0.0, 0.0, 0.1, 0.1], [0.4, 0.4, 0.5, 0.5]])
+    for boxes, expected in ((two, 0.0), (hit, 1.0)):
+        score, _ = metrics.pointing_score(
+            ({"cat": boxes},),
+            column(1),
+            ("cat",),
+            np.full((1, 1, 2), 0.5),
+            np.zeros((1, 1, 1)),
+        )
+        assert score == expected
+
+
+def test_pointing_outside_of_the_image_is_a_miss():
+    score, _ = metrics.pointing_score(
+        ({"cat": np.array([[0, 0, 1, 1]])},),
+        column(1),
+        ("cat",),
+        np.array([[[0.5, 1.01]]]),
+        np.zeros((1, 1, 1)),
+    )
+    assert score == 0
+
+
+def test_pointing_without_pairs_is_no_number():
+    score, pairs = metrics.pointing_score(
+        ({},), column(1), ("cat",), np.zeros((1, 1, 2)), np.zeros((1, 1, 1))
+    )
+    assert np.isnan(score)
+    assert pairs == 0
+
+
+def test_region_iou_by_hand():
+    # Halves that share a quarter of the image have IoU 1/3; disjoint ones 0.
+    boxes = np.array([[[0, 0, 1, 0.5], [0, 0.25, 1, 0.75], [0, 0.75, 1, 1]]])
+    assert metrics.region_iou(boxes) == pytest.approx((1 / 3 + 0 + 0) / 3)
+
+
+def test_region_iou_is_one_for_the_same_region_again_and_averages_over_images():
+    same = np.tile([0.1, 0.2, 0.6, 0.9], (1, 4, 1))
+    apart = np.array([[[0, 0, i / 4, 0] for i in range(4)]])  # without area
+    assert metrics.region_iou(same) == pytest.approx(1)
+    assert metrics.region_iou(np.concatenate([same, apart])) == pytest.approx(1 / 2)
+
+
+def test_region_iou_of_one_region_is_no_number():
+    assert np.isnan(metrics.region_iou(np.zeros((3, 1, 4))))
+
+
+def test_bootstrap_equals_redrawing_the_images_one_by_one(table):
+    labels, a = table
+    b = a + np.random.default_rng(1).normal(size=a.shape, scale=0.3)
+    labels[::7, 2] = -1
+    b[:, 0] = b[:, 0].round(1)  # ties
+    labels[1:, 3] = 0
+    labels[0, 3] = 1  # a third of the draws lose it
+    samples, images = 40, len(labels)
+    result = metrics.paired_bootstrap(labels, a, b, 1, samples, seed=5)
+    generator = np.random.default_rng(5)
+    draws = generator.multinomial(images, [1 / images] * images, samples)
+    differences = []
+    for draw in draws:
+        rows = np.repeat(np.arange(images), draw)
+        before, after = (
+            metrics.mean_average_precision(labels[rows], scores[rows])
+            for scores in (a, b)
+        )
+        differences.append(after - before)
+    low, high = np.percentile(differences, [2.5, 97.5])
+    assert result["low"] == pytest.approx(low)
+    assert result["high"] == pytest.approx(high)
+    assert result["share_above_zero"] == np.mean(np.array(differences) > 0)
+
+
+def test_bootstrap_difference_is_that_of_the_labels_with_enough_positives(table):
+    labels, a = table
+    labels[:, 4] = 0
+    labels[:3, 4] = 1
+    b = np.where([False] * 4 + [True], -a, a + 0.2 * labels)
+    result = metrics.paired_bootstrap(labels, a, b, min_positives=10, samples=50)
+    expected = [
+        metrics.average_precision(labels[:, :4], scores[:, :4]).mean()
+        for scores in (a, b)
+    ]
+    assert result["difference"] == pytest.approx(expected[1] - expected[0])
+    assert result["low"] <= result["difference"] <= result["high"]
+
+
+def test_bootstrap_of_equal_rankings_finds_no_difference(table):
+    labels, scores = table
+    result = metrics.paired_bootstrap(labels, scores, 2 * scores - 1, samples=20)
+    expected = {"difference": 0, "low": 0, "high": 0, "share_above_zero": 0}
+    assert result == expected
+
+
+def test_bootstrap_turns_round_with_its_arguments(table):
+    labels, a = table
+    b = a + 0.1 * labels
+    forth = metrics.paired_bootstrap(labels, a, b, samples=200)
+    back = metrics.paired_bootstrap(labels, b, a, samples=200)
+    assert forth["difference"] == pytest.approx(-back["difference"])
+    assert forth["low"] == pytest.approx(-back["high"])
+    assert forth["low"] > 0
+
+
+def test_bootstrap_without_a_label_of_enough_positives_is_no_number(table):
+    labels, scores = table
+    result = metrics.paired_bootstrap(labels, scores, scores, min_positives=61)
+    assert all(np.isnan(value) for value in result.values())
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (
+            lambda: metrics.average_precision([[1]], [[1.0]], "voc"),
+            "Received: interpolation='voc'",
+        ),
+        (
+            lambda: metrics.average_precision([[1, 0]], [[1.0]]),
+            r"labels of shape \(1, 2\), scores of shape \(1, 1\)",
+        ),
+        (
+            lambda: metrics.precision_recall_f1([[1, 0]], [[1.0, np.nan]]),
+            "Received: 1 NaN of 2 scores",
+        ),
+        (
+            lambda: metrics.precision_recall_f1([[1]], [[1.0]], top_k=0),
+            "Received: top_k=0",
+        ),
+        (
+            lambda: metrics.pointing_score(
+                ({},), column(1), ("cat",), np.zeros((1, 2, 2)), np.zeros((1, 1, 1))
+            ),
+            r"1 dicts, 1 names, \(1, 1\), \(1, 2, 2\) and \(1, 1, 1\)",
+        ),
+    ],
+)
+def test_a_wrong_argument_is_named(call, message):
+    with pytest.raises(ValueError, match=message):
+        call()

@@ -1,0 +1,61 @@
+import numpy as np
+import pytest
+
+from ram_tf.split import Split
+
+
+def make_split(count):
+    return Split(
+        images=tuple(f"/data/{i}.jpg" for i in range(count)),
+        names=tuple(f"{i}.jpg" for i in range(count)),
+        labels=np.arange(2 * count).reshape(count, 2).astype(np.int8),
+        label_names=("cat", "dog"),
+        boxes=tuple({"cat": np.full((1, 4), i, np.float32)} for i in range(count)),
+    )
+
+
+def test_take_keeps_every_image_with_its_own_facts():
+    taken = make_split(5).take([3, 1])
+    assert taken.images == ("/data/3.jpg", "/data/1.jpg")
+    assert taken.names == ("3.jpg", "1.jpg")
+    np.testing.assert_array_equal(taken.labels, [[6, 7], [2, 3]])
+    assert [boxes["cat"][0, 0] for boxes in taken.boxes] == [3, 1]
+
+
+def test_take_of_a_split_without_boxes_has_none():
+    split = Split(("a", "b"), ("a", "b"), np.zeros((2, 1), np.int8), ("cat",))
+    assert split.take([1]).boxes is None
+
+
+def test_take_of_nothing_is_empty():
+    assert len(make_split(3).take([])) == 0
+
+
+def test_hold_out_divides_the_images_and_keeps_their_order():
+    rest, held = make_split(50).hold_out(0.1, seed=0)
+    assert len(held) == 5
+    numbers = [[int(name[:-4]) for name in part.names] for part in (rest, held)]
+    assert sorted(numbers[0] + numbers[1]) == list(range(50))
+    assert all(part == sorted(part) for part in numbers)
+
+
+def test_hold_out_depends_on_the_seed_alone():
+    split = make_split(50)
+    assert split.hold_out(0.1, 0)[1].names == split.hold_out(0.1, 0)[1].names
+    assert split.hold_out(0.1, 0)[1].names != split.hold_out(0.1, 1)[1].names
+
+
+@pytest.mark.parametrize(("fraction", "held"), [(0.0, 1), (0.01, 1), (1.0, 2)])
+def test_hold_out_leaves_both_parts_an_image(fraction, held):
+    assert len(make_split(3).hold_out(fraction, 0)[1]) == held
+
+
+def test_one_image_cannot_be_divided():
+    with pytest.raises(ValueError, match="two or more only"):
+        make_split(1).hold_out(0.1, 0)
+
+
+@pytest.mark.parametrize("shape", [(2, 2), (3, 1)])
+def test_labels_of_another_shape_are_refused(shape):
+    with pytest.raises(ValueError, match="one name and one row of labels per image"):
+        Split(tuple("abc"), tuple("abc"), np.zeros(shape, np.int8), ("cat", "dog"))
