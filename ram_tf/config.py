@@ -41,6 +41,11 @@ class Config:
         "of the training split is held back",
     )
     report_split: str = option("", "split read once, at the end; empty: the data set's")
+    split_fraction: str = option(
+        "0.8,0.1,0.1", "shares of train, val and test of a single csv"
+    )
+    year: int = option(0, "of COCO, 2014 or 2017; 0: the one in its folder")
+    manual_dir: str = option("", "archives for tensorflow-datasets, to work offline")
     difficult: str = option(
         "unknown",
         "what VOC's difficult objects count as",
@@ -109,6 +114,9 @@ class Config:
     backbone_rate: float = option(
         1.0, "learning rate of the backbone as a share of the new layers'"
     )
+    localization_rate: float = option(
+        1.0, "learning rate of W_zm and b_m as a share of the new layers'"
+    )
     schedule: str = option(
         "step",
         "learning rate: divided by 10 after two thirds of the epochs (30 of 45 in the "
@@ -155,6 +163,22 @@ class Config:
             )
 
     @property
+    def fractions(self):
+        """`split_fraction` as numbers.
+
+        Raises:
+            ValueError: It is no list of three numbers.
+        """
+        try:
+            train, val, test = map(float, self.split_fraction.split(","))
+        except ValueError as error:
+            raise ValueError(
+                "split_fraction is no division. Expected three numbers such as "
+                f"0.8,0.1,0.1. Received: {self.split_fraction!r}"
+            ) from error
+        return train, val, test
+
+    @property
     def crop(self):
         """Edge of what the model sees, in pixels."""
         return self.image_size - self.crop_margin
@@ -178,7 +202,30 @@ PHOTOGRAPHS = {
     "image_size": 384,
 }
 PRESETS = {
-    "digits": {},
+    "digits": {
+        "image_size": 104,
+        "crop_margin": 8,
+        "flip": False,
+        "backbone": "small",
+        "weights": "none",
+        "region_size": 7,
+        "region_pooling": "max",
+        "units": 256,
+        "starts": "anchors",
+        "head_start": "pooled",
+        "dropout": 0.1,
+        "loss": "bce",
+        "batch_size": 32,
+        "pooled_epochs": 12,
+        "epochs": 10,
+        "pooling": "max",
+        "pooled_learning_rate": 2e-3,
+        "learning_rate": 1e-3,
+        "localization_rate": 0.1,
+        "schedule": "cosine",
+        "clip_norm": 1.0,
+        "select_by": "mAP",
+    },
     "voc2007": {},
     "voc2012": PHOTOGRAPHS,
     "coco": {},

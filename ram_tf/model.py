@@ -4,7 +4,8 @@ A model returns a dict, whose keys are the same in training, evaluation, the exp
 signature and the reply of a server:
 
 - `scores` `(B, L)`: category-wise maximum over the regions (Eq. 6).
-- `probabilities` `(B, L)`: softmax of the scores under the Euclidean loss, else sigmoid.
+- `probabilities` `(B, L)`: softmax of the scores under the Euclidean loss, sigmoid
+  under the others.
 - `regions` `(B, K, 2, 3)`: the matrices of Eq. 1, relative to what the model saw.
 - `boxes` `(B, K, 4)`: `ymin, xmin, ymax, xmax` as fractions of the original image.
 - `region_scores` `(B, K, L)`.
@@ -97,7 +98,7 @@ class PooledClassifier(MultiLabelModel):
             to `region_size` and 2x2 max-pooled, as `RDAR` does with a region.
         units: Width of the hidden layer `feature`; None for a linear classifier.
         region_size: `(h, w)`; for "flatten" only.
-        dropout: Share of the pooled features, and of the hidden layer, set to zero.
+        dropout: Share of the pooled features set to zero in training.
 
     Call arguments:
         images: `(B, H, W, 3)` in [0, 255].
@@ -123,7 +124,6 @@ class PooledClassifier(MultiLabelModel):
         self.region_size = region_size
         self.pooled_dropout = keras.layers.Dropout(dropout)
         self.feature = units and keras.layers.Dense(units, "relu", name="W_fx")
-        self.feature_dropout = keras.layers.Dropout(dropout)
         self.classifier = keras.layers.Dense(num_labels, dtype="float32", name="W_zs")
 
     def call(self, images, training=False):
@@ -133,7 +133,7 @@ class PooledClassifier(MultiLabelModel):
             features = sample_region(features, whole, self.region_size)
         x = self.pooled_dropout(pool_region(features, self.pooling), training=training)
         if self.feature:
-            x = self.feature_dropout(self.feature(x), training=training)
+            x = self.feature(x)
         scores = self.classifier(x)
         probabilities = losses.probabilities(scores, self.objective.loss)
         return {"scores": scores, "probabilities": probabilities}

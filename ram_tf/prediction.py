@@ -5,29 +5,43 @@ graph from bytes to scores.
 """
 
 import pathlib
-import warnings
+from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
 
-from ram_tf import config
+from ram_tf.config import from_json
 from ram_tf.export import serve_bytes
-from ram_tf.run import Run
-from ram_tf.visualization import voices
+from ram_tf.preprocessing import decode_image, read_files
+from ram_tf.run import Run, replacing
+from ram_tf.visualization import (
+    contact_sheet,
+    draw_outputs,
+    draw_regions,
+    voices,
+)
+
+ENDINGS = (".jpg", ".jpeg", ".png")
 
 
 class Predictor:
     """Scores encoded images with a trained model.
 
+    Call arguments:
+        encoded: A list of `bytes`, a JPEG or PNG each.
+
+    Returns:
+        The dict of `ram_tf.export.serve_bytes`, as NumPy arrays.
+
     Args:
-        function: From `(B,)` encoded images to the dict of `ram_tf.export.serve_bytes`.
-        settings: The `Config` of the run.
+        serve: From `(B,)` encoded images to the dict.
+        config: The `Config` of the run.
         label_names: The L labels.
     """
 
-    def __init__(self, function, settings, label_names):
-        self.function = function
-        self.settings = settings
+    def __init__(self, serve, config, label_names):
+        self.serve = serve
+        self.config = config
         self.label_names = label_names
 
     @classmethod
@@ -52,12 +66,179 @@ class Predictor:
                 f"Received: {folder}"
             )
         loaded = tf.saved_model.load(str(folder))
-        signature = loaded.signatures["serving_default"]
-
-        def serve(image_bytes):
-            # The signature lives as long as what it was loaded from.
-            del loaded_is_kept
-            return signature(image_bytes=image_bytes)
-
         text = (folder / "assets.extra" / "config.json").read_text()
-        return cls(serve, *config.from_json(text))
+        predictor = cls(loaded.signatures["serving_default"], *from_json(text))
+        # The signature's variables live only as long as what it was loaded from.
+        predictor.loaded = loaded
+        return predictor
+
+    def __call__(self, encoded):
+        outputs = self.serve(image_bytes=tf.constant(encoded, tf.string))
+        return {name: value.numpy() for name, value in outputs.items()}
+
+
+def find_images(paths):
+    """Lists the image files of files and folders.
+
+    Args:
+        paths: Files, taken as they are, and folders, searched for JPEG and PNG files
+            through all levels.
+
+    Returns:
+        A list of paths; those of a folder are sorted.
+
+    Raises:
+        FileNotFoundError: A path does not exist, or a folder holds no image.
+    """
+    found = []
+    for path in map(pathlib.Path, paths):
+        if path.is_dir():
+            files = sorted(p for p in path.rglob("*") if p.suffix.lower() in ENDINGS)
+            if not files:
+                raise FileNotFoundError(
+                    "The folder holds no images. Expected files ending in "
+                    f"{', '.join(ENDINGS)}. Received: {path}"
+                )
+            found += files
+        elif path.is_file():
+            found.append(path)
+        else:
+            raise FileNotFoundError(
+                f"There is no such image. Expected a file or a folder. Received: {path}"
+            )
+    return found
+
+
+def predict(predictor, paths, output_dir=None, threshold=0.5, batch_size=8):
+    """Yields what is to say of each image, and draws it.
+
+    Args:
+        predictor: A `Predictor`.
+        paths: Image files.
+        output_dir: Where annotated PNGs are written, under the images' names; None for
+            no pictures.
+        threshold: Smallest probability of a label that is named.
+        batch_size: Images at a time.
+
+    Yields:
+        A dict per image, in order: `image`, the path; `valid`, false where it cannot be
+        read; `labels`, the named ones, the most probable first; `boxes`, label to
+        `[ymin, xmin, ymax, xmax]` in fractions of the image; `scores` and
+        `probabilities`, label to number, of all labels; and `picture`, the PNG.
+    """
+    paths = list(paths)
+    pictures = output_dir and _picture_names(paths, pathlib.Path(output_dir))
+    for first in range(0, len(paths), batch_size):
+        batch = paths[first : first + batch_size]
+        encoded = [pathlib.Path(path).read_bytes() for path in batch]
+        outputs = predictor(encoded)
+        for i, path in enumerate(batch):
+            one = {name: values[i] for name, values in outputs.items()}
+            line = _describe(str(path), one, predictor.label_names, threshold)
+            if output_dir and line["valid"]:
+                picture = pictures[first + i]
+                _draw(encoded[i], one, predictor, threshold, picture)
+                line["picture"] = str(picture)
+            yield line
+
+
+def _describe(path, outputs, label_names, threshold):
+    if not outputs["valid"]:
+        return {"image": path, "valid": False, "labels": [], "boxes": {}}
+    named = voices(
+        outputs["probabilities"], outputs["region_scores"], label_names, threshold
+    )
+    boxes = {
+        name: [round(float(edge), 4) for edge in outputs["boxes"][region]]
+        for name, _, region in named
+    }
+    return {
+        "image": path,
+        "valid": True,
+        "labels": [name for name, _, _ in named],
+        "boxes": boxes,
+        "scores": _by_label(label_names, outputs["scores"]),
+        "probabilities": _by_label(label_names, outputs["probabilities"]),
+    }
+
+
+def _by_label(label_names, values):
+    return {name: float(v) for name, v in zip(label_names, values, strict=True)}
+
+
+def _draw(encoded, outputs, predictor, threshold, path):
+    image = decode_image(encoded, predictor.config.max_pixels).numpy()
+    named = voices(
+        outputs["probabilities"],
+        outputs["region_scores"],
+        predictor.label_names,
+        threshold,
+    )
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(path) as beside:
+        draw_regions(image, outputs["boxes"], named).save(beside)
+
+
+def _picture_names(paths, output_dir):
+    """Names each picture after its image, with a number where names would collide."""
+    taken, names = set(), []
+    for path in paths:
+        stem, number = pathlib.Path(path).stem, 1
+        name = f"{stem}.png"
+        while name in taken:
+            number += 1
+            name = f"{stem}-{number}.png"
+        taken.add(name)
+        names.append(output_dir / name)
+    return names
+
+
+class Samples(NamedTuple):
+    """Files that show what a run has learnt.
+
+    Args:
+        picture: Regions on a dozen images.
+        npy: The bytes of these images, as `saved_model_cli run --inputs` takes them.
+        image: One of these images as a file.
+    """
+
+    picture: pathlib.Path
+    npy: pathlib.Path
+    image: pathlib.Path
+
+
+def write_samples(run, model, split, count=12):
+    """Draws the regions of a split's first images, and keeps the images for trying.
+
+    Args:
+        run: The `Run`, in whose folder all is written.
+        model: Its trained model.
+        split: The report split.
+        count: How many images.
+
+    Returns:
+        The `Samples`.
+    """
+    split = split.take(range(min(count, len(split))))
+    encoded = [bytes(image) for image in read_files(split)]
+    outputs = Predictor(
+        tf.function(serve_bytes(model, run.config)), run.config, run.label_names
+    )(encoded)
+    images = [decode_image(e, run.config.max_pixels).numpy() for e in encoded]
+    drawn = draw_outputs(images, outputs, run.label_names, size=360)
+    samples = Samples(
+        run.folder / "regions.png",
+        run.folder / "image_bytes.npy",
+        run.folder / "images" / pathlib.Path(split.names[0]).name,
+    )
+    with replacing(samples.picture) as beside:
+        contact_sheet(drawn).save(beside)
+    with replacing(samples.npy) as beside:
+        # saved_model_cli reads strings of any length from an array of objects only.
+        np.save(beside, np.array(encoded, object), allow_pickle=True)
+    samples.image.parent.mkdir(exist_ok=True)
+    for name, content in zip(split.names, encoded, strict=True):
+        path = samples.image.with_name(pathlib.Path(name).name)
+        with replacing(path) as beside:
+            beside.write_bytes(content)
+    return samples

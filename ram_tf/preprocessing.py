@@ -106,7 +106,7 @@ def random_crop_and_flip(image, crop, flip, seed):
 
 
 def prepare_image(encoded, size, crop, max_pixels=MAX_PIXELS):
-    """Turns the bytes of one image file into what the model sees (table 6, single-crop).
+    """Turns the bytes of an image file into what the model sees (table 6, single-crop).
 
     Args:
         encoded: Scalar string tensor, a JPEG or PNG.
@@ -215,7 +215,7 @@ def find_unreadable(split, max_pixels=MAX_PIXELS):
 def read_files(split):
     """Yields the encoded bytes of each image of the split, in order."""
     for image in split.images:
-        yield image if isinstance(image, bytes) else tf.io.read_file(image)
+        yield image if isinstance(image, bytes) else tf.io.read_file(image).numpy()
 
 
 def _encoded(split):

@@ -41,7 +41,7 @@ class MemorizedAttentionCell(keras.layers.LSTMCell):
     """The LSTM cell of Eq. 4, whose hidden state is `h = o * c`.
 
     It is `keras.layers.LSTMCell` but for the tanh on the memory cell, which the paper
-    does not have. Kernels keep Keras' order of gates: input, forget, modulation, output.
+    does not have. Kernels keep Keras' order: input, forget, modulation, output.
 
     Call arguments:
         inputs: `(B, D)`.
@@ -94,7 +94,7 @@ class RecurrentMemorizedAttention(keras.layers.Layer):
             leaves every region at the same place until the LSTM has learnt to tell
             them apart). None for the paper's single `b_m`, started at the whole map
             as spatial transformers are.
-        dropout: Share of `x_k` and `z_k` set to zero in training.
+        dropout: Share of a region's features set to zero in training.
 
     Call arguments:
         features: `(B, H, W, C)` feature map `f_I`; H and W may be unknown.
@@ -152,8 +152,7 @@ class RecurrentMemorizedAttention(keras.layers.Layer):
         self.localization = keras.layers.Dense(
             4, use_bias=False, kernel_initializer="zeros", dtype="float32", name="W_zm"
         )
-        self.feature_dropout = keras.layers.Dropout(dropout)
-        self.hidden_dropout = keras.layers.Dropout(dropout)
+        self.region_dropout = keras.layers.Dropout(dropout)
 
     def build(self, features_shape):
         height, width = self.region_size
@@ -186,10 +185,10 @@ class RecurrentMemorizedAttention(keras.layers.Layer):
 
         def look(k, theta, hidden, memory, scores, thetas):
             region = self.spatial_transformer(features, theta)
-            x = self.feature(pool_region(region, self.region_pooling))
-            x = self.feature_dropout(x, training=training)
+            region = pool_region(region, self.region_pooling)
+            x = self.feature(self.region_dropout(region, training=training))
             hidden, (_, memory) = self.cell(x, [hidden, memory])
-            z = self.hidden_dropout(self.hidden(hidden), training=training)
+            z = self.hidden(hidden)
             scores = scores.write(k, self.classifier(z))
             thetas = thetas.write(k, theta)
             step = tf.minimum(k, self.b_m.shape[0] - 1)
@@ -209,41 +208,63 @@ class RecurrentMemorizedAttention(keras.layers.Layer):
             "regions": theta_to_matrix(tf.transpose(thetas.stack()[1:], [1, 0, 2])),
         }
 
-    def start_as(self, classifier, feature=None, linear_range=0.03, gate=2.0):
-        """Starts the recurrence so that a region is scored as by a plain classifier.
+    @property
+    def theta_variables(self):
+        """The weights that decide where the regions lie: `W_zm` and `b_m`."""
+        return [*self.localization.trainable_variables, self.b_m]
 
-        Ours, because fresh layers forget what step 1 knew, and small data sets do not
-        teach it again: `classifier(relu(feature(region)))` becomes what the module says
-        of every region, until training has it say better. The LSTM then passes its
-        input on: `m = tanh(linear_range * x)`, nearly linear, through input and output
-        gates that are `gate` open, past a memory that is as much closed; `W_hz` undoes
-        the scale. The other weights keep a tenth of their Xavier start, so that the
-        recurrence has something to learn from.
+    def start_as(self, classifier, feature=None, linear_range=0.03, gate=2.0):
+        """Starts the recurrence so that it scores a region as a plain classifier does.
+
+        Ours, because fresh layers throw away what step 1 knew, and small data sets do
+        not teach it again. The LSTM starts by passing its input on: `m` is
+        `tanh(linear_range * x)`, nearly linear, its input and output gates are open and
+        its forget gate is as much closed; `W_hz` undoes the scale. What is not needed
+        for this keeps a tenth of its Xavier start, so that there is something to learn
+        from.
 
         Args:
-            classifier: Kernel and bias of step 1's classifier, for `W_zs`.
-            feature: Kernel and bias of its hidden layer, for `W_fx`; None where it has
-                none: then `W_fx` is the identity, and `units` must be the number of
-                channels.
+            classifier: Kernel and bias of step 1's classifier.
+            feature: Kernel and bias of its hidden layer, which become `W_fx`. None for
+                a linear classifier: then `relu(x)` and `relu(-x)` of its scores are the
+                first 2 L of the units, and the others are fresh.
             linear_range: Factor in front of x.
             gate: Bias of the open gates before their sigmoid.
+
+        Raises:
+            ValueError: There are too few units for a linear classifier's scores.
         """
-        units = self.units
-        identity = np.eye(units, dtype="float32")
+        kernel, bias = classifier
         if feature is None:
-            feature = identity, np.zeros(units, "float32")
+            if self.units < 2 * self.num_labels:
+                raise ValueError(
+                    "Too few units to start from a linear classifier. Expected twice "
+                    f"the {self.num_labels} labels or more. Received: "
+                    f"units={self.units}"
+                )
+            signs = (
+                np.concatenate([np.eye(self.num_labels)] * 2)
+                * np.repeat([1.0, -1.0], self.num_labels)[:, None]
+            )
+            w_fx, b_fx = self.feature.get_weights()
+            w_fx[:, : len(signs)] = kernel @ signs.T
+            feature = w_fx, b_fx
+            kernel = np.zeros((self.units, self.num_labels), "float32")
+            kernel[: len(signs)] = signs
         self.feature.set_weights(feature)
-        kernel, recurrent_kernel, bias = (0.1 * w for w in self.cell.get_weights())
-        modulation = slice(2 * units, 3 * units)
-        # Against linear_range times the identity, a tenth of Xavier would be noise.
-        kernel[:, modulation] *= linear_range
-        kernel[:, modulation] += linear_range * identity
-        recurrent_kernel[:, modulation] *= linear_range
-        bias[:] = np.repeat([gate, -gate, 0.0, gate], units)
-        self.cell.set_weights([kernel, recurrent_kernel, bias])
+        self.classifier.set_weights([kernel, bias])
+
+        identity = np.eye(self.units, dtype="float32")
+        w_x, w_h, b = (0.1 * weights for weights in self.cell.get_weights())
+        modulation = slice(2 * self.units, 3 * self.units)
+        # Beside linear_range times the identity, a tenth of Xavier would be noise.
+        w_x[:, modulation] = linear_range * (w_x[:, modulation] + identity)
+        w_h[:, modulation] *= linear_range
+        b[:] = np.repeat([gate, -gate, 0.0, gate], self.units)
+        self.cell.set_weights([w_x, w_h, b])
         passed = linear_range / (1.0 + np.exp(-gate)) ** 2
-        self.hidden.set_weights([identity / passed, np.zeros(units, "float32")])
-        self.classifier.set_weights(classifier)
+        w_z = 0.1 * self.hidden.get_weights()[0] + identity
+        self.hidden.set_weights([w_z / passed, np.zeros(self.units, "float32")])
 
     def compute_output_shape(self, features_shape):
         batch, regions = features_shape[0], self.num_regions

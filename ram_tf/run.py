@@ -57,10 +57,10 @@ class Run:
         Raises:
             FileExistsError: It holds a run, and `resume` is false.
             ValueError: It holds a run with other settings or labels.
+            OSError: The folder cannot be written.
         """
-        folder = pathlib.Path(folder)
-        run = cls(folder, settings, tuple(label_names))
-        path = folder / "config.json"
+        run = cls(pathlib.Path(folder), settings, tuple(label_names))
+        path = run.folder / "config.json"
         if path.exists():
             if not resume:
                 raise FileExistsError(
@@ -69,7 +69,7 @@ class Run:
                 )
             run._must_equal(cls.open(folder))
             return run
-        folder.mkdir(parents=True, exist_ok=True)
+        run.folder.mkdir(parents=True, exist_ok=True)
         with replacing(path) as beside:
             beside.write_text(settings.to_json(label_names))
         return run

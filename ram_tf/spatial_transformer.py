@@ -28,7 +28,12 @@ def hat_weights(scale, translation, samples, cells):
     last = tf.cast(cells - 1, tf.float32)
     points = (points + 1.0) * last / 2.0
     cell = tf.range(tf.cast(cells, tf.float32))
-    return tf.nn.relu(1.0 - tf.abs(points[:, :, None] - cell))
+    offset = points[:, :, None] - cell
+    # relu(1 - |offset|), but at its kinks with the derivative to the right, which is
+    # the difference of the two cells that are mixed. TensorFlow's would be 0 there: a
+    # point that lies on a cell, as the whole map's corners do, would not move.
+    hat = tf.where(offset < 0.0, 1.0 + offset, 1.0 - offset)
+    return tf.where((offset >= -1.0) & (offset < 1.0), hat, 0.0)
 
 
 def sample_region(maps, theta, size):

@@ -1,4 +1,4 @@
-"""The two steps of section 5.1: the pooled classifier first, then everything jointly."""
+"""The two steps of section 5.1: the pooled classifier, then everything jointly."""
 
 import csv
 import io
@@ -100,8 +100,7 @@ def _fit(run, name, model, epochs, learning_rate, data):
     model.compile(
         Adam(
             _schedule(settings.schedule, learning_rate, epochs * steps),
-            scaled=model.backbone.trainable_variables,
-            scale=settings.backbone_rate,
+            _rates(model, settings),
             global_clipnorm=settings.clip_norm or None,
             use_ema=settings.ema > 0,
             ema_momentum=settings.ema or 0.99,
@@ -144,6 +143,13 @@ def _fit(run, name, model, epochs, learning_rate, data):
         )
     model.load_weights(progress.best_weights)
     return progress.best
+
+
+def _rates(model, settings):
+    rates = [(model.backbone.trainable_variables, settings.backbone_rate)]
+    if isinstance(model, RDAR):
+        rates.append((model.attention.theta_variables, settings.localization_rate))
+    return rates
 
 
 def _schedule(name, learning_rate, steps):

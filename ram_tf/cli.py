@@ -1,0 +1,28 @@
+"""What the scripts share: bad input ends in one sentence, never in a stack trace."""
+
+import os
+import sys
+
+
+def run(main, argv=None):
+    """Runs a script's `main(argv)` and turns what users can cause into a sentence.
+
+    Args:
+        main: Takes the list of arguments and returns an exit status.
+        argv: The arguments; None for those of the process.
+
+    Returns:
+        The status of `main`; 1 after an error, 130 after Ctrl-C.
+    """
+    try:
+        return main(sys.argv[1:] if argv is None else argv)
+    except KeyboardInterrupt:
+        print("interrupted; the same command with --resume goes on", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        # The reader has gone, as `head` does; nothing is left to be said.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except (ValueError, OSError, FloatingPointError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1

@@ -1,0 +1,153 @@
+"""Which images a run learns from, selects by and reports on."""
+
+import sys
+from typing import NamedTuple
+
+import numpy as np
+
+from ram_tf import datasets
+from ram_tf.preprocessing import find_unreadable
+
+HELD_BACK = 0.1  # of the training split, where there is none to select by
+
+
+class RunSplits(NamedTuple):
+    """The three splits of a run.
+
+    Args:
+        train: What is learnt from.
+        selection: What the best epoch is selected by; never reported.
+        report: Read once, at the end.
+    """
+
+    train: datasets.Split
+    selection: datasets.Split
+    report: datasets.Split
+
+
+def load_split(settings, name):
+    """Reads one split of the data set that the settings name, and tells its notes.
+
+    Args:
+        settings: The `Config`.
+        name: Of the split.
+
+    Returns:
+        A `Split` whose images can all be read.
+
+    Raises:
+        ValueError: Images cannot be read, and `skip_unreadable` is not set.
+        FileNotFoundError: The data set is not there.
+    """
+    split = datasets.load(
+        settings.dataset,
+        settings.data_dir or None,
+        name,
+        difficult=settings.difficult,
+        year=settings.year or None,
+        manual_dir=settings.manual_dir or None,
+        split_fraction=settings.fractions,
+    )
+    for note in split.notes:
+        print(f"{name}: {note}", file=sys.stderr)
+    return _readable(split, settings)
+
+
+def load(settings):
+    """Reads the three splits of a run.
+
+    Where neither the settings nor the data set name a split to select by, a seeded
+    tenth of the training split is held back for it.
+
+    Returns:
+        A `RunSplits`.
+
+    Raises:
+        ValueError: As `load_split`; or no label has a positive to learn from, or the
+            splits do not have the same labels.
+    """
+    usual = datasets.default_splits(settings.dataset, settings.data_dir or None)
+    train = load_split(settings, settings.train_split or usual.train)
+    selected = settings.val_split or usual.selection
+    if selected:
+        selection = load_split(settings, selected)
+    else:
+        train, selection = train.hold_out(HELD_BACK, settings.seed)
+    report = load_split(settings, settings.report_split or usual.report)
+    for split in (selection, report):
+        check_labels(split, train.label_names)
+    _tell_missing(train)
+    return RunSplits(train, selection, report)
+
+
+def load_report(settings, name, label_names):
+    """Reads a split to judge a trained model on.
+
+    Args:
+        settings: The `Config`.
+        name: Of the split; None for the one of the run's report.
+        label_names: The model's labels.
+
+    Returns:
+        A `Split`.
+
+    Raises:
+        ValueError: As `load_split`; or the labels are not the model's.
+    """
+    usual = datasets.default_splits(settings.dataset, settings.data_dir or None)
+    split = load_split(settings, name or settings.report_split or usual.report)
+    check_labels(split, label_names)
+    return split
+
+
+def check_labels(split, label_names):
+    """Raises a `ValueError` where a split's labels are not those of a model."""
+    if tuple(split.label_names) != tuple(label_names):
+        different = sorted(set(split.label_names) ^ set(label_names))
+        raise ValueError(
+            "The labels of the data are not those of the model. Expected "
+            f"{len(label_names)}: {', '.join(label_names)}. Received: "
+            f"{len(split.label_names)}; "
+            + (
+                f"in one only: {', '.join(different)}"
+                if different
+                else "in other order"
+            )
+        )
+
+
+def _readable(split, settings):
+    bad = find_unreadable(split, settings.max_pixels)
+    if not len(bad):
+        return split
+    names = ", ".join(split.names[i] for i in bad)
+    if not settings.skip_unreadable:
+        raise ValueError(
+            "Images cannot be read. Expected JPEG or PNG files of at most "
+            f"{settings.max_pixels} pixels (or --skip_unreadable). Received: "
+            f"{len(bad)} of {len(split)}: {names}"
+        )
+    print(f"skipped {len(bad)} images that cannot be read: {names}", file=sys.stderr)
+    if len(bad) == len(split):
+        raise ValueError(
+            f"No image of the split can be read. Received: {len(split)} images"
+        )
+    return split.take(np.setdiff1d(np.arange(len(split)), bad))
+
+
+def _tell_missing(train):
+    present = (train.labels > 0).any(0)
+    missing = [
+        name for name, any_ in zip(train.label_names, present, strict=True) if not any_
+    ]
+    if len(missing) == len(train.label_names):
+        raise ValueError(
+            "There is nothing to learn. Expected a label with at least one positive "
+            f"training image. Received: {len(train)} images without any"
+        )
+    if missing:
+        print(
+            f"no positives to learn from for {len(missing)} of "
+            f"{len(train.label_names)} labels: {', '.join(missing)}",
+            file=sys.stderr,
+        )

@@ -1,0 +1,66 @@
+"""Trains a model, reports its figures, draws its regions and exports it.
+
+    python scripts/fit.py                                  the embedded digits
+    python scripts/fit.py --dataset csv --data_dir MINE    your own pictures
+
+The output folder then holds the weights of both steps, config.json, results.json, a
+picture of regions and TensorBoard's logs; the SavedModel is in saved_models/NAME.
+Interrupted, the same command with --resume goes on after the last whole epoch.
+"""
+
+import argparse
+import pathlib
+
+from ram_tf import cli, config, run_splits, training
+from ram_tf.evaluation import evaluate_models, table, write
+from ram_tf.export import export
+from ram_tf.prediction import write_samples
+from ram_tf.run import Run
+
+
+def parse(argv):
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--output_dir", help="of the run; default: runs/NAME")
+    parser.add_argument("--name", help="of the SavedModel; default: the data set's")
+    parser.add_argument(
+        "--saved_models", default="saved_models", help="where it is written"
+    )
+    parser.add_argument(
+        "--resume", action="store_true", help="go on with the run, if there is one"
+    )
+    config.add_arguments(parser)
+    return parser.parse_args(argv)
+
+
+def main(argv):
+    arguments = parse(argv)
+    settings = config.from_arguments(arguments)
+    name = arguments.name or settings.dataset
+    folder = pathlib.Path(arguments.output_dir or pathlib.Path("runs") / name)
+    splits = run_splits.load(settings)
+    run = Run.start(folder, settings, splits.train.label_names, arguments.resume)
+
+    pooled, model = training.train(run, splits.train, splits.selection)
+
+    result = evaluate_models(model, pooled, splits.report, settings)
+    write(result, run.folder / "results.json")
+    print(table(result))
+    version = export(model, run, pathlib.Path(arguments.saved_models) / name)
+    samples = write_samples(run, model, splits.report)
+    print(
+        f"\nregions on a dozen images: {samples.picture}"
+        f"\nSavedModel: {version}\n\ntry next:"
+        f"\n  saved_model_cli show --dir {version} --tag_set serve "
+        "--signature_def serving_default"
+        f"\n  saved_model_cli run --dir {version} --tag_set serve "
+        f"--signature_def serving_default --inputs image_bytes={samples.npy}"
+        f"\n  python scripts/predict.py --model_dir {version} "
+        f"--output_dir {folder / 'predictions'} {samples.image}"
+    )
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(cli.run(main))

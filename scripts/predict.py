@@ -1,0 +1,67 @@
+"""Says which labels are on images, and draws the region that spoke for each.
+
+    python scripts/predict.py --model_dir saved_models/digits/1 --output_dir out a.jpg
+    find photos -name '*.jpg' | python scripts/predict.py --model_dir runs/mine -
+
+Prints one line of JSON per image: labels, scores, and the box of each label as
+[ymin, xmin, ymax, xmax] in fractions of the image.
+"""
+
+import argparse
+import json
+import sys
+
+from ram_tf import cli, prediction
+
+
+def parse(argv):
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "images", nargs="+", help="files, folders, or - for a list of files on stdin"
+    )
+    parser.add_argument(
+        "--model_dir", required=True, help="a run's output folder, or a SavedModel's"
+    )
+    parser.add_argument("--output_dir", help="folder for annotated PNGs; default: none")
+    parser.add_argument(
+        "--threshold",
+        type=float,
+        default=0.5,
+        help="smallest probability of a label that is named; %(default)s",
+    )
+    parser.add_argument(
+        "--batch_size", type=int, default=8, help="images at a time; %(default)s"
+    )
+    return parser.parse_args(argv)
+
+
+def main(argv):
+    arguments = parse(argv)
+    named = [path for path in arguments.images if path != "-"]
+    if "-" in arguments.images:
+        named += [line.rstrip("\n") for line in sys.stdin if line.strip()]
+    paths = prediction.find_images(named)
+    predictor = prediction.Predictor.load(arguments.model_dir)
+    unreadable = []
+    for line in prediction.predict(
+        predictor,
+        paths,
+        arguments.output_dir,
+        arguments.threshold,
+        arguments.batch_size,
+    ):
+        print(json.dumps(line), flush=True)
+        if not line["valid"]:
+            unreadable.append(line["image"])
+    if unreadable:
+        raise ValueError(
+            f"{len(unreadable)} of {len(paths)} images cannot be read. Expected JPEG "
+            f"or PNG files. Received: {', '.join(unreadable)}"
+        )
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(cli.run(main))
