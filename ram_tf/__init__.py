@@ -1,3 +1,40 @@
-"""Multi-label image recognition by recurrently discovering attentional regions."""
+"""Multi-label image recognition that shows which region spoke for each label.
+
+The way of the data: files (`datasets`) -> pipeline (`preprocessing`) -> feature map
+(`backbones`) -> region after region (`spatial_transformer`, `recurrent_attention`) ->
+scores and regions (`model`) -> `losses`, `metrics` -> the two steps (`training`) ->
+figures (`evaluation`) and a SavedModel (`export`, `prediction`).
+
+Shapes, everywhere: `B` images, `H W C` feature map, `K` regions, `h w` sampled size,
+`L` labels.
+"""
+
+import importlib
 
 __version__ = "0.1.0"
+
+# Where each public name lives; loaded when asked for, since TensorFlow takes seconds.
+_HOMES = {
+    "Config": "config",
+    "Predictor": "prediction",
+    "RDAR": "model",
+    "RecurrentMemorizedAttention": "recurrent_attention",
+    "Run": "run",
+    "SpatialTransformer": "spatial_transformer",
+    "Split": "split",
+}
+__all__ = [
+    "RDAR",
+    "Config",
+    "Predictor",
+    "RecurrentMemorizedAttention",
+    "Run",
+    "SpatialTransformer",
+    "Split",
+]
+
+
+def __getattr__(name):
+    if name not in _HOMES:
+        raise AttributeError(f"module 'ram_tf' has no attribute {name!r}")
+    return getattr(importlib.import_module(f"ram_tf.{_HOMES[name]}"), name)

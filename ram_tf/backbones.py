@@ -54,22 +54,22 @@ BACKBONES = {
 }
 
 
-def build(name, weights="imagenet", train_from=None):
+def build(name, weights="imagenet", frozen=0.0):
     """Builds a backbone as a Keras model of its own.
 
     Args:
         name: A key of `BACKBONES`; "small" is the convolutional network for `digits`.
         weights: "imagenet" (downloaded by Keras; "small" has none), "none", or a file
             of this network's weights without its top.
-        train_from: Name of the first layer to train: what comes before it keeps its
-            weights, and training need not go back through it. None trains all.
+        frozen: Share of the network's layers, from the image on, that keep their
+            weights, so that training need not go back through them.
 
     Returns:
         A `keras.Model` named "backbone", images `(B, H, W, 3)` in [0, 255] to features
         `(B, H / stride, W / stride, C)`; H and W unknown.
 
     Raises:
-        ValueError: An unknown name, weights that do not fit, or no layer of that name.
+        ValueError: An unknown name, or weights that do not fit.
         FileNotFoundError: There is no such file of weights.
         ConnectionError: The ImageNet weights cannot be downloaded.
     """
@@ -84,23 +84,35 @@ def build(name, weights="imagenet", train_from=None):
     if BACKBONES[name].layer:
         output = network.get_layer(BACKBONES[name].layer).output
         network = keras.Model(network.input, output, name=network.name)
-    if train_from is not None:
-        _freeze_before(network, train_from)
+    for layer in network.layers[: int(frozen * len(network.layers))]:
+        layer.trainable = False
     scaling = BACKBONES[name].scaling
     images = keras.Input((None, None, 3), name="images")
-    # Inference mode for good: batch normalisation keeps ImageNet's statistics, which
-    # are better than those of sixteen crops.
-    features = network(scaling(images) if scaling else images, training=False)
-    return keras.Model(images, features, name="backbone")
+    features = network(scaling(images) if scaling else images)
+    return _InferenceModel(images, features, name="backbone")
+
+
+class _InferenceModel(keras.Model):
+    """A model in inference mode for good, also when what holds it is in training.
+
+    Batch normalisation keeps ImageNet's statistics, which are better than those of
+    sixteen crops. (`network(images, training=False)` does not do: Keras 3 passes the
+    mode of the outermost call to all layers.)
+    """
+
+    def call(self, inputs, training=None, mask=None):
+        return super().call(inputs, training=False, mask=mask)
 
 
 def _application(name, weights):
     try:
-        return BACKBONES[name].application(
-            weights="imagenet" if weights == "imagenet" else None,
-            include_top=False,
-            input_shape=(None, None, 3),
-        )
+        # Keras warns where it takes the weights of 224 x 224 for images of any size.
+        with warnings.catch_warnings(action="ignore", category=UserWarning):
+            return BACKBONES[name].application(
+                weights="imagenet" if weights == "imagenet" else None,
+                include_top=False,
+                input_shape=(None, None, 3),
+            )
     except Exception as error:
         # Keras raises a bare Exception where a download fails.
         if "fetch failure" not in str(error):
@@ -147,14 +159,3 @@ def _load(network, name, path):
 
 def _first_line(error):
     return str(error).strip().splitlines()[0]
-
-
-def _freeze_before(network, layer_name):
-    names = [layer.name for layer in network.layers]
-    if layer_name not in names:
-        raise ValueError(
-            "The backbone has no such layer to train from. Expected one of: "
-            f"{', '.join(names)}. Received: {layer_name!r}"
-        )
-    for layer in network.layers[: names.index(layer_name)]:
-        layer.trainable = False

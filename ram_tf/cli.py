@@ -3,6 +3,8 @@
 import os
 import sys
 
+import tensorflow as tf
+
 
 def run(main, argv=None):
     """Runs a script's `main(argv)` and turns what users can cause into a sentence.
@@ -25,4 +27,8 @@ def run(main, argv=None):
         return 0
     except (ValueError, OSError, FloatingPointError) as error:
         print(f"error: {error}", file=sys.stderr)
+        return 1
+    except tf.errors.OpError as error:
+        # TensorFlow appends where in the graph it was; its first line says what it was.
+        print(f"error: {error.message.splitlines()[0]}", file=sys.stderr)
         return 1

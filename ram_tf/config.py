@@ -65,15 +65,21 @@ class Config:
     model: str = option("rdar", "the attention model", ("rdar",))
     backbone: str = option("vgg16", "feature extractor", tuple(backbones.BACKBONES))
     weights: str = option("imagenet", "its weights: imagenet, none, or a file")
-    train_from: str = option(
-        "", "first layer of the backbone to train; empty: all of them"
+    frozen: float = option(
+        0.0, "share of the backbone's layers, from the image on, that are not trained"
     )
     regions: int = option(5, "K: how many regions are looked at")
     region_size: int = option(14, "edge of a sampled region in cells")
     region_pooling: str = option(
-        "flatten", "region to vector", ("flatten", "average", "max")
+        "flatten", "region to vector", ("flatten", "average", "max", "centre")
     )
-    units: int = option(4096, "width of W_fx and the LSTM; 0: the backbone's channels")
+    layout_channels: int = option(
+        0, "channels of a region that W_fx sees cell by cell beside pooled ones"
+    )
+    units: int = option(4096, "width of W_fx and of the LSTM")
+    pooled_units: int = option(
+        0, "width of step 1's hidden layer, the W_fx to be; 0: a linear classifier"
+    )
     starts: str = option(
         "whole",
         "where regions start: all at the whole map with one shared bias (the paper's "
@@ -82,9 +88,12 @@ class Config:
     )
     head_start: str = option(
         "xavier",
-        "start of W_fx, LSTM, W_hz and W_zs: Xavier, or so that a region is scored as "
-        "step 1's classifier would score it",
-        ("xavier", "pooled"),
+        "start of W_fx, LSTM, W_hz and W_zs: Xavier; with W_fx from step 1's hidden "
+        "layer; or all so that a region is scored as step 1's classifier scores it",
+        ("xavier", "feature", "pooled"),
+    )
+    context: float = option(
+        0.5, "head_start pooled: share of the whole image in a region's first scores"
     )
     dropout: float = option(0.5, "share of features set to zero in training")
 
@@ -150,8 +159,9 @@ class Config:
             self.image_size > self.crop_margin >= 0,
             f"more than the crop margin of {self.crop_margin} pixels",
         )
-        self._check("dropout", 0 <= self.dropout < 1, "0 or more and below 1")
-        self._check("ema", 0 <= self.ema < 1, "0 or more and below 1")
+        for name in ("dropout", "ema", "frozen"):
+            self._check(name, 0 <= getattr(self, name) < 1, "0 or more and below 1")
+        self._check("context", 0 <= self.context <= 1, "0 to 1")
         for name in ("pooled_learning_rate", "learning_rate"):
             self._check(name, getattr(self, name) > 0, "more than 0")
 
@@ -195,22 +205,48 @@ class Config:
         return json.dumps(content, indent=2) + "\n"
 
 
-# The paper's settings are the defaults above: voc2007 and coco keep them. Where the
-# numbers below differ, they are ours: found on held-out parts of the training data, as
-# docs/experiments.md tells.
-PHOTOGRAPHS = {
-    "image_size": 384,
-}
+# Each preset is what differs from the defaults of `Config`, which are the paper's.
 PRESETS = {
+    # Section 5.1, with VGG-16's head: fc6's shape is that of a 7x7 map, and step 1's
+    # hidden layer goes on as W_fx.
+    "paper": {"pooling": "flatten", "pooled_units": 4096, "head_start": "feature"},
+    # Ours, for a few thousand photographs and a pretrained backbone: found on parts of
+    # the training data, as docs/experiments.md tells.
+    "photographs": {
+        "image_size": 384,
+        "frozen": 0.75,
+        "region_size": 8,
+        "region_pooling": "average",
+        "layout_channels": 16,
+        "units": 512,
+        "starts": "anchors",
+        "head_start": "pooled",
+        "loss": "bce",
+        "batch_size": 32,
+        "pooled_epochs": 9,
+        "epochs": 5,
+        "pooled_learning_rate": 1e-3,
+        "learning_rate": 5e-5,
+        "backbone_rate": 0.3,
+        "localization_rate": 0.1,
+        "schedule": "cosine",
+        "clip_norm": 1.0,
+        "ema": 0.99,
+        "select_by": "mAP",
+    },
+    # Ours, for the embedded canvases of 96 pixels: a small crop margin, and no mirror,
+    # since digits have a left and a right.
     "digits": {
         "image_size": 104,
         "crop_margin": 8,
         "flip": False,
         "backbone": "small",
         "weights": "none",
-        "region_size": 7,
-        "region_pooling": "max",
-        "units": 256,
+        "region_size": 10,
+        "region_pooling": "centre",
+        "layout_channels": 16,
+        "units": 160,
+        "context": 0.0,
         "starts": "anchors",
         "head_start": "pooled",
         "dropout": 0.1,
@@ -221,15 +257,17 @@ PRESETS = {
         "pooling": "max",
         "pooled_learning_rate": 2e-3,
         "learning_rate": 1e-3,
-        "localization_rate": 0.1,
         "schedule": "cosine",
         "clip_norm": 1.0,
         "select_by": "mAP",
     },
-    "voc2007": {},
-    "voc2012": PHOTOGRAPHS,
-    "coco": {},
-    "csv": PHOTOGRAPHS,
+}
+PRESET_OF = {
+    "digits": "digits",
+    "voc2007": "paper",
+    "voc2012": "photographs",
+    "coco": "paper",
+    "csv": "photographs",
 }
 
 
@@ -255,6 +293,12 @@ def from_json(text):
 
 def add_arguments(parser):
     """Adds a flag for each setting; what is not given is left to the preset."""
+    parser.add_argument(
+        "--preset",
+        choices=PRESETS,
+        help="settings to begin with; default: "
+        + ", ".join(f"{preset} for {dataset}" for dataset, preset in PRESET_OF.items()),
+    )
     for field in dataclasses.fields(Config):
         kind = field.type
         parser.add_argument(
@@ -277,4 +321,5 @@ def from_arguments(arguments):
         if hasattr(arguments, field.name)
     }
     dataset = given.get("dataset", "digits")
-    return Config(**{"dataset": dataset, **PRESETS[dataset], **given})
+    preset = PRESETS[arguments.preset or PRESET_OF[dataset]]
+    return Config(**{"dataset": dataset, **preset, **given})

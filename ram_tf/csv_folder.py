@@ -1,13 +1,12 @@
 """Reads a folder of images with csv files: how people bring their own pictures."""
 
 import csv
-import json
-import math
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import NamedTuple
 
 import numpy as np
 
+from ram_tf.boxes_json import read_boxes
 from ram_tf.split import Split
 
 SPLITS = ("train", "val", "test")
@@ -129,65 +128,6 @@ def split_names(data_dir):
             f"Received: {', '.join(others) or 'no csv file'}"
         )
     return found
-
-
-def read_boxes(path, label_names):
-    """Reads the boxes of a `boxes.json`.
-
-    Args:
-        path: A file that holds, per image, a list of
-            `{"label": name, "box": [xmin, ymin, xmax, ymax]}`, in fractions of the
-            image.
-        label_names: The names that may occur.
-
-    Returns:
-        A dict from the image's key to a dict from label name to a `(m, 4)` float32
-        array of `ymin, xmin, ymax, xmax`.
-
-    Raises:
-        ValueError: The file is not of that form, or names another label.
-    """
-    with open(path, encoding="utf-8") as file:
-        try:
-            entries = json.load(file)
-        except ValueError as error:
-            raise ValueError(
-                f"{path} is not JSON. Expected boxes by image. Received: {error}"
-            ) from error
-    lists = entries.values() if isinstance(entries, dict) else [None]
-    if not all(isinstance(objects, list) for objects in lists):
-        raise ValueError(
-            f"{path} holds no boxes by image. Expected as in\n{TREE}\n"
-            f"Received: a {type(entries).__name__}"
-        )
-    boxes = {}
-    for key, objects in entries.items():
-        found = {}
-        for entry in objects:
-            if entry.get("label") not in label_names:
-                raise ValueError(
-                    f"Unknown label in {path}, image {key!r}. Expected one of: "
-                    f"{', '.join(label_names)}. Received: {entry.get('label')!r}"
-                )
-            box = entry.get("box")
-            if not _is_box(box):
-                raise ValueError(
-                    f"A box of {path}, image {key!r}, cannot be read. Expected four "
-                    "fractions xmin <= xmax and ymin <= ymax, in the order xmin, "
-                    f"ymin, xmax, ymax. Received: {box!r}"
-                )
-            xmin, ymin, xmax, ymax = box
-            found.setdefault(entry["label"], []).append((ymin, xmin, ymax, xmax))
-        boxes[key] = {k: np.asarray(v, np.float32) for k, v in found.items()}
-    return boxes
-
-
-def _is_box(box):
-    if not isinstance(box, list) or len(box) != 4:
-        return False
-    if not all(isinstance(v, int | float) and math.isfinite(v) for v in box):
-        return False
-    return box[0] <= box[2] and box[1] <= box[3]
 
 
 def _single_csv(data_dir):

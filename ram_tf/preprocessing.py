@@ -11,6 +11,7 @@ from tqdm import tqdm
 
 MAX_PIXELS = 50_000_000
 PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
+PNG_HEADER = 33  # bytes of magic and first chunk, which tells size and depth
 
 
 def decode_image(encoded, max_pixels=MAX_PIXELS):
@@ -32,6 +33,7 @@ def decode_image(encoded, max_pixels=MAX_PIXELS):
     """
     is_jpeg = tf.io.is_jpeg(encoded)
     is_png = tf.equal(tf.strings.substr(encoded, 0, 8), PNG_MAGIC)
+    is_png &= tf.strings.length(encoded) >= PNG_HEADER
     known = tf.debugging.Assert(
         is_jpeg | is_png, ["Not a JPEG or PNG image."], name="format"
     )
@@ -48,7 +50,7 @@ def decode_image(encoded, max_pixels=MAX_PIXELS):
         return tf.cond(
             is_jpeg,
             lambda: tf.io.decode_jpeg(encoded, channels=3),
-            lambda: _on_white(tf.io.decode_png(encoded, channels=4)),
+            lambda: _on_white(_decode_png(encoded)),
         )
 
 
@@ -65,6 +67,16 @@ def _png_size(encoded):
         parts * tf.constant([1 << 24, 1 << 16, 1 << 8, 1], tf.int64), 1
     )
     return size[1], size[0]
+
+
+def _decode_png(encoded):
+    rgba = tf.io.decode_png(encoded, channels=4)
+    # TensorFlow gives images of 1, 2 or 4 bits that have no alpha one of 1, 3 or 15
+    # out of 255.
+    depth = tf.io.decode_raw(tf.strings.substr(encoded, 24, 1), tf.uint8)[0]
+    filler = tf.bitwise.left_shift(1, tf.cast(depth, tf.int32)) - 1
+    opaque = tf.reduce_all(tf.cast(rgba[..., 3], tf.int32) == filler)
+    return tf.where(opaque, rgba | tf.constant([0, 0, 0, 255], tf.uint8), rgba)
 
 
 def _on_white(rgba):

@@ -7,6 +7,10 @@ import tensorflow as tf
 from ram_tf.spatial_transformer import SpatialTransformer, theta_to_matrix
 
 WHOLE_MAP = (1.0, 1.0, 0.0, 0.0)  # s_x, s_y, t_x, t_y of M_0
+INPUT, FORGET, MODULATION, OUTPUT = range(4)  # Keras' order of the gates
+# For `start_as`: the bias of an open gate, sigmoid(4) = 0.98, and the factor that keeps
+# features of up to about 10 where tanh is linear within 3 %.
+OPEN, LINEAR = 4.0, 0.03
 
 
 def pool_region(region, pooling):
@@ -14,8 +18,9 @@ def pool_region(region, pooling):
 
     Args:
         region: `(B, h, w, C)`; for "flatten" h and w must be known.
-        pooling: "flatten" (2x2 max-pool, then every cell apart), "average" or "max"
-            over the region.
+        pooling: "flatten" (2x2 max-pool, then every cell apart), "average", "max", or
+            "centre": an average that weighs cells by a Hann window, so that a region
+            is to be centred on what it speaks for.
 
     Returns:
         `(B, C)`, or `(B, h // 2 * w // 2 * C)` for "flatten".
@@ -27,11 +32,15 @@ def pool_region(region, pooling):
         return tf.reduce_mean(region, [1, 2])
     if pooling == "max":
         return tf.reduce_max(region, [1, 2])
+    if pooling == "centre":
+        rows, columns = (np.hanning(size + 2)[1:-1] for size in region.shape[1:3])
+        window = np.outer(rows, columns) / (rows.sum() * columns.sum())
+        return tf.einsum("bhwc,hw->bc", region, tf.constant(window, region.dtype))
     if pooling == "flatten":
         pooled = tf.nn.max_pool2d(region, 2, 2, "VALID")
         return tf.reshape(pooled, [-1, np.prod(pooled.shape[1:])])
     raise ValueError(
-        "Unknown pooling of regions. Expected 'flatten', 'average' or 'max'. "
+        "Unknown pooling of regions. Expected 'flatten', 'average', 'max' or 'centre'. "
         f"Received: {pooling!r}"
     )
 
@@ -75,7 +84,7 @@ class RecurrentMemorizedAttention(keras.layers.Layer):
             state = cell(relu(W_fx(region)), state)            # Eq. 3-4
             z = relu(W_hz(state.hidden))                       # Eq. 5
             if k > 0: region_scores.append(W_zs(z))            # none for the whole map
-            if k < K: regions.append(theta := W_zm(z) + b_m[k])
+            if k < K: regions.append(theta := W_zm(z) + b_m)
 
     The graph runs it as a `tf.while_loop`: its size does not grow with K, and it has a
     static maximum of iterations, without which XLA cannot compile its gradient.
@@ -87,13 +96,19 @@ class RecurrentMemorizedAttention(keras.layers.Layer):
             lets VGG-16's fc6 initialise `W_fx`.
         region_size: `(h, w)` that the spatial transformer samples.
         region_pooling: How a sampled region becomes a vector: "flatten" (2x2
-            max-pool, then every cell has weights of its own: VGG-16's fc6), "average"
-            or "max" over the region (ours: far fewer weights, for small data sets).
+            max-pool, then every cell has weights of its own: VGG-16's fc6), "average",
+            "max" or "centre" (ours: far fewer weights, for small data sets; see
+            `pool_region`).
+        layout_channels: Beside pooled features, `W_fx` sees this many channels of
+            the region (a 1x1 convolution of it) cell by cell after a 2x2 max-pool
+            (ours, because an average or maximum does not say where in the region
+            something lies, and the next region is to be found from it). 0 for none;
+            "flatten" needs none.
         starts: `(K, 4)` theta at which regions 1 ... K start, each iteration with a
-            bias `b_m` of its own (ours, because one bias shared by all iterations
-            leaves every region at the same place until the LSTM has learnt to tell
-            them apart). None for the paper's single `b_m`, started at the whole map
-            as spatial transformers are.
+            `W_zm` and `b_m` of its own (ours, because shared by all iterations they
+            leave every region at the same place until the LSTM has learnt to tell the
+            iterations apart). None for the paper's shared ones, started at the whole
+            map as spatial transformers are.
         dropout: Share of a region's features set to zero in training.
 
     Call arguments:
@@ -115,6 +130,7 @@ class RecurrentMemorizedAttention(keras.layers.Layer):
         units=4096,
         region_size=(14, 14),
         region_pooling="flatten",
+        layout_channels=0,
         starts=None,
         dropout=0.0,
         **kwargs,
@@ -125,51 +141,65 @@ class RecurrentMemorizedAttention(keras.layers.Layer):
                 "The number of regions K is out of range. Expected 1 or more. "
                 f"Received: num_regions={num_regions}"
             )
-        if starts is not None and tf.TensorShape([num_regions, 4]) != tf.shape(starts):
+        if starts is not None and np.shape(starts) != (num_regions, 4):
             raise ValueError(
                 "`starts` does not fit the number of regions. Expected shape "
-                f"({num_regions}, 4). Received: {tuple(tf.shape(starts).numpy())}"
+                f"({num_regions}, 4). Received: {np.shape(starts)}"
             )
         self.num_labels = num_labels
         self.num_regions = num_regions
         self.units = units
         self.region_size = tuple(region_size)
         self.region_pooling = region_pooling
+        self.layout_channels = layout_channels
         self.starts = starts
         self.dropout = dropout
 
-        self.spatial_transformer = SpatialTransformer(self.region_size, name="st")
+        policy = self.dtype_policy
+        self.spatial_transformer = SpatialTransformer(
+            self.region_size, name="st", dtype=policy
+        )
         # Xavier everywhere (section 5.1); Keras' cell would start its recurrent kernel
         # orthogonal.
-        self.feature = keras.layers.Dense(units, "relu", name="W_fx")
+        self.layout = layout_channels and keras.layers.Conv2D(
+            layout_channels, 1, name="layout", dtype=policy
+        )
+        self.feature = keras.layers.Dense(units, "relu", name="W_fx", dtype=policy)
         self.cell = MemorizedAttentionCell(
-            units, recurrent_initializer="glorot_uniform", name="lstm"
+            units, recurrent_initializer="glorot_uniform", name="lstm", dtype=policy
         )
-        self.hidden = keras.layers.Dense(units, "relu", name="W_hz")
+        self.hidden = keras.layers.Dense(units, "relu", name="W_hz", dtype=policy)
         self.classifier = keras.layers.Dense(num_labels, dtype="float32", name="W_zs")
-        # Coordinates need float32. The kernel starts at zero, so that the first
-        # regions are where their biases put them.
-        self.localization = keras.layers.Dense(
-            4, use_bias=False, kernel_initializer="zeros", dtype="float32", name="W_zm"
-        )
-        self.region_dropout = keras.layers.Dropout(dropout)
+        self.region_dropout = keras.layers.Dropout(dropout, dtype=policy)
 
     def build(self, features_shape):
         height, width = self.region_size
-        channels = features_shape[-1]
-        if self.region_pooling == "flatten":
-            channels *= (height // 2) * (width // 2)
-        self.feature.build((None, channels))
+        channels, cells = features_shape[-1], (height // 2) * (width // 2)
+        inputs = channels * cells if self.region_pooling == "flatten" else channels
+        if self.layout:
+            self.layout.build((None, height, width, channels))
+            inputs += self.layout_channels * cells
+        self.feature.build((None, inputs))
         self.cell.build((None, self.units))
         self.hidden.build((None, self.units))
         self.classifier.build((None, self.units))
-        self.localization.build((None, self.units))
+        # Coordinates need float32, which Keras would cast to the features' type. The
+        # kernel starts at zero, so that the first regions are where their biases put
+        # them.
         starts = [WHOLE_MAP] if self.starts is None else self.starts
+        self.w_zm = self.add_weight(
+            name="W_zm",
+            shape=(len(starts), self.units, 4),
+            initializer="zeros",
+            dtype="float32",
+            autocast=False,
+        )
         self.b_m = self.add_weight(
             name="b_m",
             shape=(len(starts), 4),
             initializer=lambda shape, dtype: tf.constant(starts, dtype),
             dtype="float32",
+            autocast=False,
         )
 
     def call(self, features, training=False):
@@ -185,14 +215,19 @@ class RecurrentMemorizedAttention(keras.layers.Layer):
 
         def look(k, theta, hidden, memory, scores, thetas):
             region = self.spatial_transformer(features, theta)
-            region = pool_region(region, self.region_pooling)
-            x = self.feature(self.region_dropout(region, training=training))
+            pooled = pool_region(region, self.region_pooling)
+            pooled = self.region_dropout(pooled, training=training)
+            if self.layout:
+                layout = pool_region(self.layout(region), "flatten")
+                pooled = tf.concat([pooled, layout], -1)
+            x = self.feature(pooled)
             hidden, (_, memory) = self.cell(x, [hidden, memory])
             z = self.hidden(hidden)
             scores = scores.write(k, self.classifier(z))
             thetas = thetas.write(k, theta)
             step = tf.minimum(k, self.b_m.shape[0] - 1)
-            theta = self.localization(z) + tf.gather(self.b_m, step)
+            kernel, bias = tf.gather(self.w_zm, step), tf.gather(self.b_m, step)
+            theta = tf.matmul(tf.cast(z, tf.float32), kernel) + bias
             theta = tf.ensure_shape(theta, [None, 4])
             return k + 1, theta, hidden, memory, scores, thetas
 
@@ -211,60 +246,82 @@ class RecurrentMemorizedAttention(keras.layers.Layer):
     @property
     def theta_variables(self):
         """The weights that decide where the regions lie: `W_zm` and `b_m`."""
-        return [*self.localization.trainable_variables, self.b_m]
+        return [self.w_zm, self.b_m]
 
-    def start_as(self, classifier, feature=None, linear_range=0.03, gate=2.0):
-        """Starts the recurrence so that it scores a region as a plain classifier does.
+    def start_as(self, classifier, feature=None, context=0.5):
+        """Starts the recurrence so that it scores regions as a plain classifier does.
 
         Ours, because fresh layers throw away what step 1 knew, and small data sets do
-        not teach it again. The LSTM starts by passing its input on: `m` is
-        `tanh(linear_range * x)`, nearly linear, its input and output gates are open and
-        its forget gate is as much closed; `W_hz` undoes the scale. What is not needed
-        for this keeps a tenth of its Xavier start, so that there is something to learn
-        from.
+        not teach it again. With `F` features that the classifier needs, the units are:
+
+        - `F` that pass the region on: input and output gate open, forget gate closed;
+        - `F` that remember the whole map: written at k = 0, then kept;
+        - one that is 0 before the first step and on ever after, which closes the input
+          gates of those that remember;
+        - the others, with a fresh `W_fx`: half of them remember the whole map, too, to
+          find regions by; half are left to be learnt.
+
+        A region's score is then `(1 - context) * classifier(region) + context *
+        classifier(whole map)`, up to the tanh of `m`, which is kept nearly linear.
 
         Args:
             classifier: Kernel and bias of step 1's classifier.
-            feature: Kernel and bias of its hidden layer, which become `W_fx`. None for
-                a linear classifier: then `relu(x)` and `relu(-x)` of its scores are the
-                first 2 L of the units, and the others are fresh.
-            linear_range: Factor in front of x.
-            gate: Bias of the open gates before their sigmoid.
+            feature: Kernel and bias of its hidden layer: F is its width. None for a
+                linear classifier: the features are then `relu(s)` and `relu(-s)` of its
+                scores, F = 2 L.
+            context: Share of the whole map in a region's scores, in [0, 1].
 
         Raises:
-            ValueError: There are too few units for a linear classifier's scores.
+            ValueError: There are fewer than 2 F + 1 units.
         """
         kernel, bias = classifier
         if feature is None:
-            if self.units < 2 * self.num_labels:
-                raise ValueError(
-                    "Too few units to start from a linear classifier. Expected twice "
-                    f"the {self.num_labels} labels or more. Received: "
-                    f"units={self.units}"
-                )
-            signs = (
-                np.concatenate([np.eye(self.num_labels)] * 2)
-                * np.repeat([1.0, -1.0], self.num_labels)[:, None]
+            identity = np.eye(self.num_labels, dtype="float32")
+            signs = np.concatenate([identity, -identity])  # (2 L, L)
+            feature, kernel = (kernel @ signs.T, np.zeros(len(signs))), signs
+        rows, count = feature[0].shape
+        if self.units < 2 * count + 1:
+            raise ValueError(
+                "Too few units to start from step 1's classifier. Expected at least "
+                f"{2 * count + 1}. Received: units={self.units}"
             )
-            w_fx, b_fx = self.feature.get_weights()
-            w_fx[:, : len(signs)] = kernel @ signs.T
-            feature = w_fx, b_fx
-            kernel = np.zeros((self.units, self.num_labels), "float32")
-            kernel[: len(signs)] = signs
-        self.feature.set_weights(feature)
-        self.classifier.set_weights([kernel, bias])
+        passing, marker = slice(0, count), 2 * count
+        kept = (marker + 1 + self.units) // 2
+        remembering = np.r_[count : 2 * count, marker + 1 : kept]
+        used, own = slice(0, 2 * count), np.r_[0 : 2 * count, marker + 1 : kept]
 
-        identity = np.eye(self.units, dtype="float32")
-        w_x, w_h, b = (0.1 * weights for weights in self.cell.get_weights())
-        modulation = slice(2 * self.units, 3 * self.units)
-        # Beside linear_range times the identity, a tenth of Xavier would be noise.
-        w_x[:, modulation] = linear_range * (w_x[:, modulation] + identity)
-        w_h[:, modulation] *= linear_range
-        b[:] = np.repeat([gate, -gate, 0.0, gate], self.units)
-        self.cell.set_weights([w_x, w_h, b])
-        passed = linear_range / (1.0 + np.exp(-gate)) ** 2
-        w_z = 0.1 * self.hidden.get_weights()[0] + identity
-        self.hidden.set_weights([w_z / passed, np.zeros(self.units, "float32")])
+        w_fx, b_fx = self.feature.get_weights()
+        # Rows beyond the pooled features are those of the layout.
+        w_fx[rows:, used] = 0.0
+        w_fx[:rows, used], b_fx[used] = np.tile(feature[0], 2), np.tile(feature[1], 2)
+        self.feature.set_weights([w_fx, b_fx])
+
+        # (inputs, 4 gates, units)
+        w_x, w_h, b = (
+            weights.reshape(*weights.shape[:-1], 4, self.units)
+            for weights in self.cell.get_weights()
+        )
+        for weights in (w_x, w_h):
+            weights[..., :kept] = 0.0
+        w_x[own, MODULATION, own] = LINEAR
+        b[INPUT, :kept] = b[OUTPUT, :kept] = OPEN
+        b[FORGET, passing] = b[FORGET, marker] = -OPEN
+        b[FORGET, remembering] = 2 * OPEN
+        b[MODULATION, marker] = OPEN
+        w_h[marker, INPUT, remembering] = -4.0 * OPEN
+        self.cell.set_weights(
+            [weights.reshape(*weights.shape[:-2], -1) for weights in (w_x, w_h, b)]
+        )
+
+        w_z, b_z = self.hidden.get_weights()
+        opened = 1.0 / (1.0 + np.exp(-OPEN))
+        w_z[:, own] = 0.0
+        w_z[own, own] = 1.0 / (LINEAR * opened**2)
+        self.hidden.set_weights([w_z, b_z])
+        w_zs = np.zeros((self.units, self.num_labels))
+        w_zs[passing] = (1 - context) * kernel
+        w_zs[count : 2 * count] = context * kernel
+        self.classifier.set_weights([w_zs, bias])
 
     def compute_output_shape(self, features_shape):
         batch, regions = features_shape[0], self.num_regions
@@ -281,6 +338,7 @@ class RecurrentMemorizedAttention(keras.layers.Layer):
             "units": self.units,
             "region_size": self.region_size,
             "region_pooling": self.region_pooling,
+            "layout_channels": self.layout_channels,
             "starts": self.starts,
             "dropout": self.dropout,
         }

@@ -126,15 +126,14 @@ class Run:
             backbone = backbones.build(
                 settings.backbone,
                 settings.weights if pretrained else "none",
-                settings.train_from or None,
+                settings.frozen,
             )
             pooled = model.PooledClassifier(
                 backbone,
                 len(self.label_names),
                 settings.objective,
                 pooling,
-                # Without a width of its own the classifier is linear.
-                settings.units or None,
+                settings.pooled_units or None,
                 (settings.region_size,) * 2,
                 settings.dropout,
             )
@@ -148,9 +147,10 @@ class Run:
             attention = RecurrentMemorizedAttention(
                 len(self.label_names),
                 settings.regions,
-                settings.units or pooled.backbone.output_shape[-1],
+                settings.units,
                 (settings.region_size,) * 2,
                 settings.region_pooling,
+                settings.layout_channels,
                 _starts(settings),
                 settings.dropout,
                 name="attention",
@@ -162,9 +162,13 @@ class Run:
                 settings.crop / settings.image_size,
             )
             _call_once(rdar, settings.crop)
+        feature = pooled.feature and pooled.feature.get_weights()
+        if settings.head_start == "feature":
+            attention.feature.set_weights(feature)
         if settings.head_start == "pooled":
-            feature = pooled.feature and pooled.feature.get_weights()
-            attention.start_as(pooled.classifier.get_weights(), feature)
+            attention.start_as(
+                pooled.classifier.get_weights(), feature, settings.context
+            )
         return rdar
 
     def load_pooled(self):

@@ -7,6 +7,7 @@ import numpy as np
 
 from ram_tf import datasets
 from ram_tf.preprocessing import find_unreadable
+from ram_tf.split import Split
 
 HELD_BACK = 0.1  # of the training split, where there is none to select by
 
@@ -20,9 +21,9 @@ class RunSplits(NamedTuple):
         report: Read once, at the end.
     """
 
-    train: datasets.Split
-    selection: datasets.Split
-    report: datasets.Split
+    train: Split
+    selection: Split
+    report: Split
 
 
 def load_split(settings, name):

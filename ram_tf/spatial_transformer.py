@@ -33,7 +33,8 @@ def hat_weights(scale, translation, samples, cells):
     # the difference of the two cells that are mixed. TensorFlow's would be 0 there: a
     # point that lies on a cell, as the whole map's corners do, would not move.
     hat = tf.where(offset < 0.0, 1.0 + offset, 1.0 - offset)
-    return tf.where((offset >= -1.0) & (offset < 1.0), hat, 0.0)
+    # Asked this way round a NaN is not outside: it must reach the loss to be seen.
+    return tf.where((offset < -1.0) | (offset >= 1.0), 0.0, hat)
 
 
 def sample_region(maps, theta, size):
@@ -103,7 +104,7 @@ class SpatialTransformer(keras.layers.Layer):
         theta: `(B, 4)` `s_x, s_y, t_x, t_y` in [-1, 1] coordinates, x right, y down.
 
     Returns:
-        `(B, h, w, C)`.
+        `(B, h, w, C)` in the layer's compute type.
 
     Example:
         >>> import tensorflow as tf
@@ -118,11 +119,12 @@ class SpatialTransformer(keras.layers.Layer):
     """
 
     def __init__(self, size=(14, 14), **kwargs):
-        super().__init__(**kwargs)
+        # Keras would cast theta to half precision, too.
+        super().__init__(autocast=False, **kwargs)
         self.size = tuple(size)
 
     def call(self, maps, theta):
-        return sample_region(maps, theta, self.size)
+        return sample_region(tf.cast(maps, self.compute_dtype), theta, self.size)
 
     def compute_output_shape(self, maps_shape, theta_shape):
         return (maps_shape[0], *self.size, maps_shape[-1])

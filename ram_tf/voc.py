@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ram_tf.csv_folder import read_boxes
+from ram_tf.boxes_json import read_boxes
 from ram_tf.split import Split
 
 # The order of the challenge, which is alphabetical.
@@ -51,7 +51,7 @@ def load(data_dir, year, split, difficult="unknown"):
 
     Returns:
         A `Split`. Its boxes come from `Annotations/` or else from a `boxes.json` (in
-        the form of `csv_folder.read_boxes`, by stem) beside `ImageSets`, if there.
+        the form of `boxes_json.read_boxes`, by stem) beside `ImageSets`, if there.
 
     Raises:
         FileNotFoundError: The folder or a file `{class}_{split}.txt` is missing.

@@ -9,7 +9,9 @@ Interrupted, the same command with --resume goes on after the last whole epoch.
 """
 
 import argparse
+import os
 import pathlib
+import sys
 
 from ram_tf import cli, config, run_splits, training
 from ram_tf.evaluation import evaluate_models, table, write
@@ -49,14 +51,15 @@ def main(argv):
     print(table(result))
     version = export(model, run, pathlib.Path(arguments.saved_models) / name)
     samples = write_samples(run, model, splits.report)
+    programs = os.path.relpath(pathlib.Path(sys.executable).parent)
+    signature = f"--dir {version} --tag_set serve --signature_def serving_default"
     print(
         f"\nregions on a dozen images: {samples.picture}"
         f"\nSavedModel: {version}\n\ntry next:"
-        f"\n  saved_model_cli show --dir {version} --tag_set serve "
-        "--signature_def serving_default"
-        f"\n  saved_model_cli run --dir {version} --tag_set serve "
-        f"--signature_def serving_default --inputs image_bytes={samples.npy}"
-        f"\n  python scripts/predict.py --model_dir {version} "
+        f"\n  {programs}/saved_model_cli show {signature}"
+        f"\n  {programs}/saved_model_cli run {signature} "
+        f"--inputs image_bytes={samples.npy}"
+        f"\n  {programs}/python scripts/predict.py --model_dir {version} "
         f"--output_dir {folder / 'predictions'} {samples.image}"
     )
     return 0

@@ -1,0 +1,28 @@
+# Everything happens in .venv, which `make .venv` creates from setup.cfg.
+PYTHON ?= python3
+BIN := .venv/bin
+export TF_CPP_MIN_LOG_LEVEL ?= 2
+
+.PHONY: demo test test-all lint clean
+
+demo: .venv/installed
+	$(BIN)/python scripts/fit.py --output_dir runs/digits --resume
+
+test: lint
+	$(BIN)/python -m pytest -m "not slow"
+
+# Longer checks, and those on the real photographs of ../shared where they are.
+test-all: lint
+	$(BIN)/python -m pytest
+
+lint: .venv/installed
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+.venv/installed: setup.cfg pyproject.toml
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --editable ".[dev]"
+	touch $@
+
+clean:
+	rm -rf .venv build *.egg-info

@@ -1,0 +1,210 @@
+"""What goes on beside training: validation, the best weights, resuming, pictures."""
+
+import csv
+import io
+import json
+import math
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from ram_tf import metrics
+from ram_tf.preprocessing import (
+    centre_crop,
+    decode_image,
+    epoch_order,
+    evaluation_pipeline,
+    read_files,
+    resize,
+)
+from ram_tf.run import replacing
+from ram_tf.visualization import draw_outputs
+
+PICTURES = 4  # validation images that TensorBoard shows with their regions
+
+
+def save_weights(model, path):
+    """Writes a model's weights as a whole or not at all."""
+    with replacing(path) as beside:
+        model.save_weights(beside)
+
+
+class Progress(keras.callbacks.Callback):
+    """Validates after each epoch, keeps the best weights and all that resuming needs.
+
+    Keras has `ModelCheckpoint`, `EarlyStopping` and `BackupAndRestore`, but a run that
+    resumes with them forgets the best value and the epochs waited, and they write in
+    place. Here everything stands in one file, replaced as a whole after each epoch.
+
+    Args:
+        folder: Where `checkpoint.npz`, `best.weights.h5` and `history.csv` are kept.
+        model: The compiled model, its optimiser built.
+        settings: The `Config`.
+        split: The selection split.
+    """
+
+    def __init__(self, folder, model, settings, split):
+        super().__init__()
+        self.set_model(model)
+        self.checkpoint = folder / "checkpoint.npz"
+        self.best_weights = folder / "best.weights.h5"
+        self.history_file = folder / "history.csv"
+        self.settings = settings
+        self.split = split
+        self.images = evaluation_pipeline(
+            split,
+            settings.image_size,
+            settings.crop,
+            settings.batch_size,
+            settings.max_pixels,
+        )
+        self.history, self.best, self.waited, self.finished = [], -math.inf, 0, False
+
+    @property
+    def epoch(self):
+        """How many epochs are behind us."""
+        return len(self.history)
+
+    def on_epoch_end(self, epoch, logs=None):
+        averaged = keras.callbacks.SwapEMAWeights()
+        averaged.set_model(self.model)
+        if self.settings.ema:
+            averaged.on_test_begin()
+        logs.update(self._validate())
+        self._select(logs)
+        if self.settings.ema:
+            averaged.on_test_end()
+        logs["learning_rate"] = float(self.model.optimizer.learning_rate)
+        self.history.append({"epoch": epoch + 1, **logs})
+        patience = self.settings.patience
+        self.finished = bool(patience and self.waited >= patience)
+        self.model.stop_training = self.finished
+        self._save()
+
+    def _validate(self):
+        outputs = self.model.predict(self.images, verbose=0)
+        terms = self.model.objective.terms(self.split.labels, outputs)
+        logs = {f"val_{name}": float(value) for name, value in terms.items()}
+        logs["val_loss"] = sum(logs.values())
+        precisions = metrics.average_precision(
+            self.split.labels, outputs["probabilities"]
+        )
+        logs["val_mAP"] = float(np.nanmean(precisions))
+        if "boxes" in outputs and outputs["boxes"].shape[1] > 1:
+            logs["val_region_iou"] = float(metrics.region_iou(outputs["boxes"]))
+        return logs
+
+    def _select(self, logs):
+        by_loss = self.settings.select_by == "loss"
+        score = -logs["val_loss"] if by_loss else logs["val_mAP"]
+        if score > self.best:
+            self.best, self.waited = score, 0
+            save_weights(self.model, self.best_weights)
+        else:
+            self.waited += 1
+
+    def _variables(self):
+        return [*self.model.variables, *self.model.optimizer.variables]
+
+    def _save(self):
+        state = {
+            "history": self.history,
+            "best": self.best,
+            "waited": self.waited,
+            "finished": self.finished,
+        }
+        arrays = {f"{i}": v.numpy() for i, v in enumerate(self._variables())}
+        with replacing(self.checkpoint) as beside:
+            np.savez(beside, state=json.dumps(state), **arrays)
+        with replacing(self.history_file) as beside:
+            beside.write_text(_table(self.history))
+
+    def restore(self):
+        """Takes up where the checkpoint was written, if there is one.
+
+        Raises:
+            ValueError: The checkpoint cannot be read or is another model's.
+        """
+        if not self.checkpoint.exists():
+            return
+        variables = self._variables()
+        try:
+            with np.load(self.checkpoint, allow_pickle=False) as saved:
+                state = json.loads(str(saved["state"]))
+                values = [saved[f"{i}"] for i in range(len(variables))]
+            for variable, value in zip(variables, values, strict=True):
+                variable.assign(value)
+        except (OSError, KeyError, ValueError) as error:
+            raise ValueError(
+                "The checkpoint cannot be used. Expected the state of this step of the "
+                f"run; remove the file to begin the step again. Received: "
+                f"{self.checkpoint} ({error})"
+            ) from error
+        self.history, self.best = state["history"], state["best"]
+        self.waited, self.finished = state["waited"], state["finished"]
+
+
+class StopWhenNotFinite(keras.callbacks.Callback):
+    """Ends training at the first loss that is no number, and names its images."""
+
+    def __init__(self, split, settings, batch_size):
+        super().__init__()
+        self.split, self.settings, self.batch_size = split, settings, batch_size
+        self.epoch = 0
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self.epoch = epoch
+
+    def on_train_batch_end(self, batch, logs=None):
+        if not math.isfinite(logs["loss"]):
+            order = epoch_order(len(self.split), self.settings.seed, self.epoch)
+            first = batch * self.batch_size
+            names = [self.split.names[i] for i in order[first:][: self.batch_size]]
+            raise FloatingPointError(
+                "The loss is not finite. Expected a number; a smaller learning rate or "
+                f"--clip_norm may help. Received: {logs['loss']} at epoch "
+                f"{self.epoch + 1}, step {batch + 1}, images {', '.join(names)}"
+            )
+
+
+class RegionPictures(keras.callbacks.Callback):
+    """Shows TensorBoard the regions of a few validation images, epoch by epoch.
+
+    Args:
+        folder: Where TensorBoard's logs go.
+        run: The `Run`.
+        split: The selection split; its first images are shown.
+    """
+
+    def __init__(self, folder, run, split):
+        super().__init__()
+        self.writer = tf.summary.create_file_writer(str(folder / "validation"))
+        self.label_names = run.label_names
+        settings = run.config
+        images = [
+            decode_image(encoded, settings.max_pixels).numpy()
+            for encoded in read_files(split.take(range(min(PICTURES, len(split)))))
+        ]
+        self.originals = images
+        self.images = np.stack(
+            [centre_crop(resize(i, settings.image_size), settings.crop) for i in images]
+        )
+
+    def on_epoch_end(self, epoch, logs=None):
+        outputs = self.model.predict_on_batch(self.images)
+        pictures = draw_outputs(self.originals, outputs, self.label_names)
+        with self.writer.as_default(step=epoch):
+            for number, picture in enumerate(pictures):
+                shown = np.asarray(picture)[None]
+                tf.summary.image(f"regions/{number}", shown)
+
+
+def _table(rows):
+    """Writes rows as csv, with the columns of all of them."""
+    columns = list(dict.fromkeys(name for row in rows for name in row))
+    text = io.StringIO()
+    writer = csv.DictWriter(text, columns, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue()

@@ -1,0 +1,167 @@
+"""The settings: their way to json and back, their flags, and what is refused."""
+
+import argparse
+import dataclasses
+import json
+
+import pytest
+
+from ram_tf import config, datasets
+from ram_tf.config import PRESETS, Config
+
+FIELDS = dataclasses.fields(Config)
+
+
+def other_value(field):
+    """A value that is not the default."""
+    if field.metadata["choices"]:
+        return field.metadata["choices"][-1]
+    if field.type is str:
+        return f"{field.default}x"
+    if field.type is bool:
+        return not field.default
+    if field.type is int:
+        return field.default - 1 if field.default else 600
+    return field.default / 2 if field.default else 0.2
+
+
+@pytest.mark.parametrize("dataset", datasets.NAMES)
+def test_presets_come_back_from_json(dataset):
+    settings = Config(**{"dataset": dataset, **PRESETS[dataset]})
+    names = ("dog", "Katze", "日本")
+    assert config.from_json(settings.to_json(names)) == (settings, names)
+
+
+def test_every_setting_comes_back_from_json():
+    settings = Config(**{field.name: other_value(field) for field in FIELDS})
+    assert config.from_json(settings.to_json(["cat"]))[0] == settings
+    assert set(json.loads(settings.to_json(["cat"]))) == {
+        "label_names",
+        *(field.name for field in FIELDS),
+    }
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        pytest.param("{", id="no json"),
+        pytest.param("[1, 2]", id="a list"),
+        pytest.param("{}", id="no labels"),
+        pytest.param('{"label_names": ["a"], "colour": 3}', id="unknown key"),
+        pytest.param('{"label_names": 3}', id="labels are no list"),
+        pytest.param('{"label_names": ["a"], "epochs": "many"}', id="no number"),
+    ],
+)
+def test_what_is_no_configuration_is_refused(text):
+    with pytest.raises(ValueError, match="no configuration that fit"):
+        config.from_json(text)
+
+
+def test_an_unknown_key_is_named():
+    with pytest.raises(ValueError, match="colour"):
+        config.from_json('{"label_names": ["a"], "colour": 3}')
+
+
+def test_every_data_set_has_a_preset():
+    assert set(PRESETS) == set(datasets.NAMES)
+
+
+@pytest.mark.parametrize("margin", [64, 65])
+def test_an_image_no_larger_than_the_margin_is_refused(margin):
+    with pytest.raises(
+        ValueError, match=f"crop margin of {margin} pixels.*image_size=64"
+    ):
+        Config(image_size=64, crop_margin=margin)
+
+
+def test_a_crop_is_what_the_margin_leaves():
+    assert Config(image_size=65, crop_margin=64).crop == 1
+    assert Config().crop == 512 - 64  # section 5.1
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("regions", 0),
+        ("region_size", 0),
+        ("batch_size", 0),
+        ("epochs", 0),
+        ("pooled_epochs", -1),
+        ("crop_margin", -1),
+        ("dropout", 1.0),
+        ("dropout", -0.1),
+        ("ema", 1.0),
+        ("learning_rate", 0.0),
+        ("pooled_learning_rate", -1e-3),
+    ],
+)
+def test_numbers_out_of_range_are_refused(name, value):
+    with pytest.raises(ValueError, match=r"is out of range\. Expected .* Received: "):
+        Config(**{name: value})
+
+
+@pytest.mark.parametrize("field", FIELDS, ids=lambda field: field.name)
+def test_a_choice_that_is_none_is_refused(field):
+    if not field.metadata["choices"]:
+        return
+    with pytest.raises(
+        ValueError, match=rf"Unknown {field.name}\. Expected one of.*'neither'"
+    ):
+        Config(**{field.name: "neither"})
+
+
+def test_fractions_are_three_numbers():
+    assert Config(split_fraction="0.5,0.3,0.2").fractions == (0.5, 0.3, 0.2)
+    for wrong in ("0.5,0.5", "a,b,c", ""):
+        with pytest.raises(ValueError, match=f"three numbers.*Received: '{wrong}'"):
+            _ = Config(split_fraction=wrong).fractions
+
+
+def test_the_objective_has_the_settings_numbers():
+    settings = Config(loss="asl", gamma=0.7, alpha=0.6, constraints="S")
+    objective = settings.objective
+    assert dataclasses.asdict(objective).items() <= dataclasses.asdict(settings).items()
+    assert (objective.loss, objective.gamma) == ("asl", 0.7)
+
+
+def parse(*arguments):
+    parser = argparse.ArgumentParser()
+    config.add_arguments(parser)
+    return config.from_arguments(parser.parse_args(arguments))
+
+
+@pytest.mark.parametrize("field", FIELDS, ids=lambda field: field.name)
+def test_every_setting_has_a_help_text(field):
+    assert len(field.metadata["explanation"].split()) >= 2
+
+
+def test_help_can_be_printed(capsys):
+    with pytest.raises(SystemExit):
+        parse("--help")
+    shown = capsys.readouterr().out
+    assert all(f"--{field.name}" in shown for field in FIELDS)
+
+
+@pytest.mark.parametrize("field", FIELDS, ids=lambda field: field.name)
+def test_every_setting_has_a_flag(field):
+    value = other_value(field)
+    if field.type is bool:
+        flags = [f"--{field.name}" if value else f"--no-{field.name}"]
+    else:
+        flags = [f"--{field.name}", str(value)]
+    assert getattr(parse("--dataset", "coco", *flags), field.name) == value
+
+
+def test_without_flags_the_digits_preset_holds():
+    assert parse() == Config(dataset="digits", **PRESETS["digits"])
+
+
+def test_flags_go_before_the_preset_of_their_data_set():
+    settings = parse("--dataset", "voc2012", "--image_size", "100")
+    expected = {**PRESETS["voc2012"], "image_size": 100}
+    assert settings == Config(dataset="voc2012", **expected)
+
+
+def test_settings_cannot_be_changed():
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        Config().epochs = 3

@@ -1,0 +1,163 @@
+import pathlib
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from ram_tf.config import Config
+from ram_tf.export import export, serve_bytes, serve_images
+from ram_tf.preprocessing import decode_image
+from ram_tf.run import Run
+
+LABELS = ("red", "green", "blue")
+OUTPUTS = {"scores", "probabilities", "regions", "boxes", "region_scores", "valid"}
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    settings = Config(
+        dataset="csv",
+        backbone="small",
+        weights="none",
+        image_size=40,
+        crop_margin=8,
+        regions=3,
+        region_size=4,
+        units=16,
+        loss="bce",
+        starts="anchors",
+        max_pixels=10_000,
+    )
+    return Run.start(tmp_path_factory.mktemp("run"), settings, LABELS)
+
+
+@pytest.fixture(scope="module")
+def model(run):
+    built = run.build_model(run.build_pooled("average"))
+    # A different value in every weight, so that a swapped one cannot hide.
+    rng = np.random.default_rng(0)
+    for variable in built.trainable_variables:
+        variable.assign(variable + rng.normal(0, 0.05, variable.shape))
+    return built
+
+
+@pytest.fixture(scope="module")
+def version(run, model, tmp_path_factory):
+    return export(model, run, tmp_path_factory.mktemp("saved") / "squares")
+
+
+@pytest.fixture(scope="module")
+def encoded(squares):
+    return [(squares / f"val{i}.png").read_bytes() for i in range(3)]
+
+
+def test_both_signatures_equal_the_keras_model(run, model, version, encoded):
+    served = tf.saved_model.load(str(version)).signatures
+    images = np.stack([decode_image(e).numpy() for e in encoded])
+    expected = serve_images(model, run.config)(images)
+    by_bytes = served["serving_default"](image_bytes=tf.constant(encoded))
+    by_images = served["serving_images"](images=tf.constant(images))
+    for outputs in (by_bytes, by_images):
+        assert set(outputs) == OUTPUTS
+        for name in OUTPUTS - {"valid"}:
+            np.testing.assert_allclose(outputs[name], expected[name], atol=1e-5)
+
+
+def test_broken_bytes_are_marked_and_harm_no_other_row(run, model, encoded):
+    serve = tf.function(serve_bytes(model, run.config))
+    broken = [b"", b"text", encoded[0][: len(encoded[0]) // 2], b"GIF89a\x01\x00"]
+    alone = serve(tf.constant(encoded))
+    mixed = serve(tf.constant([broken[0], encoded[0], *broken[1:], *encoded[1:]]))
+    rows = [1, 5, 6]
+    expected = np.isin(np.arange(7), rows)
+    np.testing.assert_array_equal(mixed["valid"], expected)
+    np.testing.assert_allclose(
+        tf.gather(mixed["scores"], rows), alone["scores"], atol=1e-6
+    )
+    assert not np.any(mixed["scores"].numpy()[~expected])
+
+
+def test_an_image_above_max_pixels_is_not_valid(run, model, encoded):
+    large = tf.io.encode_png(tf.zeros([101, 100, 3], tf.uint8)).numpy()
+    outputs = serve_bytes(model, run.config)(tf.constant([large, encoded[0]]))
+    assert outputs["valid"].numpy().tolist() == [False, True]
+
+
+def test_an_empty_batch_gives_no_rows(run, model):
+    outputs = tf.function(serve_bytes(model, run.config))(tf.constant([], tf.string))
+    assert outputs["scores"].shape == (0, len(LABELS))
+
+
+def test_one_pixel_is_an_image_like_any_other(run, model):
+    pixel = tf.io.encode_png(tf.zeros([1, 1, 3], tf.uint8)).numpy()
+    outputs = serve_bytes(model, run.config)(tf.constant([pixel]))
+    assert outputs["valid"].numpy().all()
+    assert np.isfinite(outputs["scores"]).all()
+
+
+def test_versions_count_up_and_nothing_else_is_left(run, model, tmp_path):
+    first, second = (export(model, run, tmp_path / "name") for _ in range(2))
+    assert (first.name, second.name) == ("1", "2")
+    assert sorted(p.name for p in (tmp_path / "name").iterdir()) == ["1", "2"]
+
+
+def test_labels_stand_in_the_assets_in_order(version):
+    text = (version / "assets" / "labels.txt").read_text()
+    assert tuple(text.split()) == LABELS
+
+
+def test_it_runs_without_the_package(version, encoded, tmp_path):
+    script = tmp_path / "client.py"
+    script.write_text(
+        "import sys\n"
+        "sys.modules['ram_tf'] = None  # an import of it would fail\n"
+        "import tensorflow as tf\n"
+        f"served = tf.saved_model.load({str(version)!r}).signatures\n"
+        f"image = open({str(tmp_path / 'image.png')!r}, 'rb').read()\n"
+        "print(served['serving_default'](image_bytes=tf.constant([image]))['scores'])\n"
+    )
+    (tmp_path / "image.png").write_bytes(encoded[0])
+    done = subprocess.run(
+        [sys.executable, str(script)], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert "shape=(1, 3)" in done.stdout
+
+
+def saved_model_cli(*arguments):
+    program = pathlib.Path(sys.executable).with_name("saved_model_cli")
+    return subprocess.run(
+        [str(program), *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_saved_model_cli_shows_the_signatures(version):
+    shown = saved_model_cli("show", "--dir", version, "--all")
+    assert shown.returncode == 0, shown.stderr[-2000:]
+    for name in ("serving_default", "serving_images", *OUTPUTS):
+        assert name in shown.stdout
+
+
+def test_saved_model_cli_runs_encoded_and_decoded_images(version, encoded, tmp_path):
+    np.save(tmp_path / "b.npy", np.array(encoded, object), allow_pickle=True)
+    images = np.stack([decode_image(e).numpy() for e in encoded])
+    np.save(tmp_path / "x.npy", images)
+    results = []
+    for signature, given in (
+        ("serving_default", f"image_bytes={tmp_path / 'b.npy'}"),
+        ("serving_images", f"images={tmp_path / 'x.npy'}"),
+    ):
+        outdir = tmp_path / signature
+        done = saved_model_cli(
+            *("run", "--dir", version, "--tag_set", "serve"),
+            *("--signature_def", signature, "--inputs", given, "--outdir", outdir),
+        )
+        assert done.returncode == 0, done.stderr[-2000:]
+        results.append(np.load(outdir / "scores.npy"))
+    assert results[0].shape == (3, 3)
+    np.testing.assert_allclose(results[0], results[1], atol=1e-5)

@@ -1,0 +1,115 @@
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from ram_tf.config import Config
+from ram_tf.export import export
+from ram_tf.prediction import Predictor, find_images, predict, write_samples
+from ram_tf.run import Run
+from ram_tf.run_splits import load_split
+
+LABELS = ("blue", "green", "red")
+
+
+@pytest.fixture(scope="module")
+def run(squares, tmp_path_factory):
+    settings = Config(
+        dataset="csv",
+        data_dir=str(squares),
+        backbone="small",
+        weights="none",
+        image_size=40,
+        crop_margin=8,
+        regions=2,
+        region_size=4,
+        units=16,
+        loss="bce",
+    )
+    run = Run.start(tmp_path_factory.mktemp("run"), settings, LABELS)
+    pooled = run.build_pooled("average")
+    pooled.save_weights(run.pooled_weights)
+    run.build_model(pooled).save_weights(run.model_weights)
+    return run
+
+
+def lines(predictor, paths, *arguments, **named):
+    return list(predict(predictor, paths, *arguments, **named))
+
+
+def test_run_and_saved_model_predict_the_same(run, squares, tmp_path):
+    version = export(run.load_model(), run, tmp_path)
+    paths = [squares / "val0.png", squares / "val1.png"]
+    by_run, by_version = (
+        lines(Predictor.load(folder), paths) for folder in (run.folder, version)
+    )
+    for one, other in zip(by_run, by_version, strict=True):
+        assert one["scores"] == pytest.approx(other["scores"], abs=1e-5)
+        assert one["labels"] == other["labels"]
+
+
+def test_a_line_names_the_labels_above_the_threshold_with_their_boxes(run, squares):
+    predictor = Predictor.load(run.folder)
+    (line,) = lines(predictor, [squares / "val0.png"], threshold=0.5)
+    above = {name for name, p in line["probabilities"].items() if p >= 0.5}
+    assert set(line["labels"]) == set(line["boxes"]) == above
+    assert set(line["scores"]) == set(LABELS)
+    (all_named,) = lines(predictor, [squares / "val0.png"], threshold=0.0)
+    values = [all_named["probabilities"][name] for name in all_named["labels"]]
+    assert values == sorted(values, reverse=True)
+    assert len(values) == len(LABELS)
+
+
+def test_an_unreadable_image_has_a_line_and_no_picture(run, squares, tmp_path):
+    broken = tmp_path / "broken.jpg"
+    broken.write_bytes(b"this is text")
+    paths = [broken, squares / "val0.png"]
+    found = lines(Predictor.load(run.folder), paths, tmp_path / "out")
+    assert [line["valid"] for line in found] == [False, True]
+    assert json.loads(json.dumps(found))[0]["labels"] == []
+    assert [p.name for p in (tmp_path / "out").iterdir()] == ["val0.png"]
+
+
+def test_images_of_one_name_get_pictures_of_their_own(run, squares, tmp_path):
+    again = tmp_path / "val0.png"
+    again.write_bytes((squares / "val0.png").read_bytes())
+    paths = [squares / "val0.png", again]
+    lines(Predictor.load(run.folder), paths, tmp_path / "out")
+    names = sorted(p.name for p in (tmp_path / "out").iterdir())
+    assert names == ["val0-2.png", "val0.png"]
+
+
+def test_batches_do_not_change_the_lines(run, squares):
+    predictor = Predictor.load(run.folder)
+    paths = [squares / f"val{i}.png" for i in range(5)]
+    for one, other in zip(
+        lines(predictor, paths, batch_size=1),
+        lines(predictor, paths, batch_size=3),
+        strict=True,
+    ):
+        assert one["scores"] == pytest.approx(other["scores"], abs=1e-5)
+
+
+def test_folders_are_searched_and_missing_files_are_named(squares, tmp_path):
+    assert len(find_images([squares])) == 56
+    with pytest.raises(FileNotFoundError, match="no such image"):
+        find_images([tmp_path / "none.jpg"])
+    with pytest.raises(FileNotFoundError, match="holds no images"):
+        find_images([tmp_path])
+
+
+def test_what_is_no_model_is_said_to_be_none(tmp_path):
+    with pytest.raises(FileNotFoundError, match="There is no model"):
+        Predictor.load(tmp_path)
+
+
+def test_samples_hold_the_bytes_of_the_images(run, squares):
+    split = load_split(run.config, "val")
+    samples = write_samples(run, run.load_model(), split, count=3)
+    stored = np.load(samples.npy, allow_pickle=True)
+    assert (
+        stored[0] == (squares / "val0.png").read_bytes() == samples.image.read_bytes()
+    )
+    assert len(stored) == 3
+    assert Image.open(samples.picture).width > 3 * 360

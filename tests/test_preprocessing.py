@@ -1,0 +1,397 @@
+"""Decoding against Pillow, and what training sees, told apart by markers."""
+
+import io
+import struct
+import zlib
+
+import numpy as np
+import PIL.Image
+import pytest
+import tensorflow as tf
+
+from ram_tf import preprocessing
+from ram_tf.preprocessing import (
+    centre_crop,
+    decode_image,
+    epoch_order,
+    evaluation_pipeline,
+    find_unreadable,
+    prepare_image,
+    random_crop_and_flip,
+    resize,
+    training_pipeline,
+)
+from ram_tf.split import Split
+
+BAD = tf.errors.InvalidArgumentError
+
+
+def encode(image, form="PNG", **options):
+    """The bytes of a file that Pillow writes."""
+    file = io.BytesIO()
+    if not isinstance(image, PIL.Image.Image):
+        image = PIL.Image.fromarray(image)
+    image.save(file, form, **options)
+    return file.getvalue()
+
+
+def smooth(height=24, width=32, channels=3):
+    """A picture without edges, where JPEG decoders differ most."""
+    y, x = np.mgrid[:height, :width]
+    planes = [5 * x + y, 200 - 3 * y, 100 + 2 * x - y, 30 + 4 * y][:channels]
+    return np.squeeze(np.stack(planes, -1).astype("uint8"))
+
+
+def noise(height, width, channels=3, seed=0):
+    shape = (height, width, channels)
+    return np.random.default_rng(seed).integers(0, 256, shape, "uint8")
+
+
+def rgb_by_pillow(encoded):
+    return np.asarray(PIL.Image.open(io.BytesIO(encoded)).convert("RGB"))
+
+
+@pytest.mark.parametrize(
+    ("image", "tolerance"),
+    [
+        pytest.param(encode(smooth(), "JPEG", quality=95), 5, id="jpeg"),
+        pytest.param(
+            encode(smooth(), "JPEG", quality=95, progressive=True), 5, id="progressive"
+        ),
+        pytest.param(encode(smooth(channels=1), "JPEG"), 5, id="grey jpeg"),
+        pytest.param(
+            encode(PIL.Image.fromarray(smooth(channels=4), "CMYK"), "JPEG", quality=95),
+            5,
+            id="cmyk jpeg",
+        ),
+        pytest.param(encode(noise(7, 9)), 0, id="png"),
+        pytest.param(encode(noise(7, 9)[..., 0]), 0, id="grey png"),
+        *(
+            pytest.param(
+                encode(PIL.Image.fromarray(noise(7, 9)).quantize(2**bits)),
+                0,
+                id=f"palette png of {bits} bits",
+            )
+            for bits in (1, 2, 4, 8)
+        ),
+        pytest.param(
+            encode(PIL.Image.fromarray(noise(7, 9)).convert("1")), 0, id="bilevel png"
+        ),
+        pytest.param(encode(noise(1, 1)), 0, id="one pixel"),
+    ],
+)
+def test_decoded_pixels_are_pillows(image, tolerance):
+    decoded = decode_image(image)
+    expected = rgb_by_pillow(image)
+    assert decoded.dtype == tf.uint8
+    assert decoded.shape == expected.shape
+    np.testing.assert_allclose(decoded.numpy().astype(int), expected, atol=tolerance)
+
+
+@pytest.mark.parametrize("mode", ["RGBA", "LA", "P"])
+def test_what_is_transparent_shows_white(mode):
+    if mode == "P":
+        image = PIL.Image.fromarray(noise(7, 9)).quantize(16)
+        image.info["transparency"] = bytes(range(0, 256, 16))
+    else:
+        image = PIL.Image.fromarray(noise(7, 9, len(mode)), mode)
+    encoded = encode(image)
+    layer = PIL.Image.open(io.BytesIO(encoded)).convert("RGBA")
+    white = PIL.Image.new("RGBA", layer.size, "white")
+    expected = PIL.Image.alpha_composite(white, layer).convert("RGB")
+    decoded = decode_image(encoded).numpy().astype(int)
+    np.testing.assert_allclose(decoded, np.asarray(expected), atol=1)
+    assert np.ptp(decoded) > 0
+
+
+def test_sixteen_bits_are_cut_to_eight():
+    values = np.random.default_rng(0).integers(0, 65536, (6, 5), "uint16")
+    encoded = encode(PIL.Image.fromarray(values))
+    assert PIL.Image.open(io.BytesIO(encoded)).mode == "I;16"
+    decoded = decode_image(encoded).numpy()
+    # libpng may cut or round.
+    np.testing.assert_allclose(decoded[..., 0], values / 257, atol=1)
+    np.testing.assert_array_equal(decoded[..., 0], decoded[..., 2])
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        pytest.param(b"This is no image, whatever its name says.\n", id="text"),
+        pytest.param(b"", id="empty"),
+        pytest.param(encode(noise(8, 8), "GIF"), id="gif"),
+        pytest.param(encode(noise(8, 8), "BMP"), id="bmp"),
+        pytest.param(encode(noise(64, 64), "JPEG")[:600], id="truncated jpeg"),
+        pytest.param(encode(noise(64, 64))[:600], id="truncated png"),
+        pytest.param(encode(noise(64, 64), "JPEG")[:10], id="head of a jpeg"),
+        pytest.param(encode(noise(64, 64))[:10], id="head of a png"),
+        pytest.param(b"\xff\xd8\xff" + bytes(500), id="jpeg of zeros"),
+    ],
+)
+def test_what_is_no_whole_jpeg_or_png_is_refused(content):
+    with pytest.raises(BAD):
+        decode_image(content)
+
+
+@pytest.mark.parametrize("content", [b"text", b"", encode(noise(8, 8), "GIF")])
+def test_another_format_is_told_apart_from_a_broken_file(content):
+    with pytest.raises(BAD, match="Not a JPEG or PNG image"):
+        decode_image(content)
+
+
+def huge_png(height, width):
+    """A header of a PNG without any pixels behind it."""
+    chunk = b"IHDR" + struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    checksum = struct.pack(">I", zlib.crc32(chunk))
+    return preprocessing.PNG_MAGIC + struct.pack(">I", 13) + chunk + checksum
+
+
+def huge_jpeg(height, width):
+    """A small JPEG whose header says another size."""
+    encoded = encode(noise(8, 8), "JPEG")
+    at = encoded.index(b"\xff\xc0") + 5  # behind marker, length and precision
+    return encoded[:at] + struct.pack(">HH", height, width) + encoded[at + 4 :]
+
+
+@pytest.mark.parametrize("make", [huge_png, huge_jpeg])
+@pytest.mark.parametrize("graph", [False, True])
+def test_more_than_max_pixels_is_refused_by_the_header_alone(make, graph):
+    decode = tf.function(decode_image) if graph else decode_image
+    with pytest.raises(BAD, match="max_pixels") as refused:
+        decode(tf.constant(make(65000, 60000)))
+    if not graph:
+        assert "65000" in str(refused.value)
+
+
+def test_a_size_beyond_32_bits_is_refused():
+    with pytest.raises(BAD, match="max_pixels"):
+        decode_image(huge_png(2**31 - 1, 2**31 - 1))
+
+
+@pytest.mark.parametrize("form", ["PNG", "JPEG"])
+def test_exactly_max_pixels_is_allowed(form):
+    encoded = encode(noise(6, 10), form)
+    assert decode_image(encoded, 60).shape == (6, 10, 3)
+    with pytest.raises(BAD, match="max_pixels"):
+        decode_image(encoded, 59)
+
+
+def test_resize_to_the_same_size_changes_nothing():
+    image = noise(6, 6)
+    np.testing.assert_allclose(resize(image, 6), image, atol=1e-4)
+
+
+def test_shrinking_averages_instead_of_skipping_pixels():
+    stripes = np.zeros((64, 64, 3), "uint8")
+    stripes[:, ::4] = 255  # which every fourth pixel would see as white or black only
+    shrunk = resize(stripes, 16).numpy()
+    np.testing.assert_allclose(shrunk[4:-4, 4:-4], 255 / 4, atol=8)
+
+
+def test_centre_crop_leaves_the_same_margin_on_all_sides():
+    image = np.arange(8 * 8 * 3).reshape(1, 8, 8, 3)
+    np.testing.assert_array_equal(centre_crop(image, 4), image[:, 2:6, 2:6])
+
+
+@pytest.mark.parametrize(
+    "encoded",
+    [
+        pytest.param(encode(smooth(30, 20), "JPEG"), id="jpeg"),
+        pytest.param(encode(noise(30, 50)), id="png"),
+        pytest.param(encode(noise(1, 1)), id="one pixel"),
+    ],
+)
+def test_prepare_image_is_the_same_eagerly_and_inside_tf_data(encoded):
+    eager = prepare_image(encoded, 24, 16)
+    assert eager.shape == (16, 16, 3)
+    assert eager.dtype == tf.float32
+    (mapped,) = tf.data.Dataset.from_tensors(encoded).map(
+        lambda content: prepare_image(content, 24, 16)
+    )
+    np.testing.assert_allclose(mapped, eager, atol=1e-4)
+    assert mapped.numpy().min() >= 0
+    assert mapped.numpy().max() <= 255
+
+
+def test_prepare_image_of_one_pixel_is_that_colour():
+    encoded = encode(np.array([[[10, 200, 30]]], "uint8"))
+    expected = np.broadcast_to([10.0, 200.0, 30.0], (16, 16, 3))
+    np.testing.assert_allclose(prepare_image(encoded, 24, 16), expected, atol=1e-3)
+
+
+def places():
+    """An image whose pixels say where they are: (y, x, 0)."""
+    y, x = np.mgrid[:10, :10]
+    return np.stack([y, x, 0 * x], -1).astype("float32")
+
+
+def test_crops_are_cut_from_everywhere_inside_the_image():
+    corners = set()
+    for i in range(200):
+        crop = random_crop_and_flip(places(), 8, False, tf.constant([0, i])).numpy()
+        top, left = crop[0, 0, :2].astype(int)
+        corners.add((top, left))
+        np.testing.assert_array_equal(crop, places()[top : top + 8, left : left + 8])
+    assert corners == {(top, left) for top in range(3) for left in range(3)}
+
+
+def test_about_half_the_images_are_mirrored():
+    image, mirrored = places(), 0
+    for i in range(200):
+        seen = random_crop_and_flip(image, 10, True, tf.constant([0, i])).numpy()
+        if not np.array_equal(seen, image):
+            np.testing.assert_array_equal(seen, image[:, ::-1])
+            mirrored += 1
+    assert 70 <= mirrored <= 130  # four standard deviations
+
+
+def test_place_and_mirroring_are_independent():
+    corners = {True: set(), False: set()}
+    for i in range(300):
+        crop = random_crop_and_flip(places(), 8, True, tf.constant([0, i])).numpy()
+        corners[bool(crop[0, 0, 1] > crop[0, 1, 1])].add(crop[0, :, 1].min())
+    assert corners == {True: {0, 1, 2}, False: {0, 1, 2}}
+
+
+@pytest.mark.parametrize("count", [1, 7, 100])
+def test_an_epochs_order_is_a_permutation(count):
+    assert sorted(epoch_order(count, 3, 5)) == list(range(count))
+
+
+def test_an_epochs_order_depends_on_seed_and_epoch_alone():
+    orders = [
+        tuple(epoch_order(50, seed, epoch)) for seed in range(3) for epoch in range(3)
+    ]
+    assert len(set(orders)) == 9
+    np.testing.assert_array_equal(epoch_order(50, 1, 2), orders[1 * 3 + 2])
+
+
+COUNT = 10
+
+
+@pytest.fixture(scope="module")
+def split():
+    """Noise images whose labels say which image they belong to."""
+    return Split(
+        images=tuple(encode(noise(12, 12, seed=i)) for i in range(COUNT)),
+        names=tuple(f"{i}.png" for i in range(COUNT)),
+        labels=np.eye(COUNT, dtype=np.int8),
+        label_names=tuple(f"label {i}" for i in range(COUNT)),
+    )
+
+
+def train(split, epochs, seed=0, batch_size=2, flip=True):
+    """What training sees: images and the index of each, in order."""
+    data = training_pipeline(split, 12, 10, flip, batch_size, epochs, seed)
+    images, labels = zip(*data.as_numpy_iterator(), strict=True)
+    return np.concatenate(images), np.concatenate(labels).argmax(1)
+
+
+def test_training_is_reproducible_by_seed(split):
+    for first, second in zip(
+        train(split, range(2)), train(split, range(2)), strict=True
+    ):
+        np.testing.assert_array_equal(first, second)
+
+
+def test_another_seed_trains_in_another_order_and_on_other_crops(split):
+    (images, order), (others, other_order) = (
+        train(split, range(1), seed) for seed in (0, 1)
+    )
+    assert list(order) != list(other_order)
+    same = [
+        np.array_equal(images[order == i], others[other_order == i])
+        for i in range(COUNT)
+    ]
+    assert sum(same) < COUNT / 2  # 18 crops there are
+
+
+def test_an_epoch_sees_every_image_once_in_the_order_that_is_told(split):
+    _, order = train(split, range(3))
+    for epoch, seen in enumerate(order.reshape(3, COUNT)):
+        assert sorted(seen) == list(range(COUNT))
+        np.testing.assert_array_equal(seen, epoch_order(COUNT, 0, epoch))
+
+
+def test_epochs_differ_in_order_and_in_crops(split):
+    images, order = train(split, range(2))
+    order, images = order.reshape(2, COUNT), images.reshape(2, COUNT, 10, 10, 3)
+    assert list(order[0]) != list(order[1])
+    same = [
+        np.array_equal(images[0][order[0] == i], images[1][order[1] == i])
+        for i in range(COUNT)
+    ]
+    assert sum(same) < COUNT / 2
+
+
+def test_images_keep_their_labels(split):
+    images, order = train(split, range(1), flip=False)
+    for image, i in zip(images, order, strict=True):
+        whole = noise(12, 12, seed=i)
+        crops = [whole[t : t + 10, le : le + 10] for t in range(3) for le in range(3)]
+        assert any(np.allclose(image, crop, atol=1e-3) for crop in crops)
+
+
+def test_a_resumed_run_sees_what_an_uninterrupted_one_would_have(split):
+    images, order = train(split, range(4), batch_size=3)
+    tail_images, tail_order = train(split, range(2, 4), batch_size=3)
+    assert len(tail_order) == len(order) // 2
+    np.testing.assert_array_equal(tail_order, order[len(order) // 2 :])
+    np.testing.assert_array_equal(tail_images, images[len(order) // 2 :])
+
+
+def test_left_over_images_are_others_each_epoch(split):
+    _, order = train(split, range(4), batch_size=4)
+    assert len(order) == 4 * 8
+    left = [tuple(np.setdiff1d(range(COUNT), seen)) for seen in order.reshape(4, 8)]
+    assert len(set(left)) > 1
+
+
+def test_training_batches_have_static_shapes(split):
+    images, labels = training_pipeline(split, 12, 10, True, 4, range(1), 0).element_spec
+    assert images.shape.as_list() == [4, 10, 10, 3]
+    assert labels.shape.as_list() == [4, COUNT]
+    assert images.dtype == tf.float32
+
+
+def test_evaluation_sees_every_image_once_in_order_prepared(split):
+    batches = list(evaluation_pipeline(split, 12, 8, 4).as_numpy_iterator())
+    assert [len(batch) for batch in batches] == [4, 4, 2]
+    expected = [prepare_image(image, 12, 8) for image in split.images]
+    np.testing.assert_allclose(np.concatenate(batches), expected, atol=1e-4)
+
+
+def on_disk(split, folder):
+    paths = tuple(str(folder / name) for name in split.names)
+    for path, image in zip(paths, split.images, strict=True):
+        with open(path, "wb") as file:
+            file.write(image)
+    return Split(paths, split.names, split.labels, split.label_names)
+
+
+def test_files_train_like_their_bytes(split, tmp_path):
+    for first, second in zip(
+        train(split, range(1)), train(on_disk(split, tmp_path), range(1)), strict=True
+    ):
+        np.testing.assert_array_equal(first, second)
+
+
+def test_unreadable_files_are_found(split, tmp_path):
+    files = on_disk(split, tmp_path)
+    (tmp_path / "2.png").write_text("no image")
+    (tmp_path / "5.png").write_bytes(split.images[5][:100])
+    (tmp_path / "9.png").unlink()
+    assert list(find_unreadable(files)) == [2, 5, 9]
+
+
+def test_unreadable_bytes_and_too_large_images_are_found(split):
+    images = (b"", *split.images[1:-1], encode(noise(30, 30)))
+    bad = Split(images, split.names, split.labels, split.label_names)
+    assert list(find_unreadable(bad, max_pixels=200)) == [0, COUNT - 1]
+    assert list(find_unreadable(split)) == []
+
+
+def test_read_files_yields_the_bytes_of_files_and_of_memory(split, tmp_path):
+    files = on_disk(split, tmp_path)
+    for some in (split, files):
+        assert tuple(preprocessing.read_files(some)) == split.images

@@ -1,0 +1,232 @@
+"""A run's folder: started, resumed, never half written; models made from it."""
+
+import dataclasses
+
+import keras
+import numpy as np
+import pytest
+
+from ram_tf.config import Config
+from ram_tf.run import Run, replacing
+
+NAMES = ("cat", "dog", "fish")
+TINY = Config(
+    dataset="digits",
+    image_size=40,
+    crop_margin=8,
+    backbone="small",
+    weights="none",
+    regions=2,
+    region_size=4,
+    region_pooling="max",
+    units=12,
+    starts="anchors",
+    loss="bce",
+)
+
+
+def change(**changes):
+    return dataclasses.replace(TINY, **changes)
+
+
+def test_a_new_run_writes_its_settings(tmp_path):
+    run = Run.start(tmp_path / "runs" / "new", TINY, NAMES)
+    assert run == Run.open(tmp_path / "runs" / "new")
+    assert (run.config, run.label_names) == (TINY, NAMES)
+    assert [path.name for path in run.folder.iterdir()] == ["config.json"]
+
+
+def test_a_folder_that_holds_a_run_is_refused_without_resume(tmp_path):
+    Run.start(tmp_path, TINY, NAMES)
+    with pytest.raises(FileExistsError, match=r"holds a run already.*--resume"):
+        Run.start(tmp_path, TINY, NAMES)
+
+
+def test_resume_takes_up_the_same_run(tmp_path):
+    run = Run.start(tmp_path, TINY, NAMES)
+    written = (tmp_path / "config.json").read_text()
+    assert Run.start(tmp_path, TINY, list(NAMES), resume=True) == run
+    assert (tmp_path / "config.json").read_text() == written
+
+
+def test_resume_starts_where_nothing_was_begun(tmp_path):
+    Run.start(tmp_path, TINY, NAMES, resume=True)
+    assert Run.open(tmp_path).config == TINY
+
+
+def test_resume_with_other_settings_names_them(tmp_path):
+    Run.start(tmp_path, TINY, NAMES)
+    with pytest.raises(ValueError, match="only be resumed with its own") as refused:
+        Run.start(tmp_path, change(units=13, seed=4), NAMES, resume=True)
+    assert str(refused.value).endswith("Received: units=13 (was 12), seed=4 (was 0)")
+    assert Run.open(tmp_path).config == TINY
+
+
+@pytest.mark.parametrize("names", [("dog", "cat", "fish"), ("cat", "dog")])
+def test_resume_with_other_labels_is_refused(tmp_path, names):
+    Run.start(tmp_path, TINY, NAMES)
+    with pytest.raises(ValueError, match="label_names="):
+        Run.start(tmp_path, TINY, names, resume=True)
+
+
+def test_a_folder_without_a_run_is_refused(tmp_path):
+    for folder in (tmp_path, tmp_path / "missing"):
+        with pytest.raises(FileNotFoundError, match="no folder of a run") as refused:
+            Run.open(folder)
+        assert str(folder) in str(refused.value)
+
+
+def test_a_folder_that_cannot_be_written_is_an_os_error(tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(OSError, match="file"):
+        Run.start(tmp_path / "file" / "run", TINY, NAMES)
+
+
+def test_replacing_shows_the_old_content_until_all_is_written(tmp_path):
+    path = tmp_path / "text.txt"
+    with replacing(path) as beside:
+        beside.write_text("half")
+        assert not path.exists()
+        beside.write_text("whole")
+    assert path.read_text() == "whole"
+    with replacing(path) as beside:
+        beside.write_text("new")
+        assert path.read_text() == "whole"
+    assert path.read_text() == "new"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_replacing_leaves_the_old_content_and_nothing_else_after_an_error(tmp_path):
+    path = tmp_path / "text.txt"
+    path.write_text("old")
+
+    def fail():
+        with replacing(path) as beside:
+            beside.write_text("half")
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        fail()
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_replacing_keeps_the_ending_that_keras_insists_on(tmp_path):
+    with replacing(tmp_path / "model.weights.h5") as beside:
+        keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)]).save_weights(
+            beside
+        )
+    assert (tmp_path / "model.weights.h5").stat().st_size > 0
+
+
+def randomise(built):
+    rng = np.random.default_rng(0)
+    built.set_weights([rng.normal(0, 0.3, w.shape) for w in built.get_weights()])
+    return built
+
+
+@pytest.fixture
+def images():
+    rng = np.random.default_rng(1)
+    return rng.uniform(0, 255, (2, 32, 32, 3)).astype("float32")
+
+
+def assert_same_outputs(first, second):
+    assert set(first) == set(second)
+    for name in first:
+        np.testing.assert_array_equal(first[name], second[name])
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"region_pooling": "flatten", "pooling": "flatten", "pooled_units": 12},
+        {"starts": "whole", "precision": "mixed_bfloat16"},
+    ],
+)
+def test_trained_models_come_back_from_the_folder(tmp_path, images, changes):
+    run = Run.start(tmp_path, change(**changes), NAMES)
+    pooled = randomise(run.build_pooled(run.pooling))
+    pooled.save_weights(run.pooled_weights)
+    model = randomise(run.build_model(pooled))
+    model.save_weights(run.model_weights)
+    again = Run.open(tmp_path)
+    assert_same_outputs(again.load_model()(images), model(images))
+    # The backbone is shared with the attention model, whose weights came last.
+    pooled.load_weights(run.pooled_weights)
+    assert_same_outputs(again.load_pooled()(images), pooled(images))
+
+
+def test_a_run_that_was_not_finished_says_so(tmp_path):
+    run = Run.start(tmp_path, TINY, NAMES)
+    for load in (run.load_pooled, run.load_model):
+        with pytest.raises(FileNotFoundError, match="no trained weights yet"):
+            load()
+
+
+@pytest.mark.parametrize("regions", [1, 3, 5])
+def test_regions_start_at_the_whole_image_and_at_their_anchors(
+    tmp_path, images, regions
+):
+    run = Run.start(tmp_path, change(regions=regions, alpha=0.4), NAMES)
+    model = run.build_model(run.build_pooled("max"))
+    theta = model(images)["regions"].numpy()[0]
+    scales = theta[:, [0, 1], [0, 1]]
+    np.testing.assert_allclose(scales[0], [1, 1])
+    np.testing.assert_allclose(scales[1:], np.full((regions - 1, 2), 0.4))
+    np.testing.assert_allclose(theta[0, :, 2], [0, 0])
+    distance = np.linalg.norm(theta[1:, :, 2], axis=-1)
+    np.testing.assert_allclose(distance, np.sqrt(0.5), rtol=1e-6)
+
+
+@pytest.mark.parametrize("pooled_units", [0, 12])
+def test_pooled_head_start_scores_as_step_1_does(tmp_path, images, pooled_units):
+    settings = change(
+        head_start="pooled",
+        pooled_units=pooled_units,
+        units=32,
+        regions=1,
+        starts="whole",
+    )
+    run = Run.start(tmp_path, settings, NAMES)
+    pooled = run.build_pooled("max")
+    model = run.build_model(pooled)
+    # The one region is the whole map, which the sampler sees at 4x4 cells as it is.
+    before, after = pooled(images)["scores"], model(images)["scores"]
+    assert np.linalg.norm(after - before) < 0.03 * np.linalg.norm(before)
+
+
+def test_feature_head_start_takes_the_hidden_layer_of_step_1(tmp_path):
+    settings = change(
+        head_start="feature",
+        pooling="flatten",
+        region_pooling="flatten",
+        pooled_units=12,
+    )
+    run = Run.start(tmp_path, settings, NAMES)
+    pooled = run.build_pooled("flatten")
+    for given, taken in zip(
+        pooled.feature.get_weights(),
+        run.build_model(pooled).attention.feature.get_weights(),
+        strict=True,
+    ):
+        np.testing.assert_array_equal(given, taken)
+
+
+def test_precision_holds_for_the_model_and_for_nothing_else(tmp_path):
+    before = keras.config.dtype_policy()
+    run = Run.start(tmp_path, change(precision="mixed_bfloat16"), NAMES)
+    model = run.build_model(run.build_pooled("max"))
+    assert model.attention.feature.compute_dtype == "bfloat16"
+    assert model.backbone(np.zeros((1, 32, 32, 3))).dtype == "bfloat16"
+    assert keras.config.dtype_policy() == before
+
+
+def test_boxes_are_mapped_back_from_the_crop(tmp_path, images):
+    run = Run.start(tmp_path, change(regions=1, starts="whole"), NAMES)
+    model = run.build_model(run.build_pooled("max"))
+    # The crop of 32 out of 40 pixels begins at 0.1.
+    np.testing.assert_allclose(
+        model(images)["boxes"][0, 0], [0.1, 0.1, 0.9, 0.9], atol=1e-6
+    )

@@ -1,0 +1,194 @@
+import json
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+import time
+
+import keras
+import numpy as np
+import pytest
+
+from ram_tf import progress as progress_module
+from ram_tf import run_splits, training
+from ram_tf.config import Config
+from ram_tf.run import Run
+
+FIT = pathlib.Path(__file__).parents[1] / "scripts" / "fit.py"
+
+
+def fit_command(data_dir, folder, *flags):
+    settings = {
+        "dataset": "csv",
+        "data_dir": data_dir,
+        "output_dir": folder,
+        "saved_models": folder / "saved",
+        "backbone": "small",
+        "weights": "none",
+        "image_size": 40,
+        "crop_margin": 8,
+        "region_size": 4,
+        "regions": 2,
+        "units": 16,
+        "loss": "bce",
+        "dropout": 0.3,
+        "ema": 0.9,
+        "batch_size": 8,
+        "pooled_epochs": 2,
+        "epochs": 3,
+        "pooled_learning_rate": 1e-3,
+        "learning_rate": 1e-3,
+    }
+    pairs = [str(x) for name, value in settings.items() for x in (f"--{name}", value)]
+    return [sys.executable, str(FIT), *pairs, *flags]
+
+
+def small_config(data_dir, **changes):
+    settings = {
+        "dataset": "csv",
+        "data_dir": str(data_dir),
+        "backbone": "small",
+        "weights": "none",
+        "image_size": 40,
+        "crop_margin": 8,
+        "region_size": 4,
+        "regions": 2,
+        "units": 16,
+        "loss": "bce",
+        "batch_size": 8,
+        "pooled_epochs": 2,
+        "epochs": 2,
+        "pooled_learning_rate": 1e-3,
+        "learning_rate": 1e-3,
+    }
+    return Config(**{**settings, **changes})
+
+
+def trained(folder, settings):
+    splits = run_splits.load(settings)
+    run = Run.start(folder, settings, splits.train.label_names)
+    return run, *training.train(run, splits.train, splits.selection)
+
+
+def weights(path):
+    """All arrays of a Keras weights file, by their place in it."""
+    import h5py
+
+    found = {}
+    with h5py.File(path) as file:
+        file.visititems(
+            lambda name, item: (
+                found.update({name: item[()]})
+                if isinstance(item, h5py.Dataset)
+                else None
+            )
+        )
+    return found
+
+
+@pytest.mark.slow
+def test_a_killed_run_ends_with_the_weights_of_an_undisturbed_one(squares, tmp_path):
+    undisturbed, killed = tmp_path / "undisturbed", tmp_path / "killed"
+    subprocess.run(fit_command(squares, undisturbed), check=True, capture_output=True)
+    kills = 0
+    for awaited in ("step1/checkpoint.npz", "step2/checkpoint.npz"):
+        process = subprocess.Popen(
+            fit_command(squares, killed, "--resume"),
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        while not (killed / awaited).exists() and process.poll() is None:
+            time.sleep(0.02)
+        os.kill(process.pid, signal.SIGKILL)
+        kills += process.wait() == -signal.SIGKILL
+    subprocess.run(
+        fit_command(squares, killed, "--resume"), check=True, capture_output=True
+    )
+
+    assert kills == 2
+    for name in ("pooled.weights.h5", "model.weights.h5"):
+        expected, resumed = weights(undisturbed / name), weights(killed / name)
+        assert expected.keys() == resumed.keys()
+        for key, value in expected.items():
+            np.testing.assert_array_equal(resumed[key], value, err_msg=key)
+
+
+def test_step_2_starts_from_the_backbone_of_step_1(squares, tmp_path):
+    settings = small_config(squares, backbone_rate=0.0)
+    _, pooled, model = trained(tmp_path, settings)
+    before, after = pooled.backbone.get_weights(), model.backbone.get_weights()
+    for one, other in zip(before, after, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_history_has_the_losses_parts_and_validation_map_of_each_epoch(
+    squares, tmp_path
+):
+    trained(tmp_path, small_config(squares))
+    lines = (tmp_path / "step2" / "history.csv").read_text().splitlines()
+    columns = lines[0].split(",")
+    assert {"epoch", "loss", "classification", "localization", "val_mAP"} <= set(
+        columns
+    )
+    row = dict(zip(columns, map(float, lines[-1].split(",")), strict=True))
+    assert row["epoch"] == 2
+    assert row["loss"] == pytest.approx(row["classification"] + row["localization"])
+
+
+def test_the_best_epoch_by_selection_is_kept(squares, tmp_path):
+    # So high a rate that the second epoch is far worse than the first.
+    settings = small_config(squares, select_by="loss", learning_rate=3.0, epochs=3)
+    run, _, model = trained(tmp_path, settings)
+    history = (tmp_path / "step2" / "history.csv").read_text().splitlines()
+    column = history[0].split(",").index("val_loss")
+    losses = [float(line.split(",")[column]) for line in history[1:]]
+    splits = run_splits.load(settings)
+    progress = progress_module.Progress(tmp_path, model, settings, splits.selection)
+    assert progress._validate()["val_loss"] == pytest.approx(min(losses), rel=1e-5)
+    assert losses[-1] != min(losses)
+
+
+def test_early_stopping_waits_for_patience_epochs(squares, tmp_path):
+    settings = small_config(squares, learning_rate=1e-12, epochs=6, patience=2)
+    trained(tmp_path, settings)
+    with np.load(tmp_path / "step2" / "checkpoint.npz") as saved:
+        state = json.loads(str(saved["state"]))
+    assert state["finished"]
+    assert len(state["history"]) < 6
+    assert state["waited"] == 2
+
+
+def test_a_loss_that_is_no_number_names_step_and_images(squares, tmp_path):
+    with pytest.raises(FloatingPointError, match=r"epoch 1, step \d+, images .*\.png"):
+        trained(tmp_path, small_config(squares, pooled_learning_rate=1e38))
+
+
+def test_a_torn_checkpoint_is_named_and_not_used(squares, tmp_path):
+    settings = small_config(squares)
+    run, *_ = trained(tmp_path, settings)
+    run.model_weights.unlink()
+    checkpoint = tmp_path / "step2" / "checkpoint.npz"
+    checkpoint.write_bytes(checkpoint.read_bytes()[:-200])
+    splits = run_splits.load(settings)
+    with pytest.raises(ValueError, match="checkpoint cannot be used"):
+        training.train(run, splits.train, splits.selection)
+
+
+def test_the_learning_rate_falls_to_a_tenth_after_two_thirds():
+    schedule = training._schedule("step", 1e-5, 45)
+    rates = [float(schedule(step)) for step in (0, 30, 31, 44)]
+    np.testing.assert_allclose(rates, [1e-5, 1e-5, 1e-6, 1e-6], rtol=1e-6)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("precision", ["mixed_bfloat16", "mixed_float16"])
+def test_mixed_precision_trains_to_finite_weights(squares, tmp_path, precision):
+    _, _, model = trained(tmp_path, small_config(squares, precision=precision))
+    assert keras.config.dtype_policy().name == "float32"
+    assert all(np.isfinite(w).all() for w in model.get_weights())
+
+
+@pytest.mark.slow
+def test_training_compiles_with_xla(squares, tmp_path):
+    trained(tmp_path, small_config(squares, jit_compile=True))
