@@ -7,7 +7,7 @@ import json
 import pytest
 
 from ram_tf import config, datasets
-from ram_tf.config import PRESETS, Config
+from ram_tf.config import PRESET_OF, PRESETS, Config
 
 FIELDS = dataclasses.fields(Config)
 
@@ -25,9 +25,9 @@ def other_value(field):
     return field.default / 2 if field.default else 0.2
 
 
-@pytest.mark.parametrize("dataset", datasets.NAMES)
-def test_presets_come_back_from_json(dataset):
-    settings = Config(**{"dataset": dataset, **PRESETS[dataset]})
+@pytest.mark.parametrize("preset", PRESETS)
+def test_presets_come_back_from_json(preset):
+    settings = Config(**PRESETS[preset])
     names = ("dog", "Katze", "日本")
     assert config.from_json(settings.to_json(names)) == (settings, names)
 
@@ -63,7 +63,8 @@ def test_an_unknown_key_is_named():
 
 
 def test_every_data_set_has_a_preset():
-    assert set(PRESETS) == set(datasets.NAMES)
+    assert set(PRESET_OF) == set(datasets.NAMES)
+    assert set(PRESET_OF.values()) <= set(PRESETS)
 
 
 @pytest.mark.parametrize("margin", [64, 65])
@@ -158,8 +159,14 @@ def test_without_flags_the_digits_preset_holds():
 
 def test_flags_go_before_the_preset_of_their_data_set():
     settings = parse("--dataset", "voc2012", "--image_size", "100")
-    expected = {**PRESETS["voc2012"], "image_size": 100}
+    expected = {**PRESETS[PRESET_OF["voc2012"]], "image_size": 100}
     assert settings == Config(dataset="voc2012", **expected)
+
+
+def test_another_preset_can_be_chosen():
+    settings = parse("--dataset", "csv", "--preset", "paper", "--epochs", "7")
+    expected = {**PRESETS["paper"], "epochs": 7}
+    assert settings == Config(dataset="csv", **expected)
 
 
 def test_settings_cannot_be_changed():

@@ -1,5 +1,6 @@
 """Decoding against Pillow, and what training sees, told apart by markers."""
 
+import dataclasses
 import io
 import struct
 import zlib
@@ -322,6 +323,23 @@ def test_epochs_differ_in_order_and_in_crops(split):
         for i in range(COUNT)
     ]
     assert sum(same) < COUNT / 2
+
+
+def test_images_of_an_epoch_are_cropped_each_by_itself(split):
+    same = dataclasses.replace(split, images=split.images[:1] * COUNT)
+    images, _ = train(same, range(1), flip=False)
+    assert len(np.unique(images, axis=0)) > COUNT / 3  # of 9 crops
+
+
+@pytest.mark.parametrize("flip", [True, False])
+def test_training_mirrors_some_images_where_flip_is_set(split, flip):
+    data = training_pipeline(split, 12, 12, flip, 1, range(3), 0)
+    mirrored = 0
+    for (image,), (row,) in data.as_numpy_iterator():
+        whole = noise(12, 12, seed=row.argmax())
+        mirrored += np.allclose(image, whole[:, ::-1], atol=1e-3)
+        assert np.allclose(image, whole, atol=1e-3) or flip
+    assert (5 < mirrored < 25) if flip else mirrored == 0
 
 
 def test_images_keep_their_labels(split):

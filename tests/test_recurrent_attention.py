@@ -115,7 +115,7 @@ def test_cell_equals_equation_4_without_tanh_on_the_memory():
     np.testing.assert_allclose(states[1], expected[1], rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("pooling", ["flatten", "average", "max"])
+@pytest.mark.parametrize("pooling", ["flatten", "average", "max", "centre"])
 @pytest.mark.parametrize("starts", [None, STARTS[3]], ids=["paper", "starts"])
 def test_layer_equals_the_plain_loop_of_its_docstring(features, pooling, starts):
     layer = make_attention(region_pooling=pooling, starts=starts)
@@ -161,7 +161,7 @@ def test_starts_for_another_number_of_regions_are_refused():
 
 
 def test_unknown_pooling_is_refused(features):
-    with pytest.raises(ValueError, match=r"'average' or 'max'\. Received: 'middle'"):
+    with pytest.raises(ValueError, match=r"Expected 'flatten'.* Received: 'middle'"):
         make_attention(region_pooling="middle")(features)
 
 
@@ -170,6 +170,14 @@ def test_pooling_by_hand():
     np.testing.assert_allclose(pool_region(region, "average"), [[7.5]])
     np.testing.assert_allclose(pool_region(region, "max"), [[15]])
     np.testing.assert_allclose(pool_region(region, "flatten"), [[5, 7, 13, 15]])
+
+
+def test_centre_pooling_weighs_by_a_hann_window():
+    corner, middle = np.zeros((2, 1, 3, 3, 1), "float32")
+    corner[0, 0, 0] = middle[0, 1, 1] = 1
+    # sin^2 of 45, 90 and 135 degrees along each axis: 1/2, 1, 1/2, in sum 2.
+    np.testing.assert_allclose(pool_region(corner, "centre"), [[1 / 16]], rtol=1e-6)
+    np.testing.assert_allclose(pool_region(middle, "centre"), [[1 / 4]], rtol=1e-6)
 
 
 def test_unknown_batch_and_map_size_give_the_same(features):
