@@ -162,8 +162,17 @@ class Config:
         for name in ("dropout", "ema", "frozen"):
             self._check(name, 0 <= getattr(self, name) < 1, "0 or more and below 1")
         self._check("context", 0 <= self.context <= 1, "0 to 1")
-        for name in ("pooled_learning_rate", "learning_rate"):
+        for name in ("pooled_learning_rate", "learning_rate", "units"):
             self._check(name, getattr(self, name) > 0, "more than 0")
+        for name in ("backbone_rate", "localization_rate", "gamma", "clip_norm"):
+            self._check(name, getattr(self, name) >= 0, "0 or more")
+        self._check("constraints", set(self.constraints) <= set("ASP"), "A, S and P")
+        if self.head_start == "feature" and self.pooled_units != self.units:
+            raise ValueError(
+                "head_start 'feature' takes W_fx from step 1's hidden layer. Expected "
+                f"pooled_units of {self.units}, as units. Received: "
+                f"pooled_units={self.pooled_units}"
+            )
 
     def _check(self, name, fits, expected):
         if not fits:
@@ -187,6 +196,17 @@ class Config:
                 f"0.8,0.1,0.1. Received: {self.split_fraction!r}"
             ) from error
         return train, val, test
+
+    def check_units(self, num_labels):
+        """Raises a `ValueError` where units are too few to start from step 1."""
+        if self.head_start == "pooled":
+            # As `RecurrentMemorizedAttention.start_as` divides them.
+            needed = 2 * (self.pooled_units or 2 * num_labels) + 1
+            self._check(
+                "units",
+                self.units >= needed,
+                f"{needed} or more for {num_labels} labels",
+            )
 
     @property
     def crop(self):

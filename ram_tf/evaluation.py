@@ -68,7 +68,7 @@ def evaluate(outputs, split, settings, threshold=0.5, top_k=3, pooled=None):
         `pointing_pairs`.
     """
     result = _figures(outputs, split, threshold, top_k)
-    result["images"] = len(split)
+    result |= {"images": len(split), "split": split.name}
     result["protocol"] = {
         "views": 1,
         "scales": [settings.image_size],

@@ -56,10 +56,12 @@ class Run:
 
         Raises:
             FileExistsError: It holds a run, and `resume` is false.
-            ValueError: It holds a run with other settings or labels.
+            ValueError: It holds a run with other settings or labels, or the settings
+                do not fit the labels.
             OSError: The folder cannot be written.
         """
         run = cls(pathlib.Path(folder), settings, tuple(label_names))
+        settings.check_units(len(label_names))
         path = run.folder / "config.json"
         if path.exists():
             if not resume:

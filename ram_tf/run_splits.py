@@ -1,5 +1,6 @@
 """Which images a run learns from, selects by and reports on."""
 
+import dataclasses
 import sys
 from typing import NamedTuple
 
@@ -51,7 +52,7 @@ def load_split(settings, name):
     )
     for note in split.notes:
         print(f"{name}: {note}", file=sys.stderr)
-    return _readable(split, settings)
+    return _readable(dataclasses.replace(split, name=name), settings)
 
 
 def load(settings):

@@ -20,6 +20,7 @@ class Split:
             `ymin, xmin, ymax, xmax`, fractions of the image; an empty dict where
             nothing was boxed. None where the data set has no boxes at all.
         notes: Sentences on what was left out on the way and how many, for the log.
+        name: What the data set calls the split.
     """
 
     images: tuple[str | bytes, ...]
@@ -28,6 +29,7 @@ class Split:
     label_names: tuple[str, ...]
     boxes: tuple[dict[str, np.ndarray], ...] | None = None
     notes: tuple[str, ...] = ()
+    name: str = ""
 
     def __post_init__(self):
         expected = (len(self.images), len(self.label_names))

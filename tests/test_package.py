@@ -6,10 +6,34 @@ import ram_tf
 PACKAGE = pathlib.Path(ram_tf.__file__).parent
 # The way of the data. A module imports only from those before it.
 ORDER = (
-    "__init__ split boxes_json digits csv_folder voc coco tfds_folder datasets preprocessing "
-    "backbones spatial_transformer recurrent_attention losses model config run_splits "
-    "metrics visualization run optimizer progress training evaluation export prediction cli"
-).split()
+    "__init__",
+    "split",
+    "boxes_json",
+    "digits",
+    "csv_folder",
+    "voc",
+    "coco",
+    "tfds_folder",
+    "datasets",
+    "preprocessing",
+    "backbones",
+    "spatial_transformer",
+    "recurrent_attention",
+    "losses",
+    "model",
+    "config",
+    "run_splits",
+    "metrics",
+    "visualization",
+    "run",
+    "optimizer",
+    "progress",
+    "training",
+    "evaluation",
+    "export",
+    "prediction",
+    "cli",
+)
 
 
 def imports_of(path):

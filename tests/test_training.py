@@ -139,7 +139,7 @@ def test_history_has_the_losses_parts_and_validation_map_of_each_epoch(
 def test_the_best_epoch_by_selection_is_kept(squares, tmp_path):
     # So high a rate that the second epoch is far worse than the first.
     settings = small_config(squares, select_by="loss", learning_rate=3.0, epochs=3)
-    run, _, model = trained(tmp_path, settings)
+    _, _, model = trained(tmp_path, settings)
     history = (tmp_path / "step2" / "history.csv").read_text().splitlines()
     column = history[0].split(",").index("val_loss")
     losses = [float(line.split(",")[column]) for line in history[1:]]

@@ -1,0 +1,264 @@
+import importlib.util
+import json
+import pathlib
+import shutil
+
+import pytest
+from PIL import Image
+
+from ram_tf import cli
+
+ROOT = pathlib.Path(__file__).parents[1]
+SHARED = ROOT.parent / "shared"
+
+
+def script(name):
+    """Loads a script by path: `export` and `predict` are modules' names, too."""
+    path = ROOT / "scripts" / f"{name}.py"
+    spec = importlib.util.spec_from_file_location(f"script_{name}", path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return lambda *arguments: cli.run(module.main, [str(a) for a in arguments])
+
+
+SMALL = (
+    "--dataset=csv --backbone=small --weights=none --image_size=40 --crop_margin=8 "
+    "--regions=2 --region_size=4 --units=16 --layout_channels=2 --batch_size=8 "
+    "--pooled_epochs=1 --epochs=1 --frozen=0 --learning_rate=1e-3"
+).split()
+
+
+@pytest.fixture(scope="module")
+def trained(squares, tmp_path_factory):
+    """The output folder and the SavedModel of a short run."""
+    folder = tmp_path_factory.mktemp("fit")
+    saved = folder / "saved"
+    status = script("fit")(
+        *SMALL,
+        *(f"--data_dir={squares}", f"--output_dir={folder / 'run'}"),
+        *(f"--saved_models={saved}", "--name=squares"),
+    )
+    assert status == 0
+    return folder / "run", saved / "squares" / "1"
+
+
+def test_fit_leaves_what_its_help_promises(trained):
+    run, version = trained
+    for name in ("model.weights.h5", "pooled.weights.h5", "config.json", "regions.png"):
+        assert (run / name).stat().st_size > 0
+    assert (version / "saved_model.pb").is_file()
+    result = json.loads((run / "results.json").read_text())
+    for name in "mAP AP OP OR OF1 CP CR CF1 protocol images mAP_min10 pooled".split():
+        assert name in result
+    for name in ("pointing", "pointing_centre", "region_iou"):
+        assert 0 <= result[name] <= 1
+
+
+def test_run_and_saved_model_evaluate_to_what_fit_reported(trained, squares, tmp_path):
+    run, version = trained
+    reported = json.loads((run / "results.json").read_text())
+    for model, place in ((run, tmp_path / "run.json"), (version, tmp_path / "v.json")):
+        status = script("evaluate")(
+            f"--model_dir={model}",
+            "--dataset=csv",
+            f"--data_dir={squares}",
+            "--split=val",
+            f"--output={place}",
+        )
+        assert status == 0
+        result = json.loads(place.read_text())
+        assert result["split"] == "val"
+        for name in ("mAP", "CF1", "pointing", "region_iou"):
+            assert result[name] == pytest.approx(reported[name], abs=1e-5)
+    assert result["pooled"] is None
+
+
+def test_predict_writes_a_line_and_a_picture_per_image(
+    trained, squares, tmp_path, capsys
+):
+    names = ["val0.png", "val1.png"]
+    status = script("predict")(
+        "--model_dir",
+        trained[1],
+        "--output_dir",
+        tmp_path,
+        *(squares / n for n in names),
+    )
+    assert status == 0
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [pathlib.Path(line["image"]).name for line in lines] == names
+    assert sorted(p.name for p in tmp_path.iterdir()) == names
+
+
+def test_export_adds_the_next_version(trained, tmp_path, capsys):
+    for version in ("1", "2"):
+        assert (
+            script("export")("--model_dir", trained[0], "--saved_models", tmp_path) == 0
+        )
+        printed = pathlib.Path(capsys.readouterr().out.strip())
+        assert printed == tmp_path / "csv" / version
+
+
+def fit_error(capsys, *arguments):
+    """Runs fit.py, expects it to fail, and returns its one sentence."""
+    assert script("fit")(*arguments) == 1
+    error = capsys.readouterr().err.splitlines()
+    (sentence,) = (line for line in error if line.startswith("error: "))
+    assert "Traceback" not in "".join(error)
+    return sentence
+
+
+@pytest.fixture
+def copied(squares, tmp_path):
+    return shutil.copytree(squares, tmp_path / "data")
+
+
+def truncated(folder):
+    path = folder / "train3.png"
+    path.write_bytes(path.read_bytes()[:60])
+
+
+def text(folder):
+    (folder / "train3.png").write_text("no image")
+
+
+def empty(folder):
+    (folder / "train3.png").write_bytes(b"")
+
+
+def too_large(folder):
+    Image.new("RGB", (400, 400)).save(folder / "train3.png")
+
+
+@pytest.mark.parametrize("spoil", [truncated, text, empty, too_large])
+def test_an_image_that_cannot_be_read_stops_and_is_named(
+    copied, tmp_path, capsys, spoil
+):
+    spoil(copied)
+    sentence = fit_error(
+        capsys,
+        *SMALL,
+        f"--data_dir={copied}",
+        f"--output_dir={tmp_path / 'run'}",
+        "--max_pixels=100000",
+    )
+    assert "1 of 40: train3.png" in sentence
+    assert not (tmp_path / "run").exists()
+
+
+def unknown_label(folder):
+    (folder / "labels.txt").write_text("red\ngreen\n")
+    return r"blue"
+
+
+def no_positives(folder):
+    rows = [f"train{i}.png," for i in range(40)]
+    (folder / "train.csv").write_text("\n".join(["image,labels", *rows]) + "\n")
+    return "nothing to learn"
+
+
+def no_images(folder):
+    (folder / "val.csv").write_text("image,labels\n")
+    return "no images|without images|empty|no rows"
+
+
+def no_csv(folder):
+    for path in folder.glob("*.csv"):
+        path.unlink()
+    return "train.csv"
+
+
+@pytest.mark.parametrize("spoil", [unknown_label, no_positives, no_images, no_csv])
+def test_a_folder_that_cannot_be_learnt_from_says_why(copied, tmp_path, capsys, spoil):
+    expected = spoil(copied)
+    assert (
+        script("fit")(
+            *SMALL, f"--data_dir={copied}", f"--output_dir={tmp_path / 'run'}"
+        )
+        == 1
+    )
+    error = capsys.readouterr().err
+    assert "error: " in error
+    assert any(word in error for word in expected.split("|"))
+
+
+@pytest.mark.parametrize(
+    ("flag", "expected"),
+    [
+        ("--image_size=64", "more than the crop margin of 64"),
+        ("--regions=0", "1 or more"),
+        ("--weights=missing.h5", "no such file of weights"),
+        ("--units=3", "units is out of range"),
+    ],
+)
+def test_settings_out_of_range_are_refused(squares, tmp_path, capsys, flag, expected):
+    flags = [f for f in SMALL if not f.startswith("--crop_margin")]
+    flags += [] if "image_size" in flag else ["--crop_margin=8"]
+    sentence = fit_error(
+        capsys, *flags, f"--data_dir={squares}", f"--output_dir={tmp_path}/run", flag
+    )
+    assert expected in sentence
+
+
+def test_weights_of_another_backbone_are_refused(squares, trained, tmp_path, capsys):
+    sentence = fit_error(
+        capsys,
+        *SMALL,
+        f"--data_dir={squares}",
+        f"--output_dir={tmp_path / 'run'}",
+        f"--weights={trained[0] / 'model.weights.h5'}",
+    )
+    assert "are not small's" in sentence
+
+
+def test_resuming_with_other_settings_names_them(squares, trained, capsys):
+    sentence = fit_error(
+        capsys,
+        *SMALL,
+        f"--data_dir={squares}",
+        f"--output_dir={trained[0]}",
+        "--resume",
+        "--epochs=7",
+    )
+    assert "epochs=7 (was 1)" in sentence
+
+
+def test_a_run_is_not_overwritten(squares, trained, capsys):
+    sentence = fit_error(
+        capsys, *SMALL, f"--data_dir={squares}", f"--output_dir={trained[0]}"
+    )
+    assert "--resume" in sentence
+
+
+def test_an_output_folder_that_cannot_be_written_is_named(squares, tmp_path, capsys):
+    (tmp_path / "file").write_text("in the way")
+    sentence = fit_error(
+        capsys, *SMALL, f"--data_dir={squares}", f"--output_dir={tmp_path}/file/run"
+    )
+    assert f"{tmp_path}/file" in sentence
+
+
+def test_other_labels_than_the_models_are_refused(trained, tmp_path, capsys):
+    Image.new("RGB", (40, 40)).save(tmp_path / "a.png")
+    (tmp_path / "val.csv").write_text("image,labels\na.png,violet\n")
+    (tmp_path / "train.csv").write_text("image,labels\na.png,violet\n")
+    status = script("evaluate")(
+        f"--model_dir={trained[1]}", f"--data_dir={tmp_path}", "--split=val"
+    )
+    assert status == 1
+    assert "labels of the data are not those of the model" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+@pytest.mark.real
+@pytest.mark.skipif(not SHARED.exists(), reason="../shared is not here")
+def test_real_coco_runs_to_a_saved_model(tmp_path):
+    weights = SHARED / "weights" / "mobilenet_v2_imagenet_notop.weights.h5"
+    status = script("fit")(
+        *("--dataset=coco", "--preset=photographs", "--backbone=mobilenet_v2"),
+        *(f"--weights={weights}", f"--data_dir={SHARED / 'data' / 'coco'}"),
+        *("--pooled_epochs=1", "--epochs=1", f"--output_dir={tmp_path / 'run'}"),
+        f"--saved_models={tmp_path / 'saved'}",
+    )
+    assert status == 0
+    assert (tmp_path / "saved" / "coco" / "1" / "saved_model.pb").is_file()
