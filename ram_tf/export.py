@@ -47,12 +47,16 @@ def serve_bytes(model, settings):
             tf.zeros([0, settings.crop, settings.crop, 3]),
         )
         rows, images = readable.reduce(nothing, lambda _, whole: whole)
+        # Some kernels refuse an empty batch: it is given a row, which is cut off again.
+        filled = tf.maximum(batch, 1)
         images = tf.scatter_nd(
-            rows[:, None], images, [batch, settings.crop, settings.crop, 3]
+            rows[:, None], images, [filled, settings.crop, settings.crop, 3]
         )
-        valid = tf.scatter_nd(rows[:, None], tf.ones_like(rows), batch[None]) > 0
+        valid = tf.scatter_nd(rows[:, None], tf.ones_like(rows), filled[None]) > 0
         outputs = model(images, training=False)
-        return {**{k: _where(valid, v) for k, v in outputs.items()}, "valid": valid}
+        outputs = {name: _where(valid, value) for name, value in outputs.items()}
+        outputs["valid"] = valid
+        return {name: value[:batch] for name, value in outputs.items()}
 
     return serve
 

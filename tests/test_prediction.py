@@ -112,4 +112,5 @@ def test_samples_hold_the_bytes_of_the_images(run, squares):
         stored[0] == (squares / "val0.png").read_bytes() == samples.image.read_bytes()
     )
     assert len(stored) == 3
-    assert Image.open(samples.picture).width > 3 * 360
+    with Image.open(samples.picture) as picture:
+        assert picture.width > 3 * 360
