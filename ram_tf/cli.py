@@ -19,7 +19,7 @@ def run(main, argv=None):
     try:
         return main(sys.argv[1:] if argv is None else argv)
     except KeyboardInterrupt:
-        print("interrupted; the same command with --resume goes on", file=sys.stderr)
+        print("interrupted; fit.py goes on with --resume", file=sys.stderr)
         return 130
     except BrokenPipeError:
         # The reader has gone, as `head` does; nothing is left to be said.

@@ -83,9 +83,11 @@ class Config:
     starts: str = option(
         "whole",
         "where regions start: all at the whole map with one shared bias (the paper's "
-        "Eq. 5), or each at its anchor with a bias of its own",
+        "Eq. 5), or each at its anchor, the first in the middle, with a W_zm and b_m "
+        "of its own",
         ("whole", "anchors"),
     )
+    start_scale: float = option(0.5, "starts at anchors: scale of the regions")
     head_start: str = option(
         "xavier",
         "start of W_fx, LSTM, W_hz and W_zs: Xavier; with W_fx from step 1's hidden "
@@ -142,7 +144,7 @@ class Config:
         ("float32", "mixed_bfloat16", "mixed_float16"),
     )
     jit_compile: bool = option(False, "compile the training step with XLA")
-    seed: int = option(0, "of data, crops, weights and dropout")
+    seed: int = option(0, "of the held-back tenth, order, crops, weights, dropout")
 
     def __post_init__(self):
         for field in dataclasses.fields(self):
@@ -244,11 +246,10 @@ PRESETS = {
         "loss": "bce",
         "batch_size": 32,
         "pooled_epochs": 9,
-        "epochs": 5,
+        "epochs": 4,
         "pooled_learning_rate": 1e-3,
-        "learning_rate": 5e-5,
+        "learning_rate": 1e-5,
         "backbone_rate": 0.3,
-        "localization_rate": 0.1,
         "schedule": "cosine",
         "clip_norm": 1.0,
         "ema": 0.99,
@@ -262,21 +263,27 @@ PRESETS = {
         "flip": False,
         "backbone": "small",
         "weights": "none",
-        "region_size": 10,
+        "region_size": 12,
         "region_pooling": "centre",
-        "layout_channels": 16,
-        "units": 160,
-        "context": 0.0,
+        "layout_channels": 32,
+        "units": 256,
         "starts": "anchors",
+        # Regions of a quarter of the canvas: larger ones read every digit from where
+        # they start, and have no reason to move.
+        "start_scale": 0.25,
+        "alpha": 0.25,
+        "gamma": 0.3,
         "head_start": "pooled",
+        "context": 0.0,
         "dropout": 0.1,
         "loss": "bce",
         "batch_size": 32,
         "pooled_epochs": 12,
-        "epochs": 10,
+        "epochs": 14,
         "pooling": "max",
         "pooled_learning_rate": 2e-3,
-        "learning_rate": 1e-3,
+        "learning_rate": 1.5e-3,
+        "localization_rate": 2.0,
         "schedule": "cosine",
         "clip_norm": 1.0,
         "select_by": "mAP",

@@ -106,12 +106,12 @@ def export(model, run, parent):
     archive.track(model)
     archive.add_endpoint(
         "serving_default",
-        tf.function(serve_bytes(model, run.config)),
+        tf.function(serve_bytes(model, run.config), autograph=False),
         [tf.TensorSpec([None], tf.string, name="image_bytes")],
     )
     archive.add_endpoint(
         "serving_images",
-        tf.function(serve_images(model, run.config)),
+        tf.function(serve_images(model, run.config), autograph=False),
         [tf.TensorSpec([None, None, None, 3], tf.uint8, name="images")],
     )
     try:

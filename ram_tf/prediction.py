@@ -57,6 +57,7 @@ class Predictor:
             serve = tf.function(
                 serve_bytes(run.load_model(), run.config),
                 [tf.TensorSpec([None], tf.string)],
+                autograph=False,
             )
             return cls(serve, run.config, run.label_names)
         if not (folder / "saved_model.pb").is_file():
@@ -222,7 +223,9 @@ def write_samples(run, model, split, count=12):
     split = split.take(range(min(count, len(split))))
     encoded = [bytes(image) for image in read_files(split)]
     outputs = Predictor(
-        tf.function(serve_bytes(model, run.config)), run.config, run.label_names
+        tf.function(serve_bytes(model, run.config), autograph=False),
+        run.config,
+        run.label_names,
     )(encoded)
     images = [decode_image(e, run.config.max_pixels).numpy() for e in encoded]
     drawn = draw_outputs(images, outputs, run.label_names, size=360)

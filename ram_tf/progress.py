@@ -21,6 +21,7 @@ from ram_tf.preprocessing import (
 from ram_tf.run import replacing
 from ram_tf.visualization import draw_outputs
 
+MIN_POSITIVES = 5  # of a label that counts in the validation mAP, where there is one
 PICTURES = 4  # validation images that TensorBoard shows with their regions
 
 
@@ -87,13 +88,21 @@ class Progress(keras.callbacks.Callback):
         terms = self.model.objective.terms(self.split.labels, outputs)
         logs = {f"val_{name}": float(value) for name, value in terms.items()}
         logs["val_loss"] = sum(logs.values())
-        precisions = metrics.average_precision(
-            self.split.labels, outputs["probabilities"]
-        )
-        logs["val_mAP"] = float(np.nanmean(precisions))
+        logs["val_mAP"] = self._mean_average_precision(outputs["probabilities"])
         if "boxes" in outputs and outputs["boxes"].shape[1] > 1:
             logs["val_region_iou"] = float(metrics.region_iou(outputs["boxes"]))
         return logs
+
+    def _mean_average_precision(self, probabilities):
+        # The AP of a label with one or two images is luck, and selection splits are
+        # small; where no label has more, it has to do.
+        for least in (MIN_POSITIVES, 1):
+            mean = metrics.mean_average_precision(
+                self.split.labels, probabilities, min_positives=least
+            )
+            if not math.isnan(mean):
+                break
+        return mean
 
     def _select(self, logs):
         by_loss = self.settings.select_by == "loss"

@@ -5,7 +5,10 @@ pooled.weights.h5       step 1's best weights, the baseline
 model.weights.h5        step 2's best weights
 results.json            the figures on the report split
 regions.png             regions on a dozen images
+image_bytes.npy images/ these images, to try the SavedModel on
 step1/ step2/           checkpoint and history of each step, logs for TensorBoard
+pooling.txt             pooling "best": the one that was chosen (step1-average/ and
+                        step1-max/ are then in place of step1/)
 """
 
 import contextlib
@@ -17,7 +20,7 @@ import keras
 import numpy as np
 
 from ram_tf import backbones, config, losses, model
-from ram_tf.recurrent_attention import WHOLE_MAP, RecurrentMemorizedAttention
+from ram_tf.recurrent_attention import RecurrentMemorizedAttention
 
 
 @contextlib.contextmanager
@@ -205,10 +208,10 @@ def _starts(settings):
     """Theta that each region starts at, None for the paper's shared bias."""
     if settings.starts == "whole":
         return None
-    scale = settings.alpha
+    scale = settings.start_scale
     around = [(scale, scale, x, y) for x, y in losses.anchors(settings.regions)]
-    # The first region has no anchor (section 4.2) and starts with the whole map.
-    return np.array([WHOLE_MAP, *around], "float32").tolist()
+    # The first region has no anchor (section 4.2) and starts in the middle.
+    return np.array([(scale, scale, 0, 0), *around], "float32").tolist()
 
 
 def _call_once(built, crop):

@@ -34,7 +34,10 @@ def parse(argv):
         "--threshold", type=float, default=0.5, help="smallest probability; %(default)s"
     )
     parser.add_argument(
-        "--top_k", type=int, default=3, help="labels an image at most; 0: any number"
+        "--top_k",
+        type=int,
+        default=3,
+        help="labels an image at most; 0: any number; %(default)s",
     )
     parser.add_argument(
         "--skip_unreadable", action="store_true", help="leave out what cannot be read"
