@@ -39,6 +39,11 @@ def read_boxes(path, label_names):
     for key, objects in entries.items():
         found = {}
         for entry in objects:
+            if not isinstance(entry, dict):
+                raise ValueError(
+                    f"An object of {path}, image {key!r}, cannot be read. Expected "
+                    f'{{"label": name, "box": [...]}}. Received: {entry!r}'
+                )
             if entry.get("label") not in label_names:
                 raise ValueError(
                     f"Unknown label in {path}, image {key!r}. Expected one of: "

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ram_tf.split import Split
+from ram_tf.split import Split, path_inside
 
 YEARS = (2014, 2017)
 
@@ -71,6 +71,7 @@ def load(data_dir, split, year=None):
             f"The split {split!r} of {data_dir} has no images with labels. Expected at "
             f"least one. Received: {len(images)} images in {path}"
         )
+    files = {key: path_inside(files[key], f"{path}, image {key}") for key in kept}
     labels = np.zeros((len(kept), len(label_names)), np.int8)
     for i, key in enumerate(kept):
         labels[i, list(present[key])] = 1

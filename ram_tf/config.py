@@ -56,6 +56,8 @@ class Config:
     )
     max_pixels: int = option(50_000_000, "larger images are refused")
 
+    name: str = option("", "of the SavedModel; empty: the data set's")
+
     # Image
     image_size: int = option(512, "N: images are resized to N x N")
     crop_margin: int = option(64, "the model sees crops of N - MARGIN")
@@ -168,6 +170,20 @@ class Config:
             self._check(name, getattr(self, name) > 0, "more than 0")
         for name in ("backbone_rate", "localization_rate", "gamma", "clip_norm"):
             self._check(name, getattr(self, name) >= 0, "0 or more")
+        for name in ("seed", "patience", "layout_channels", "pooled_units"):
+            self._check(name, getattr(self, name) >= 0, "0 or more")
+        flat = "flatten" in (self.pooling, self.region_pooling)
+        self._check(
+            "region_size",
+            self.region_size > 1 or not (flat or self.layout_channels),
+            "2 or more cells to pool by 2x2",
+        )
+        if self.head_start != "xavier" and flat:
+            self._check(
+                "pooling", self.pooling == self.region_pooling, "region_pooling"
+            )
+        if self.head_start == "feature":
+            self._check("layout_channels", not self.layout_channels, "0 with 'feature'")
         self._check("constraints", set(self.constraints) <= set("ASP"), "A, S and P")
         if self.head_start == "feature" and self.pooled_units != self.units:
             raise ValueError(
@@ -182,6 +198,11 @@ class Config:
                 f"{name} is out of range. Expected {expected}. "
                 f"Received: {name}={getattr(self, name)}"
             )
+
+    @property
+    def saved_name(self):
+        """The folder of the SavedModel's versions."""
+        return self.name or self.dataset
 
     @property
     def fractions(self):
@@ -328,10 +349,17 @@ def add_arguments(parser):
     )
     for field in dataclasses.fields(Config):
         kind = field.type
+        defaults = [f"{field.default}" if field.default != "" else "empty"]
+        defaults += [
+            f"{preset}: {values[field.name]}"
+            for preset, values in PRESETS.items()
+            if field.name in values
+        ]
+        explanation = f"{field.metadata['explanation']} [{'; '.join(defaults)}]"
         parser.add_argument(
             f"--{field.name}",
             default=argparse.SUPPRESS,
-            help=field.metadata["explanation"],
+            help=explanation.replace("%", "%%"),
             **(
                 {"action": argparse.BooleanOptionalAction}
                 if kind is bool

@@ -1,13 +1,13 @@
 """Reads a folder of images with csv files: how people bring their own pictures."""
 
 import csv
-from pathlib import Path, PurePosixPath, PureWindowsPath
+from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 import numpy as np
 
 from ram_tf.boxes_json import read_boxes
-from ram_tf.split import Split
+from ram_tf.split import Split, path_inside
 
 SPLITS = ("train", "val", "test")
 FRACTIONS = (0.8, 0.1, 0.1)
@@ -215,7 +215,7 @@ def _read_table(path, listed):
                 f"The columns of {where} do not match the header. Expected "
                 f"{len(header)} of them. Received: {line}"
             )
-        image = _checked_path(line[image_column].strip(), where)
+        image = path_inside(line[image_column].strip(), where)
         if image in seen:
             raise ValueError(
                 f"An image is named twice. Expected one row an image. Received: "
@@ -268,19 +268,6 @@ def _column_mark(cell, name, where):
             f"unknown -1 or nothing. Received: {cell!r}"
         )
     return marks[cell.strip()]
-
-
-def _checked_path(path, where):
-    """Returns the path in one spelling, refusing those that leave the data folder."""
-    inside = PurePosixPath(path.replace("\\", "/"))
-    windows = PureWindowsPath(path)
-    outside = ".." in inside.parts or inside.is_absolute() or windows.drive
-    if not inside.parts or outside:
-        raise ValueError(
-            f"The image of {where} does not lie in the data folder. Expected a path "
-            f"relative to it, without '..'. Received: {path!r}"
-        )
-    return str(inside)
 
 
 def _boxes(path, rows, everywhere, label_names):

@@ -165,12 +165,13 @@ class RDAR(MultiLabelModel):
     def call(self, images, training=False):
         outputs = self.attention(self.backbone(images), training=training)
         scores = tf.reduce_max(outputs["region_scores"], 1)  # (B, L), Eq. 6
-        boxes = crop_to_image(matrix_to_box(outputs["regions"]), self.crop_fraction)
+        boxes = matrix_to_box(outputs["regions"], clip=False)
+        boxes = crop_to_image(boxes, self.crop_fraction)
         return {
             "scores": scores,
             "probabilities": losses.probabilities(scores, self.objective.loss),
             "regions": outputs["regions"],
-            "boxes": boxes,
+            "boxes": tf.clip_by_value(boxes, 0.0, 1.0),
             "region_scores": outputs["region_scores"],
         }
 

@@ -94,7 +94,11 @@ def find_images(paths):
     found = []
     for path in map(pathlib.Path, paths):
         if path.is_dir():
-            files = sorted(p for p in path.rglob("*") if p.suffix.lower() in ENDINGS)
+            files = sorted(
+                p
+                for p in path.rglob("*")
+                if p.suffix.lower() in ENDINGS and p.is_file()
+            )
             if not files:
                 raise FileNotFoundError(
                     "The folder holds no images. Expected files ending in "
@@ -191,6 +195,13 @@ def _picture_names(paths, output_dir):
             name = f"{stem}-{number}.png"
         taken.add(name)
         names.append(output_dir / name)
+    images = {pathlib.Path(path).resolve() for path in paths}
+    for name in names:
+        if name.resolve() in images:
+            raise ValueError(
+                "A picture would replace its image. Expected another output_dir. "
+                f"Received: {output_dir}, where {name.name} is one of the images"
+            )
     return names
 
 

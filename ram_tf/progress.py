@@ -1,9 +1,12 @@
 """What goes on beside training: validation, the best weights, resuming, pictures."""
 
+import contextlib
 import csv
 import io
 import json
 import math
+import shutil
+import zipfile
 
 import keras
 import numpy as np
@@ -26,9 +29,32 @@ PICTURES = 4  # validation images that TensorBoard shows with their regions
 
 
 def save_weights(model, path):
-    """Writes a model's weights as a whole or not at all."""
-    with replacing(path) as beside:
+    """Writes a model's weights, without its optimiser, as a whole or not at all.
+
+    Raises:
+        OSError: The disk has too little room. It is asked for beforehand, because the
+            HDF5 library brings the process down when a write fails.
+    """
+    needed = sum(weight.nbytes for weight in model.get_weights())
+    free = shutil.disk_usage(path.parent).free
+    # Half as much again for the file's own structure.
+    if free < 1.5 * needed:
+        raise OSError(
+            f"The disk is full. Expected room for {needed} bytes of weights. "
+            f"Received: {free} free bytes at {path.parent}"
+        )
+    with replacing(path) as beside, without_optimizer(model):
         model.save_weights(beside)
+
+
+@contextlib.contextmanager
+def without_optimizer(model):
+    """Takes the optimiser off a compiled model, whose weights file would hold it."""
+    optimizer, model.optimizer = model.optimizer, None
+    try:
+        yield
+    finally:
+        model.optimizer = optimizer
 
 
 class Progress(keras.callbacks.Callback):
@@ -144,7 +170,7 @@ class Progress(keras.callbacks.Callback):
                 values = [saved[f"{i}"] for i in range(len(variables))]
             for variable, value in zip(variables, values, strict=True):
                 variable.assign(value)
-        except (OSError, KeyError, ValueError) as error:
+        except (OSError, EOFError, KeyError, ValueError, zipfile.BadZipFile) as error:
             raise ValueError(
                 "The checkpoint cannot be used. Expected the state of this step of the "
                 f"run; remove the file to begin the step again. Received: "

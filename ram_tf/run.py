@@ -73,6 +73,9 @@ class Run:
                     f"--resume to go on with that run. Received: {folder}"
                 )
             run._must_equal(cls.open(folder))
+            # What a killed process was writing.
+            for left in run.folder.rglob("partial-*"):
+                left.unlink()
             return run
         run.folder.mkdir(parents=True, exist_ok=True)
         with replacing(path) as beside:
@@ -107,7 +110,8 @@ class Run:
         if changed:
             raise ValueError(
                 "A run can only be resumed with its own settings. Expected those of "
-                f"{other.folder / 'config.json'}. Received: {', '.join(changed)}"
+                f"{other.folder / 'config.json'}, or another --output_dir. "
+                f"Received: {', '.join(changed)}"
             )
 
     @property

@@ -1,6 +1,7 @@
 """Which images a run learns from, selects by and reports on."""
 
 import dataclasses
+import itertools
 import sys
 from typing import NamedTuple
 
@@ -79,7 +80,14 @@ def load(settings):
     for split in (selection, report):
         check_labels(split, train.label_names)
     _tell_missing(train)
-    return RunSplits(train, selection, report)
+    splits = RunSplits(train, selection, report)
+    _check_apart(splits)
+    if settings.select_by == "mAP" and not (selection.labels > 0).any():
+        raise ValueError(
+            "The best epoch cannot be selected by mAP. Expected a selection split with "
+            f"positives, or --select_by loss. Received: {len(selection)} images without"
+        )
+    return splits
 
 
 def load_report(settings, name, label_names):
@@ -116,6 +124,18 @@ def check_labels(split, label_names):
                 else "in other order"
             )
         )
+
+
+def _check_apart(splits):
+    """Raises a `ValueError` where an image is in two splits: its report would lie."""
+    for one, other in itertools.combinations(splits._fields, 2):
+        shared = set(getattr(splits, one).names) & set(getattr(splits, other).names)
+        if shared:
+            raise ValueError(
+                f"The splits for {one} and {other} share images. Expected none (see "
+                "--train_split, --val_split, --report_split). Received: "
+                f"{len(shared)}, such as {min(shared)}"
+            )
 
 
 def _readable(split, settings):

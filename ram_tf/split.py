@@ -1,6 +1,7 @@
 """One split of a data set: its images, and what is known of them."""
 
 import dataclasses
+from pathlib import PurePosixPath, PureWindowsPath
 
 import numpy as np
 
@@ -78,3 +79,24 @@ class Split:
         held = np.zeros(len(self), bool)
         held[np.random.default_rng(seed).permutation(len(self))[:count]] = True
         return self.take(np.flatnonzero(~held)), self.take(np.flatnonzero(held))
+
+
+def path_inside(path, where):
+    """Returns a path from a data set's file in one spelling.
+
+    Args:
+        path: What the file says.
+        where: What the error calls its place.
+
+    Raises:
+        ValueError: It leads out of the data folder, or is no path at all.
+    """
+    inside = PurePosixPath(str(path).replace("\\", "/"))
+    windows = PureWindowsPath(str(path))
+    outside = ".." in inside.parts or inside.is_absolute() or windows.drive
+    if not isinstance(path, str) or not inside.parts or outside:
+        raise ValueError(
+            f"The image of {where} does not lie in the data folder. Expected a path "
+            f"relative to it, without '..'. Received: {path!r}"
+        )
+    return str(inside)

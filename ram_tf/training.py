@@ -13,6 +13,7 @@ from ram_tf.progress import (
     RegionPictures,
     StopWhenNotFinite,
     save_weights,
+    without_optimizer,
 )
 from ram_tf.run import replacing
 
@@ -104,9 +105,9 @@ def _fit(run, name, model, epochs, learning_rate, data):
     progress.restore()
     print(
         f"{name}: {type(model).__name__}, {len(train_split)} images, "
-        f"epoch {progress.epoch + 1} of {epochs}"
+        f"{progress.epoch} of {epochs} epochs done"
     )
-    if not progress.finished:
+    if not progress.finished and progress.epoch < epochs:
         callbacks = [
             StopWhenNotFinite(train_split, settings, batch_size),
             progress,
@@ -132,7 +133,8 @@ def _fit(run, name, model, epochs, learning_rate, data):
             shuffle=False,  # the pipeline has its own order
             callbacks=callbacks,
         )
-    model.load_weights(progress.best_weights)
+    with without_optimizer(model):
+        model.load_weights(progress.best_weights)
     return progress.best
 
 

@@ -1,12 +1,10 @@
 """Pictures for people: which region spoke for which label, and how training went."""
 
-import itertools
 import math
 import pathlib
 
 import matplotlib
 import numpy as np
-from matplotlib.figure import Figure
 from PIL import Image, ImageDraw, ImageFont
 
 # Okabe and Ito's palette without black, which colour-blind people can tell apart
@@ -164,50 +162,6 @@ def contact_sheet(pictures, columns=4):
         left = gap + column * width + (width - gap - picture.width) // 2
         sheet.paste(picture, (left, gap + row * height))
     return sheet
-
-
-def training_curves(history, path):
-    """Draws the losses and the validation mAP of a run over its epochs.
-
-    Args:
-        history: The rows of a `history.csv` in their order: dicts with `epoch` and any
-            of `loss`, `val_loss`, `classification`, `anchor`, `scale`, `positive` and
-            `val_mAP`, as numbers or as text; what is missing or empty is not drawn. A
-            vertical line marks where `step` (1 or 2) changes, or, without `step`, where
-            `epoch` starts again.
-        path: The image file to write; its ending chooses the format.
-    """
-    panels = {
-        "loss": ("loss", "val_loss", "classification"),
-        "constraints on regions": ("anchor", "scale", "positive"),
-        "mAP": ("val_mAP",),
-    }
-    figure = Figure(figsize=(12, 3.6), layout="constrained")
-    starts = [
-        index + 1
-        for index, (before, row) in enumerate(itertools.pairwise(history))
-        if row.get("step") != before.get("step")
-        or float(row["epoch"]) <= float(before["epoch"])
-    ]
-    for axes, (title, columns) in zip(
-        figure.subplots(1, len(panels)), panels.items(), strict=True
-    ):
-        for column in columns:
-            points = [
-                (index + 1, float(row[column]))
-                for index, row in enumerate(history)
-                if row.get(column) not in (None, "")
-            ]
-            if points:
-                axes.plot(*zip(*points, strict=True), marker=".", label=column)
-        for start in starts:
-            axes.axvline(start + 0.5, color="grey", linestyle=":")
-        axes.set(title=title, xlabel="epoch")
-        axes.xaxis.get_major_locator().set_params(integer=True)
-        axes.grid(alpha=0.3)
-        if axes.lines and any(axes.get_legend_handles_labels()):
-            axes.legend()
-    figure.savefig(path, dpi=120)
 
 
 def _font(height):

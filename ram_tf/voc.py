@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from ram_tf.boxes_json import read_boxes
-from ram_tf.split import Split
+from ram_tf.split import Split, path_inside
 
 # The order of the challenge, which is alphabetical.
 LABEL_NAMES = (
@@ -70,6 +70,8 @@ def load(data_dir, year, split, difficult="unknown"):
             f"The split {split!r} of {root} has no images. Expected at least one line "
             f"in ImageSets/Main/{LABEL_NAMES[0]}_{split}.txt. Received: an empty file"
         )
+    for stem in stems:
+        path_inside(stem, f"the split {split!r} of {root}")
     values = np.array([marks[stem] for stem in stems])
     # The file's 0 is an object too difficult to count, its -1 an absent one.
     labels = np.select([values == 1, values == 0], [1, DIFFICULT[difficult]], 0)

@@ -18,7 +18,7 @@ def parse(argv):
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--model_dir", required=True, help="a run's output folder")
-    parser.add_argument("--name", help="of the SavedModel; default: the data set's")
+    parser.add_argument("--name", help="of the SavedModel; default: the run's")
     parser.add_argument(
         "--saved_models", default="saved_models", help="where it is written"
     )
@@ -28,7 +28,7 @@ def parse(argv):
 def main(argv):
     arguments = parse(argv)
     run = Run.open(arguments.model_dir)
-    name = arguments.name or run.config.dataset
+    name = arguments.name or run.config.saved_name
     print(export(run.load_model(), run, pathlib.Path(arguments.saved_models) / name))
     return 0
 

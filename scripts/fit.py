@@ -25,7 +25,6 @@ def parse(argv):
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--output_dir", help="of the run; default: runs/NAME")
-    parser.add_argument("--name", help="of the SavedModel; default: the data set's")
     parser.add_argument(
         "--saved_models", default="saved_models", help="where it is written"
     )
@@ -39,7 +38,7 @@ def parse(argv):
 def main(argv):
     arguments = parse(argv)
     settings = config.from_arguments(arguments)
-    name = arguments.name or settings.dataset
+    name = settings.saved_name
     folder = pathlib.Path(arguments.output_dir or pathlib.Path("runs") / name)
     splits = run_splits.load(settings)
     run = Run.start(folder, settings, splits.train.label_names, arguments.resume)

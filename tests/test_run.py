@@ -166,15 +166,12 @@ def test_a_run_that_was_not_finished_says_so(tmp_path):
 
 
 @pytest.mark.parametrize("regions", [1, 3, 5])
-def test_regions_start_at_the_whole_image_and_at_their_anchors(
-    tmp_path, images, regions
-):
-    run = Run.start(tmp_path, change(regions=regions, alpha=0.4), NAMES)
+def test_regions_start_in_the_middle_and_at_their_anchors(tmp_path, images, regions):
+    run = Run.start(tmp_path, change(regions=regions, start_scale=0.4), NAMES)
     model = run.build_model(run.build_pooled("max"))
     theta = model(images)["regions"].numpy()[0]
     scales = theta[:, [0, 1], [0, 1]]
-    np.testing.assert_allclose(scales[0], [1, 1])
-    np.testing.assert_allclose(scales[1:], np.full((regions - 1, 2), 0.4))
+    np.testing.assert_allclose(scales, np.full((regions, 2), 0.4))
     np.testing.assert_allclose(theta[0, :, 2], [0, 0])
     distance = np.linalg.norm(theta[1:, :, 2], axis=-1)
     np.testing.assert_allclose(distance, np.sqrt(0.5), rtol=1e-6)
