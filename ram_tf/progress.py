@@ -165,7 +165,11 @@ class Progress(keras.callbacks.Callback):
             return
         variables = self._variables()
         try:
-            with np.load(self.checkpoint, allow_pickle=False) as saved:
+            # np.load leaves a file open that it cannot read.
+            with (
+                self.checkpoint.open("rb") as file,
+                np.load(file, allow_pickle=False) as saved,
+            ):
                 state = json.loads(str(saved["state"]))
                 values = [saved[f"{i}"] for i in range(len(variables))]
             for variable, value in zip(variables, values, strict=True):

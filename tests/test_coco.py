@@ -144,3 +144,13 @@ def test_the_real_photographs_are_all_there(split, count):
     assert found.label_names[0] == "person"
     assert found.label_names[-1] == "toothbrush"
     assert all(Path(image).is_file() for image in found.images)
+
+
+@pytest.mark.parametrize("name", ["../../secret.jpg", "/secret.jpg", 7])
+def test_file_names_do_not_leave_the_data_folder(folder, name):
+    path = folder / "annotations" / "instances_train2017.json"
+    content = json.loads(path.read_text())
+    content["images"][0]["file_name"] = name
+    path.write_text(json.dumps(content))
+    with pytest.raises(ValueError, match="does not lie in the data folder"):
+        coco.load(folder, "train")

@@ -80,6 +80,13 @@ def test_images_of_one_name_get_pictures_of_their_own(run, squares, tmp_path):
     assert names == ["val0-2.png", "val0.png"]
 
 
+def test_a_picture_does_not_replace_its_image(run, squares):
+    before = (squares / "val0.png").read_bytes()
+    with pytest.raises(ValueError, match="would replace its image"):
+        lines(Predictor.load(run.folder), [squares / "val0.png"], squares)
+    assert (squares / "val0.png").read_bytes() == before
+
+
 def test_batches_do_not_change_the_lines(run, squares):
     predictor = Predictor.load(run.folder)
     paths = [squares / f"val{i}.png" for i in range(5)]

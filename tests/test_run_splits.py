@@ -1,6 +1,7 @@
 """Which images a run learns from, on csv folders with real image files."""
 
 import dataclasses
+import shutil
 
 import numpy as np
 import PIL.Image
@@ -138,3 +139,30 @@ def test_splits_with_other_labels_are_refused(folder):
     )
     with pytest.raises(ValueError, match="in one only: dog"):
         run_splits.check_labels(changed, NAMES)
+
+
+@pytest.mark.parametrize(
+    "changes", [{"val_split": "val"}, {"report_split": "train", "val_split": "val"}]
+)
+def test_an_image_in_two_splits_is_refused(squares, changes):
+    settings = Config(dataset="csv", data_dir=str(squares), **changes)
+    if changes == {"val_split": "val"}:
+        expected = "selection and report share images.*16"
+    else:
+        expected = "train and report share images.*40"
+    with pytest.raises(ValueError, match=expected):
+        run_splits.load(settings)
+
+
+def test_selecting_by_map_needs_positives_to_select_by(squares, tmp_path):
+    folder = shutil.copytree(squares, tmp_path / "data")
+    rows = [f"val{i}.png," for i in range(16)]
+    (folder / "test.csv").write_text((folder / "val.csv").read_text())
+    (folder / "val.csv").write_text("\n".join(["image,labels", *rows]) + "\n")
+    for i in range(16):
+        shutil.copy(folder / f"val{i}.png", folder / f"test{i}.png")
+    text = (folder / "test.csv").read_text().replace("val", "test")
+    (folder / "test.csv").write_text(text)
+    settings = Config(dataset="csv", data_dir=str(folder), select_by="mAP")
+    with pytest.raises(ValueError, match="cannot be selected by mAP"):
+        run_splits.load(settings)

@@ -96,7 +96,7 @@ def test_export_adds_the_next_version(trained, tmp_path, capsys):
             script("export")("--model_dir", trained[0], "--saved_models", tmp_path) == 0
         )
         printed = pathlib.Path(capsys.readouterr().out.strip())
-        assert printed == tmp_path / "csv" / version
+        assert printed == tmp_path / "squares" / version
 
 
 def fit_error(capsys, *arguments):

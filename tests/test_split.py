@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from ram_tf.split import Split
+from ram_tf.split import Split, path_inside
 
 
 def make_split(count):
@@ -59,3 +59,12 @@ def test_one_image_cannot_be_divided():
 def test_labels_of_another_shape_are_refused(shape):
     with pytest.raises(ValueError, match="one name and one row of labels per image"):
         Split(tuple("abc"), tuple("abc"), np.zeros(shape, np.int8), ("cat", "dog"))
+
+
+@pytest.mark.parametrize(
+    "path", ["../a.jpg", "/a.jpg", "a/../../b.jpg", "C:\\\\a.jpg", "", 3]
+)
+def test_paths_do_not_leave_the_data_folder(path):
+    with pytest.raises(ValueError, match="does not lie in the data folder"):
+        path_inside(path, "row 2")
+    assert path_inside("a\\b.jpg", "row 2") == path_inside("./a/b.jpg", "row 2")

@@ -164,6 +164,24 @@ def test_a_loss_that_is_no_number_names_step_and_images(squares, tmp_path):
         trained(tmp_path, small_config(squares, pooled_learning_rate=1e38))
 
 
+def test_a_run_killed_after_the_last_epoch_of_a_step_keeps_its_best_weights(
+    squares, tmp_path
+):
+    settings = small_config(squares)
+    run, _, model = trained(tmp_path, settings)
+    # What a kill between the last checkpoint and the final file leaves behind.
+    run.model_weights.unlink()
+    splits = run_splits.load(settings)
+    _, again = training.train(run, splits.train, splits.selection)
+    for one, other in zip(model.get_weights(), again.get_weights(), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_weights_are_written_without_the_optimizer(squares, tmp_path):
+    run, *_ = trained(tmp_path, small_config(squares))
+    assert not any("optimizer" in name for name in weights(run.model_weights))
+
+
 def test_a_torn_checkpoint_is_named_and_not_used(squares, tmp_path):
     settings = small_config(squares)
     run, *_ = trained(tmp_path, settings)
