@@ -1,4 +1,4 @@
-"""Every number of a run, where it comes from, and the presets by data set.
+"""Every setting of a run: its default, its range, its flag.
 
 A `Config` is written beside the weights as `config.json` and is all that evaluation,
 prediction and export need to build the model again. Each of its fields is a flag of
@@ -11,6 +11,7 @@ import json
 
 from ram_tf import backbones, datasets, losses
 from ram_tf.model import Objective
+from ram_tf.presets import PRESET_OF, PRESETS
 
 
 def option(default, explanation, choices=None):
@@ -246,77 +247,6 @@ class Config:
         """The text of `config.json`: every setting, and the labels in order."""
         content = {"label_names": list(label_names), **dataclasses.asdict(self)}
         return json.dumps(content, indent=2) + "\n"
-
-
-# Each preset is what differs from the defaults of `Config`, which are the paper's.
-PRESETS = {
-    # Section 5.1, with VGG-16's head: fc6's shape is that of a 7x7 map, and step 1's
-    # hidden layer goes on as W_fx.
-    "paper": {"pooling": "flatten", "pooled_units": 4096, "head_start": "feature"},
-    # Ours, for a few thousand photographs and a pretrained backbone: found on parts of
-    # the training data, as docs/experiments.md tells.
-    "photographs": {
-        "image_size": 384,
-        "frozen": 0.75,
-        "region_size": 8,
-        "region_pooling": "average",
-        "layout_channels": 16,
-        "units": 512,
-        "starts": "anchors",
-        "head_start": "pooled",
-        "loss": "bce",
-        "batch_size": 32,
-        "pooled_epochs": 9,
-        "epochs": 4,
-        "pooled_learning_rate": 1e-3,
-        "learning_rate": 1e-5,
-        "backbone_rate": 0.3,
-        "schedule": "cosine",
-        "clip_norm": 1.0,
-        "ema": 0.99,
-        "select_by": "mAP",
-    },
-    # Ours, for the embedded canvases of 96 pixels: a small crop margin, and no mirror,
-    # since digits have a left and a right.
-    "digits": {
-        "image_size": 104,
-        "crop_margin": 8,
-        "flip": False,
-        "backbone": "small",
-        "weights": "none",
-        "region_size": 12,
-        "region_pooling": "centre",
-        "layout_channels": 32,
-        "units": 256,
-        "starts": "anchors",
-        # Regions of a quarter of the canvas: larger ones read every digit from where
-        # they start, and have no reason to move.
-        "start_scale": 0.25,
-        "alpha": 0.25,
-        "gamma": 0.3,
-        "head_start": "pooled",
-        "context": 0.0,
-        "dropout": 0.1,
-        "loss": "bce",
-        "batch_size": 32,
-        "pooled_epochs": 12,
-        "epochs": 14,
-        "pooling": "max",
-        "pooled_learning_rate": 2e-3,
-        "learning_rate": 1.5e-3,
-        "localization_rate": 2.0,
-        "schedule": "cosine",
-        "clip_norm": 1.0,
-        "select_by": "mAP",
-    },
-}
-PRESET_OF = {
-    "digits": "digits",
-    "voc2007": "paper",
-    "voc2012": "photographs",
-    "coco": "paper",
-    "csv": "photographs",
-}
 
 
 def from_json(text):

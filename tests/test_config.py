@@ -7,7 +7,8 @@ import json
 import pytest
 
 from ram_tf import config, datasets
-from ram_tf.config import PRESET_OF, PRESETS, Config
+from ram_tf.config import Config
+from ram_tf.presets import PRESET_OF, PRESETS
 
 FIELDS = dataclasses.fields(Config)
 

@@ -21,6 +21,7 @@ ORDER = (
     "recurrent_attention",
     "losses",
     "model",
+    "presets",
     "config",
     "run_splits",
     "metrics",

@@ -18,51 +18,40 @@ from ram_tf.run import Run
 FIT = pathlib.Path(__file__).parents[1] / "scripts" / "fit.py"
 
 
+SMALL = {
+    "dataset": "csv",
+    "backbone": "small",
+    "weights": "none",
+    "image_size": 40,
+    "crop_margin": 8,
+    "region_size": 4,
+    "regions": 2,
+    "units": 16,
+    "loss": "bce",
+    "batch_size": 8,
+    "pooled_epochs": 2,
+    "epochs": 2,
+    "pooled_learning_rate": 1e-3,
+    "learning_rate": 1e-3,
+}
+
+
 def fit_command(data_dir, folder, *flags):
     settings = {
-        "dataset": "csv",
+        **SMALL,
         "data_dir": data_dir,
         "output_dir": folder,
         "saved_models": folder / "saved",
-        "backbone": "small",
-        "weights": "none",
-        "image_size": 40,
-        "crop_margin": 8,
-        "region_size": 4,
-        "regions": 2,
-        "units": 16,
-        "loss": "bce",
         "dropout": 0.3,
         "ema": 0.9,
-        "batch_size": 8,
-        "pooled_epochs": 2,
         "epochs": 3,
-        "pooled_learning_rate": 1e-3,
-        "learning_rate": 1e-3,
     }
     pairs = [str(x) for name, value in settings.items() for x in (f"--{name}", value)]
     return [sys.executable, str(FIT), *pairs, *flags]
 
 
 def small_config(data_dir, **changes):
-    settings = {
-        "dataset": "csv",
-        "data_dir": str(data_dir),
-        "backbone": "small",
-        "weights": "none",
-        "image_size": 40,
-        "crop_margin": 8,
-        "region_size": 4,
-        "regions": 2,
-        "units": 16,
-        "loss": "bce",
-        "batch_size": 8,
-        "pooled_epochs": 2,
-        "epochs": 2,
-        "pooled_learning_rate": 1e-3,
-        "learning_rate": 1e-3,
-    }
-    return Config(**{**settings, **changes})
+    return Config(**{**SMALL, "data_dir": str(data_dir), **changes})
 
 
 def trained(folder, settings):
