@@ -146,7 +146,11 @@ class Config:
         "numbers in the network",
         ("float32", "mixed_bfloat16", "mixed_float16"),
     )
-    jit_compile: bool = option(False, "compile the training step with XLA")
+    jit_compile: bool = option(
+        False,
+        "compile the training step with XLA; a resumed run then ends only nearly the "
+        "same",
+    )
     seed: int = option(0, "of the held-back tenth, order, crops, weights, dropout")
 
     def __post_init__(self):

@@ -36,9 +36,11 @@ def train(run, train_split, selection_split):
     Raises:
         FloatingPointError: The loss is not finite; says where and on which images.
     """
-    # Bit-equal runs need ops that do not depend on the timing of threads.
-    tf.config.experimental.enable_op_determinism()
     settings = run.config
+    # Bit-equal runs need ops that do not depend on the timing of threads. Keras does
+    # not compile with XLA under them.
+    if not settings.jit_compile:
+        tf.config.experimental.enable_op_determinism()
     data = train_split, selection_split
     if not run.pooled_weights.exists():
         _train_pooled(run, data)
