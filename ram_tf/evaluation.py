@@ -38,7 +38,7 @@ def predict_split_served(predictor, split):
     size = predictor.config.batch_size
     starts = tqdm(range(0, len(split), size), "evaluating", unit="batch", leave=False)
     return _joined(
-        predictor(list(read_files(split.take(range(len(split))[start:][:size]))))
+        predictor(list(read_files(split.take(range(len(split))[start : start + size]))))
         for start in starts
     )
 

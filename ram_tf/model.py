@@ -62,17 +62,20 @@ class Objective:
 class MultiLabelModel(keras.Model):
     """What the pooled classifier and RDAR share: backbone, objective, loss terms.
 
+    `TERMS` names the terms of the objective that a model has.
+
     Args:
         backbone: Images `(B, H, W, 3)` in [0, 255] to features `(B, H', W', C)`.
         objective: An `Objective`.
     """
 
+    TERMS = ("classification",)
+
     def __init__(self, backbone, objective, **kwargs):
         super().__init__(**kwargs)
         self.backbone = backbone
         self.objective = objective
-        names = ("classification", "localization")
-        self.term_means = {name: keras.metrics.Mean(name) for name in names}
+        self.term_means = {name: keras.metrics.Mean(name) for name in self.TERMS}
 
     def compute_loss(
         self, x=None, y=None, y_pred=None, sample_weight=None, training=True
@@ -156,6 +159,8 @@ class RDAR(MultiLabelModel):
     Returns:
         The dict at the head of this module, float32.
     """
+
+    TERMS = ("classification", "localization")
 
     def __init__(self, backbone, attention, objective, crop_fraction=1.0, **kwargs):
         super().__init__(backbone, objective, **kwargs)
