@@ -273,6 +273,30 @@ def from_json(text):
         ) from error
 
 
+DATA = (
+    "dataset data_dir split_fraction year manual_dir difficult skip_unreadable "
+    "max_pixels"
+).split()
+
+
+def add_data_arguments(parser):
+    """Adds a flag for each setting that says where images come from."""
+    for field in dataclasses.fields(Config):
+        if field.name in DATA:
+            _add_flag(
+                parser, field, f"{field.metadata['explanation']} [as in training]"
+            )
+
+
+def with_data(settings, arguments):
+    """The settings of a run, with the images of parsed flags."""
+    given = _given(arguments)
+    if given.get("dataset", settings.dataset) != settings.dataset:
+        # The folder of another data set is none for this one.
+        given.setdefault("data_dir", "")
+    return dataclasses.replace(settings, **given)
+
+
 def add_arguments(parser):
     """Adds a flag for each setting; what is not given is left to the preset."""
     parser.add_argument(
@@ -282,7 +306,6 @@ def add_arguments(parser):
         + ", ".join(f"{preset} for {dataset}" for dataset, preset in PRESET_OF.items()),
     )
     for field in dataclasses.fields(Config):
-        kind = field.type
         defaults = [f"{field.default}" if field.default != "" else "empty"]
         defaults += [
             f"{preset}: {values[field.name]}"
@@ -290,25 +313,32 @@ def add_arguments(parser):
             if field.name in values
         ]
         explanation = f"{field.metadata['explanation']} [{'; '.join(defaults)}]"
-        parser.add_argument(
-            f"--{field.name}",
-            default=argparse.SUPPRESS,
-            help=explanation.replace("%", "%%"),
-            **(
-                {"action": argparse.BooleanOptionalAction}
-                if kind is bool
-                else {"type": kind, "choices": field.metadata["choices"]}
-            ),
-        )
+        _add_flag(parser, field, explanation)
+
+
+def _add_flag(parser, field, explanation):
+    kind, choices = field.type, field.metadata["choices"]
+    parser.add_argument(
+        f"--{field.name}",
+        default=argparse.SUPPRESS,
+        help=explanation.replace("%", "%%"),
+        **(
+            {"action": argparse.BooleanOptionalAction}
+            if kind is bool
+            else {"type": kind, "choices": choices}
+        ),
+    )
+
+
+def _given(arguments):
+    """The settings among parsed flags that were given."""
+    names = [field.name for field in dataclasses.fields(Config)]
+    return {n: getattr(arguments, n) for n in names if hasattr(arguments, n)}
 
 
 def from_arguments(arguments):
     """The configuration of parsed flags: the preset of the data set, then the flags."""
-    given = {
-        field.name: getattr(arguments, field.name)
-        for field in dataclasses.fields(Config)
-        if hasattr(arguments, field.name)
-    }
+    given = _given(arguments)
     dataset = given.get("dataset", "digits")
     preset = PRESETS[arguments.preset or PRESET_OF[dataset]]
     return Config(**{"dataset": dataset, **preset, **given})

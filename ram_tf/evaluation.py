@@ -1,40 +1,57 @@
 """From a model and a split to the table of figures that a person compares."""
 
+import dataclasses
 import json
 import math
 
 import numpy as np
+import tensorflow as tf
 from tqdm import tqdm
 
-from ram_tf import metrics
+from ram_tf import cache, metrics, protocols, run_splits, svm
 from ram_tf.model import crop_to_image
 from ram_tf.preprocessing import evaluation_pipeline, read_files
 from ram_tf.run import replacing
 
-# What the names of the figures end in: the one without an ending is the headline.
-INTERPOLATIONS = {"": "none", "_voc2010": "voc2010", "_voc2007": "voc2007"}
+PAPER = protocols.PROTOCOLS["rdar"]
+INTERPOLATIONS = ("none", "voc2010", "voc2007")
+FIGURES = ("mAP", "OP", "OR", "OF1", "CP", "CR", "CF1")  # beginnings of their names
 
 
-def predict_split(model, split, settings):
-    """Runs a Keras model over a split, single view: N x N, centre crop (table 6).
+def look(view, split, settings):
+    """Runs a view over a split.
+
+    Args:
+        view: A `MultiView` or what wraps one.
+        split: The `Split`.
+        settings: The `Config`, for the batch size and the largest image.
 
     Returns:
-        The model's dict as NumPy arrays, `n` rows each.
+        The view's dict as NumPy arrays, `n` rows each.
     """
-    batches = evaluation_pipeline(
-        split,
-        settings.image_size,
-        settings.crop,
-        settings.batch_size,
-        settings.max_pixels,
+    whole = [tf.TensorSpec([None, n, n, 3]) for n in view.sizes]
+    graph = tf.function(view, [tuple(whole)], autograph=False)
+    return _over(split, view.sizes, None, settings, graph)
+
+
+def look_pooled(pooled, split, settings):
+    """Runs a pooled classifier over a split, on the centre crop."""
+    sizes, crop = [settings.image_size], settings.crop
+    return _over(
+        split, sizes, crop, settings, lambda images: pooled.predict_on_batch(*images)
     )
-    total = math.ceil(len(split) / settings.batch_size)
+
+
+def _over(split, sizes, crop, settings, forward):
+    batch_size = settings.batch_size
+    batches = evaluation_pipeline(split, sizes, crop, batch_size, settings.max_pixels)
+    total = math.ceil(len(split) / batch_size)
     bar = tqdm(batches, "evaluating", total, unit="batch", leave=False)
-    return _joined(model.predict_on_batch(images) for images in bar)
+    return _joined(forward(images) for images in bar)
 
 
-def predict_split_served(predictor, split):
-    """Runs a `Predictor` over a split, as `predict_split` does a Keras model."""
+def look_served(predictor, split):
+    """Runs a `Predictor` over a split, as `look` does a view."""
     size = predictor.config.batch_size
     starts = tqdm(range(0, len(split), size), "evaluating", unit="batch", leave=False)
     return _joined(
@@ -45,90 +62,87 @@ def predict_split_served(predictor, split):
 
 def _joined(batches):
     batches = list(batches)
-    return {name: np.concatenate([b[name] for b in batches]) for name in batches[0]}
+    return {
+        name: np.concatenate([np.asarray(batch[name]) for batch in batches])
+        for name in batches[0]
+    }
 
 
-def evaluate(outputs, split, settings, threshold=0.5, top_k=3, pooled=None):
+def evaluate(outputs, split, settings, protocol=PAPER, about=None, **others):
     """Computes what `evaluate.py` reports.
 
     Args:
         outputs: The attention model's dict of arrays over the split.
         split: The `Split`; unknown labels are left out.
         settings: The `Config`.
-        threshold: Smallest probability of a predicted label; 0.5 in section 5.2.2.
-        top_k: How many labels an image is given at most; 3 there; None for any number.
-        pooled: The pooled classifier's dict over the same split; None without.
+        protocol: A `Protocol`.
+        about: `MultiView.about` of the view that gave the outputs; None for the plain
+            centre view.
+        **others: What the model is compared with over the same split, a dict of arrays
+            each; `pooled` is the pooled classifier.
 
     Returns:
-        A dict ready for JSON, NaN as None. `mAP`, `OP` ... `CF1` and the AP by label in
-        three interpolations; `mAP_min10` over labels with 10 positives or more;
-        `pooled`, the same of the pooled classifier, and `above_pooled`, the paired
-        bootstrap of the difference in `mAP_min10`; `region_iou`; and on data with boxes
-        `pointing`, `pointing_centre` (always the centre of the image) and
+        A dict ready for JSON, NaN as None. `mAP`, `AP`, `OP` ... `CF1` as the protocol
+        has them, and its `warnings`; `mAP_<interpolation>` in all three; `mAP_min10`
+        over labels with 10 positives or more; `intervals`, 95 % bootstrap intervals;
+        for each of `others` the same figures under its name, and under `above_<name>`
+        the paired bootstrap of the difference in `mAP_min10`; `region_iou`; and on data
+        with boxes `pointing`, `pointing_centre` (always the centre of the image) and
         `pointing_pairs`.
     """
-    result = _figures(outputs, split, threshold, top_k)
+    about = about or {
+        "views": 1,
+        "views_from": "image",
+        "scales": [settings.image_size],
+        "crops": [settings.crop],
+    }
+    labels, probabilities = split.labels, outputs["probabilities"]
+    result = _figures(labels, outputs, split.label_names, protocol)
     result |= {"images": len(split), "split": split.name}
     result["protocol"] = {
-        "views": 1,
-        "scales": [settings.image_size],
-        "crop": settings.crop,
-        "threshold": threshold,
-        "top_k": top_k,
-        "interpolation": "none",
+        **dataclasses.asdict(protocol),
+        **about,
         "difficult": settings.difficult,
         "ranked_by": "probabilities",
     }
+    result["warnings"] = protocols.warnings_for(
+        labels, probabilities, split.label_names, protocol
+    )
+    result["intervals"] = metrics.bootstrap_intervals(
+        labels, probabilities, protocol.threshold, protocol.top_k[0]
+    )
     result["region_iou"] = metrics.region_iou(outputs["boxes"])
     if split.boxes is not None:
-        result |= _pointing(outputs, split, settings)
-    result["pooled"] = pooled and _figures(pooled, split, threshold, top_k)
-    if pooled:
-        result["above_pooled"] = metrics.paired_bootstrap(
-            split.labels, pooled["probabilities"], outputs["probabilities"]
+        crop_fraction = about["crops"][0] / about["scales"][0]
+        result |= _pointing(outputs, split, crop_fraction)
+    result["pooled"] = None
+    for name, other in others.items():
+        result[name] = _figures(labels, other, split.label_names, protocol)
+        result[f"above_{name}"] = metrics.paired_bootstrap(
+            labels, other["probabilities"], probabilities
         )
     return _without_nan(result)
 
 
-def evaluate_models(model, pooled, split, settings, threshold=0.5, top_k=3):
-    """Runs both models of a run over a split and evaluates them."""
-    outputs = predict_split(model, split, settings)
-    baseline = predict_split(pooled, split, settings)
-    return evaluate(outputs, split, settings, threshold, top_k, baseline)
-
-
-def evaluate_run(run, split, settings, threshold=0.5, top_k=3):
-    """Evaluates the trained models of a `Run`."""
-    model, pooled = run.load_model(), run.load_pooled()
-    return evaluate_models(model, pooled, split, settings, threshold, top_k)
-
-
-def evaluate_served(predictor, split, settings, threshold=0.5, top_k=3):
-    """Evaluates a `Predictor`; a SavedModel has no pooled classifier to compare."""
-    outputs = predict_split_served(predictor, split)
-    return evaluate(outputs, split, settings, threshold, top_k)
-
-
-def _figures(outputs, split, threshold, top_k):
-    labels, probabilities = split.labels, outputs["probabilities"]
-    figures = metrics.precision_recall_f1(labels, probabilities, threshold, top_k)
-    for suffix, interpolation in INTERPOLATIONS.items():
-        precisions = metrics.average_precision(labels, probabilities, interpolation)
-        by_label = zip(split.label_names, precisions.tolist(), strict=True)
-        figures[f"AP{suffix}"] = dict(by_label)
-        figures[f"mAP{suffix}"] = metrics.mean_average_precision(
+def _figures(labels, outputs, label_names, protocol):
+    probabilities = outputs["probabilities"]
+    figures = protocols.figures(labels, probabilities, protocol)
+    by_label = zip(label_names, figures["AP"].tolist(), strict=True)
+    figures["AP"] = dict(by_label)
+    for interpolation in INTERPOLATIONS:
+        figures[f"mAP_{interpolation}"] = metrics.mean_average_precision(
             labels, probabilities, interpolation
         )
-        figures[f"mAP_min10{suffix}"] = metrics.mean_average_precision(
-            labels, probabilities, interpolation, min_positives=10
-        )
+    figures["mAP_min10"] = metrics.mean_average_precision(
+        labels, probabilities, protocol.interpolation, min_positives=10
+    )
     return figures
 
 
-def _pointing(outputs, split, settings):
+def _pointing(outputs, split, crop_fraction):
     # As predicted: a region may lie half outside, its clipped box would be shifted.
     centres = (outputs["regions"][:, :, ::-1, 2] + 1) / 2  # (n, K, 2), y first
-    centres = crop_to_image(centres, settings.crop / settings.image_size)
+    centres = crop_to_image(centres, crop_fraction)
     known = split.boxes, split.labels, split.label_names
     score, pairs = metrics.pointing_score(*known, centres, outputs["region_scores"])
     middle = np.full((len(split), 1, 2), 0.5)
@@ -149,6 +163,204 @@ def _without_nan(value):
     return value
 
 
+def add_arguments(parser):
+    """Adds the flags of `from_arguments`."""
+    parser.add_argument(
+        "--protocol",
+        choices=protocols.PROTOCOLS,
+        default=PAPER.name,
+        help="whose figures: thresholds, top k, means, interpolation; %(default)s",
+    )
+    parser.add_argument(
+        "--threshold", type=float, help="smallest probability; default: the protocol's"
+    )
+    parser.add_argument(
+        "--top_k",
+        type=int,
+        help="labels an image at most, 0 for any number; default: the protocol's",
+    )
+    parser.add_argument(
+        "--scales",
+        type=int,
+        nargs="+",
+        default=(),
+        help="edges N that images are resized to; default: as in training",
+    )
+    parser.add_argument(
+        "--views",
+        type=int,
+        choices=(1, 5, 10),
+        default=1,
+        help="the centre; and the corners; and their mirrors; %(default)s",
+    )
+    parser.add_argument(
+        "--views_from",
+        choices=("features", "image"),
+        help="whether views are cut from features of the whole image, or each goes "
+        "through the backbone; default: features where there are several",
+    )
+    parser.add_argument(
+        "--svm",
+        action="store_true",
+        help="score by linear SVMs on the views' features, fitted to the training "
+        "split and stored with the run",
+    )
+    parser.add_argument(
+        "--feature",
+        choices=("pooled", "x", "z"),
+        default="pooled",
+        help="what the SVMs see of a region: the pooled region, x of Eq. 4 or z of "
+        "Eq. 5; %(default)s",
+    )
+
+
+def from_arguments(arguments):
+    """The `Views` and the `Protocol` of parsed flags."""
+    several = arguments.views > 1 or arguments.svm
+    views = Views(
+        tuple(arguments.scales),
+        arguments.views,
+        arguments.views_from or ("features" if several else "image"),
+        arguments.svm,
+        arguments.feature,
+    )
+    protocol = protocols.PROTOCOLS[arguments.protocol]
+    changed = {}
+    if arguments.threshold is not None:
+        changed["threshold"] = arguments.threshold
+    if arguments.top_k is not None:
+        changed["top_k"] = (arguments.top_k or None,)
+    if changed:
+        name = f"{protocol.name}, changed: {', '.join(changed)}"
+        protocol = dataclasses.replace(protocol, name=name, **changed)
+    return views, protocol
+
+
+@dataclasses.dataclass(frozen=True)
+class Views:
+    """How `evaluate.py` looks at images, and what scores them.
+
+    Args:
+        scales: Edges N; empty for the one of training.
+        count: 1, 5 or 10 views.
+        source: "features" or "image", see `MultiView`.
+        svm: Whether an SVM fitted to the training split gives the scores.
+        feature: What the SVM sees of a region, see `RecurrentMemorizedAttention`.
+    """
+
+    scales: tuple = ()
+    count: int = 1
+    source: str = "image"
+    svm: bool = False
+    feature: str = "pooled"
+
+    @property
+    def plain(self):
+        """Whether this is what a model does by itself."""
+        return self == Views(feature=self.feature)
+
+
+def evaluate_runs(runs, split, settings, views, protocol=PAPER):
+    """Evaluates the trained models of runs, which look together.
+
+    What the models say of a split is kept in the first run's folder. An SVM is fitted
+    to the whole training split of the first run and stored beside its weights.
+
+    Args:
+        runs: `Run`s of the same labels; several are one model a scale (section 5.1).
+        split: The `Split` to report on.
+        settings: The `Config` of the split.
+        views: `Views`.
+        protocol: A `Protocol`.
+
+    Returns:
+        What `evaluate` does: the figures of these views, beside them the first run's
+        single view, where that is another, and its pooled classifier.
+    """
+    models = [run.load_model() for run in runs]
+    view = joint_view(runs, models, views)
+    files = [run.model_weights for run in runs]
+    folder = runs[0].folder / "outputs"
+
+    def seen(view, split):
+        key = cache.key_of(view, files, split, settings)
+        return cache.remember(folder, key, lambda: look(view, split, settings))
+
+    outputs, others = seen(view, split), {}
+    if views.svm:
+        train = run_splits.load_training(runs[0].config)
+        described = seen(view, train)["description"]
+        fitted = svm.fit(described, train.labels, view.about, settings.seed)
+        fitted.save(runs[0].svm)
+        others["attention"] = outputs
+        outputs = {k: np.asarray(v) for k, v in fitted.judge(outputs).items()}
+    if not views.plain:
+        others["single_view"] = seen(runs[0].view(models[0]), split)
+    others["pooled"] = look_pooled(runs[0].load_pooled(), split, settings)
+    return evaluate(outputs, split, settings, protocol, view.about, **others)
+
+
+def joint_view(runs, models, views):
+    """The `MultiView` of the models of runs, each at its own scale."""
+    describe = views.feature if views.svm else None
+    looks = [
+        run.view(
+            model,
+            views.scales,
+            count=views.count,
+            source=views.source,
+            describe=describe,
+        )
+        for run, model in zip(runs, models, strict=True)
+    ]
+    return looks[0].beside(*looks[1:])
+
+
+def svm_view(runs):
+    """The view of runs with the SVMs that `evaluate_runs` stored.
+
+    Raises:
+        FileNotFoundError: None are stored.
+        ValueError: They were fitted to other runs than these.
+    """
+    fitted = svm.OneVsRestSVM.load(runs[0].svm)
+    about = fitted.about
+    sizes = about["scales"] if about["models"] == 1 else ()
+    views = Views(sizes, about["views"], about["views_from"], True, about["describe"])
+    view = joint_view(runs, [run.load_model() for run in runs], views)
+    if view.about != about:
+        raise ValueError(
+            f"The SVMs were fitted to other runs. Expected those of: {about}. "
+            f"Received: {view.about}"
+        )
+    return svm.SVMView(view, fitted)
+
+
+def evaluate_served(predictors, split, settings, views, protocol=PAPER):
+    """Evaluates a SavedModel, which looks at images in the way it was exported.
+
+    Args:
+        predictors: A list of one `Predictor`.
+        split: The `Split` to report on.
+        settings: The `Config` of the split.
+        views: `Views`, which must be those of no flags.
+        protocol: A `Protocol`.
+
+    Returns:
+        What `evaluate` does, with no pooled classifier to compare.
+
+    Raises:
+        ValueError: Several SavedModels, or views.
+    """
+    if len(predictors) > 1 or views != Views():
+        raise ValueError(
+            "A SavedModel looks as it was exported. Expected one, and no --scales, "
+            "--views or --svm, or else the output folders of runs"
+        )
+    outputs = look_served(predictors[0], split)
+    return evaluate(outputs, split, settings, protocol, predictors[0].about)
+
+
 def table(result):
     """Writes a result as the table that a person reads.
 
@@ -157,34 +369,45 @@ def table(result):
 
     Returns:
         Lines of text: a row of AP for each label, then the means and the figures of
-        Eq. 15, for the attention model and, where it was evaluated, the pooled one.
+        Eq. 15, for the model and what it was compared with; then intervals, pointing
+        and warnings.
     """
-    columns = {"attention": result}
-    if result.get("pooled"):
-        columns["pooled"] = result["pooled"]
+    compared = [name.removeprefix("above_") for name in result if "above_" in name]
+    own = "svm" if "attention" in compared else "attention"
+    columns = {own: result} | {name: result[name] for name in compared}
     rows = [("", *columns)]
     rows += [
         (f"AP {label}", *(_percent(c["AP"][label]) for c in columns.values()))
         for label in result["AP"]
     ]
-    means = [f"{mean}{s}" for mean in ("mAP", "mAP_min10") for s in INTERPOLATIONS]
-    for name in (*means, "OP", "OR", "OF1", "CP", "CR", "CF1"):
+    figures = [name for name in result if name.startswith(FIGURES)]
+    for name in figures:
         rows.append((name, *(_percent(c[name]) for c in columns.values())))
     for name in ("pointing", "pointing_centre", "region_iou"):
         if name in result:
-            rows.append((name, _percent(result[name]), *[""] * (len(columns) - 1)))
+            rows.append((name, _percent(result[name]), *[""] * len(compared)))
     width = max(len(row[0]) for row in rows)
     lines = [
-        row[0].ljust(width) + "".join(cell.rjust(11) for cell in row[1:])
+        row[0].ljust(width) + "".join(cell.rjust(12) for cell in row[1:])
         for row in rows
     ]
-    if "above_pooled" in result and result["above_pooled"]["difference"] is not None:
-        above = {k: 100 * v for k, v in result["above_pooled"].items()}
-        lines.append(
-            f"attention - pooled, mAP_min10: {above['difference']:+.1f} points, 95 % "
-            f"interval {above['low']:+.1f} to {above['high']:+.1f} (paired bootstrap)"
-        )
-    return "\n".join(lines)
+    lines += [
+        f"{name}: {_percent(result[name])}, 95 % interval {_percent(i['low'])} to "
+        f"{_percent(i['high'])} (bootstrap over images)"
+        for name, i in result["intervals"].items()
+        if i["low"] is not None
+    ]
+    for name in compared:
+        above = result[f"above_{name}"]
+        if above["difference"] is not None:
+            difference, low, high = (
+                f"{100 * above[key]:+.1f}" for key in ("difference", "low", "high")
+            )
+            lines.append(
+                f"{own} - {name}, mAP_min10: {difference} points, 95 % interval {low} "
+                f"to {high} (paired bootstrap)"
+            )
+    return "\n".join([*lines, *result["warnings"]])
 
 
 def _percent(value):

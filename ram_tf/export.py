@@ -4,6 +4,7 @@
 prepare them in the graph, by the functions that evaluation uses.
 """
 
+import json
 import os
 import pathlib
 import shutil
@@ -11,27 +12,25 @@ import shutil
 import keras
 import tensorflow as tf
 
-from ram_tf.preprocessing import centre_crop, prepare_image, resize
+from ram_tf.preprocessing import prepare_image, resize
 
 
-def serve_bytes(model, settings):
+def serve_bytes(view, max_pixels):
     """Builds the function of `serving_default`.
 
     Args:
-        model: Images `(B, crop, crop, 3)` to the dict of `ram_tf.model`.
-        settings: The `Config`, for sizes.
+        view: A `MultiView` or what wraps one.
+        max_pixels: Larger images count as unreadable.
 
     Returns:
-        A function from `image_bytes` `(B,)` strings, a JPEG or PNG each, to the model's
+        A function from `image_bytes` `(B,)` strings, a JPEG or PNG each, to the view's
         dict and `valid` `(B,)`: false where the bytes are no image or one of more than
         `max_pixels`. The rest of such a row is zero, and other rows are unharmed.
     """
 
     def prepare(row, encoded):
-        image = prepare_image(
-            encoded, settings.image_size, settings.crop, settings.max_pixels
-        )
-        return row, image
+        images = (prepare_image(encoded, n, n, max_pixels) for n in view.sizes)
+        return row, *images
 
     def serve(image_bytes):
         batch = tf.size(image_bytes, tf.int64)
@@ -44,24 +43,24 @@ def serve_bytes(model, settings):
         )
         nothing = (
             tf.zeros([0], tf.int64),
-            tf.zeros([0, settings.crop, settings.crop, 3]),
+            *(tf.zeros([0, size, size, 3]) for size in view.sizes),
         )
-        rows, images = readable.reduce(nothing, lambda _, whole: whole)
+        rows, *images = readable.reduce(nothing, lambda _, whole: whole)
         # Some kernels refuse an empty batch: it is given a row, which is cut off again.
         filled = tf.maximum(batch, 1)
-        images = tf.scatter_nd(
-            rows[:, None], images, [filled, settings.crop, settings.crop, 3]
+        images = tuple(
+            tf.scatter_nd(rows[:, None], read, [filled, size, size, 3])
+            for read, size in zip(images, view.sizes, strict=True)
         )
         valid = tf.scatter_nd(rows[:, None], tf.ones_like(rows), filled[None]) > 0
-        outputs = model(images, training=False)
-        outputs = {name: _where(valid, value) for name, value in outputs.items()}
+        outputs = {name: _where(valid, value) for name, value in view(images).items()}
         outputs["valid"] = valid
         return {name: value[:batch] for name, value in outputs.items()}
 
     return serve
 
 
-def serve_images(model, settings):
+def serve_images(view):
     """Builds the function of `serving_images`.
 
     Returns:
@@ -70,8 +69,7 @@ def serve_images(model, settings):
     """
 
     def serve(images):
-        prepared = centre_crop(resize(images, settings.image_size), settings.crop)
-        outputs = model(prepared, training=False)
+        outputs = view(tuple(resize(images, size) for size in view.sizes))
         return {**outputs, "valid": tf.ones(tf.shape(images)[:1], tf.bool)}
 
     return serve
@@ -82,36 +80,38 @@ def _where(valid, values):
     return tf.where(tf.reshape(valid, shape), values, tf.zeros_like(values))
 
 
-def export(model, run, parent):
+def export(view, run, parent):
     """Writes a SavedModel under the next free version number.
 
     A server that watches the folder never sees half a version: it is written beside
     and renamed.
 
     Args:
-        model: The trained attention model.
-        run: Its `Run`, for sizes and label names.
+        view: A `MultiView` of trained models, or what wraps one.
+        run: Its `Run`, for settings and label names.
         parent: `saved_models/<name>`; versions are its numbered folders.
 
     Returns:
         The folder of the new version. Beside the SavedModel it holds
         `assets/labels.txt`, the labels in the order of the scores, and
-        `assets.extra/config.json`, the settings of the run.
+        `assets.extra/config.json`, the settings of the run, and `views.json`, how it
+        looks at images.
     """
     parent = pathlib.Path(parent)
     parent.mkdir(parents=True, exist_ok=True)
     # TensorFlow Serving passes over folders whose names are no numbers.
     beside = parent / f"partial-{os.getpid()}"
     archive = keras.export.ExportArchive()
-    archive.track(model)
+    for model in view.models:
+        archive.track(model)
     archive.add_endpoint(
         "serving_default",
-        tf.function(serve_bytes(model, run.config), autograph=False),
+        tf.function(serve_bytes(view, run.config.max_pixels), autograph=False),
         [tf.TensorSpec([None], tf.string, name="image_bytes")],
     )
     archive.add_endpoint(
         "serving_images",
-        tf.function(serve_images(model, run.config), autograph=False),
+        tf.function(serve_images(view), autograph=False),
         [tf.TensorSpec([None, None, None, 3], tf.uint8, name="images")],
     )
     try:
@@ -122,6 +122,8 @@ def export(model, run, parent):
         (beside / "assets" / "labels.txt").write_text(labels)
         config = run.config.to_json(run.label_names)
         (beside / "assets.extra" / "config.json").write_text(config)
+        about = json.dumps(view.about, indent=2)
+        (beside / "assets.extra" / "views.json").write_text(f"{about}\n")
         return _rename_to_next_version(beside, parent)
     finally:
         shutil.rmtree(beside, ignore_errors=True)

@@ -168,16 +168,30 @@ class RDAR(MultiLabelModel):
         self.crop_fraction = crop_fraction
 
     def call(self, images, training=False):
-        outputs = self.attention(self.backbone(images), training=training)
+        return self.attend(self.backbone(images), training)
+
+    def attend(self, features, training=False, crop_fraction=None, describe=None):
+        """What `call` does after the backbone, for features that are there already.
+
+        Args:
+            features: `(B, H', W', C)` feature maps of what the model sees.
+            training: Whether dropout acts.
+            crop_fraction: In place of the model's own.
+            describe: See `RecurrentMemorizedAttention`.
+
+        Returns:
+            The dict at the head of this module, with `describe` also `descriptions`
+            `(B, K, D)`.
+        """
+        outputs = self.attention(features, training=training, describe=describe)
         scores = tf.reduce_max(outputs["region_scores"], 1)  # (B, L), Eq. 6
         boxes = matrix_to_box(outputs["regions"], clip=False)
-        boxes = crop_to_image(boxes, self.crop_fraction)
+        boxes = crop_to_image(boxes, crop_fraction or self.crop_fraction)
         return {
+            **outputs,
             "scores": scores,
             "probabilities": losses.probabilities(scores, self.objective.loss),
-            "regions": outputs["regions"],
             "boxes": tf.clip_by_value(boxes, 0.0, 1.0),
-            "region_scores": outputs["region_scores"],
         }
 
 

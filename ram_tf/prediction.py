@@ -4,6 +4,7 @@ A `Predictor` is made from a run's folder or from a SavedModel; both go through 
 graph from bytes to scores.
 """
 
+import json
 import pathlib
 from typing import NamedTuple
 
@@ -37,12 +38,24 @@ class Predictor:
         serve: From `(B,)` encoded images to the dict.
         config: The `Config` of the run.
         label_names: The L labels.
+        about: How it looks at images, `MultiView.about`.
     """
 
-    def __init__(self, serve, config, label_names):
+    def __init__(self, serve, config, label_names, about):
         self.serve = serve
         self.config = config
         self.label_names = label_names
+        self.about = about
+
+    @classmethod
+    def of(cls, view, run):
+        """Predicts with a view of a run's models."""
+        serve = tf.function(
+            serve_bytes(view, run.config.max_pixels),
+            [tf.TensorSpec([None], tf.string)],
+            autograph=False,
+        )
+        return cls(serve, run.config, run.label_names, view.about)
 
     @classmethod
     def load(cls, folder):
@@ -54,12 +67,7 @@ class Predictor:
         folder = pathlib.Path(folder)
         if (folder / "config.json").is_file():
             run = Run.open(folder)
-            serve = tf.function(
-                serve_bytes(run.load_model(), run.config),
-                [tf.TensorSpec([None], tf.string)],
-                autograph=False,
-            )
-            return cls(serve, run.config, run.label_names)
+            return cls.of(run.view(run.load_model()), run)
         if not (folder / "saved_model.pb").is_file():
             raise FileNotFoundError(
                 "There is no model. Expected a folder that fit.py wrote (config.json) "
@@ -67,8 +75,12 @@ class Predictor:
                 f"Received: {folder}"
             )
         loaded = tf.saved_model.load(str(folder))
-        text = (folder / "assets.extra" / "config.json").read_text()
-        predictor = cls(loaded.signatures["serving_default"], *from_json(text))
+        extra = folder / "assets.extra"
+        predictor = cls(
+            loaded.signatures["serving_default"],
+            *from_json((extra / "config.json").read_text()),
+            json.loads((extra / "views.json").read_text()),
+        )
         # The signature's variables live only as long as what it was loaded from.
         predictor.loaded = loaded
         return predictor
@@ -219,12 +231,12 @@ class Samples(NamedTuple):
     image: pathlib.Path
 
 
-def write_samples(run, model, split, count=12):
+def write_samples(run, view, split, count=12):
     """Draws the regions of a split's first images, and keeps the images for trying.
 
     Args:
         run: The `Run`, in whose folder all is written.
-        model: Its trained model.
+        view: A `MultiView` of its trained model.
         split: The report split.
         count: How many images.
 
@@ -233,11 +245,7 @@ def write_samples(run, model, split, count=12):
     """
     split = split.take(range(min(count, len(split))))
     encoded = [bytes(image) for image in read_files(split)]
-    outputs = Predictor(
-        tf.function(serve_bytes(model, run.config), autograph=False),
-        run.config,
-        run.label_names,
-    )(encoded)
+    outputs = Predictor.of(view, run)(encoded)
     images = [decode_image(e, run.config.max_pixels).numpy() for e in encoded]
     drawn = draw_outputs(images, outputs, run.label_names, size=360)
     samples = Samples(

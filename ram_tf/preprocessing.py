@@ -184,15 +184,30 @@ def training_pipeline(
     )
 
 
-def evaluation_pipeline(split, size, crop, batch_size, max_pixels=MAX_PIXELS):
-    """Batches of prepared images `(B, crop, crop, 3)`, every image once, in order."""
+def evaluation_pipeline(split, sizes, crop, batch_size, max_pixels=MAX_PIXELS):
+    """Batches of prepared images, every image once, in order.
+
+    Args:
+        split: The images.
+        sizes: Edges N that every image is resized to.
+        crop: Edge of the centre crop; None for the whole image.
+        batch_size: Images a batch; the last one may be smaller.
+        max_pixels: See `decode_image`.
+
+    Returns:
+        A `tf.data.Dataset` of tuples with `(B, crop, crop, 3)` for each of `sizes`.
+    """
     encoded = _encoded(split)
+
+    def prepare(index):
+        return tuple(
+            prepare_image(encoded(index), size, crop or size, max_pixels)
+            for size in sizes
+        )
+
     return (
         tf.data.Dataset.range(len(split))
-        .map(
-            lambda index: prepare_image(encoded(index), size, crop, max_pixels),
-            num_parallel_calls=tf.data.AUTOTUNE,
-        )
+        .map(prepare, num_parallel_calls=tf.data.AUTOTUNE)
         .batch(batch_size)
         .prefetch(tf.data.AUTOTUNE)
     )

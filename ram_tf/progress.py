@@ -81,7 +81,7 @@ class Progress(keras.callbacks.Callback):
         self.split = split
         self.images = evaluation_pipeline(
             split,
-            settings.image_size,
+            [settings.image_size],
             settings.crop,
             settings.batch_size,
             settings.max_pixels,

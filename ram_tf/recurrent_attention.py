@@ -114,9 +114,13 @@ class RecurrentMemorizedAttention(keras.layers.Layer):
     Call arguments:
         features: `(B, H, W, C)` feature map `f_I`; H and W may be unknown.
         training: Whether dropout acts.
+        describe: Which vector of each region to return as well: "pooled" (the sampled
+            region as `W_fx` sees it, without its layout), "x" (x_k of Eq. 4) or "z"
+            (z_k of Eq. 5); None for none.
 
     Returns:
-        A dict of float32: `region_scores` `(B, K, L)` and `regions` `(B, K, 2, 3)`.
+        A dict of float32: `region_scores` `(B, K, L)` and `regions` `(B, K, 2, 3)`,
+        with `describe` also `descriptions` `(B, K, D)`.
 
     Reference:
         Wang et al., Multi-label Image Recognition by Recurrently Discovering
@@ -202,7 +206,7 @@ class RecurrentMemorizedAttention(keras.layers.Layer):
             autocast=False,
         )
 
-    def call(self, features, training=False):
+    def call(self, features, training=False, describe=None):
         batch = tf.shape(features)[0]
         states = tf.zeros([2, batch, self.units], self.compute_dtype)
         theta = tf.tile([WHOLE_MAP], [batch, 1])
@@ -212,36 +216,45 @@ class RecurrentMemorizedAttention(keras.layers.Layer):
         thetas = tf.TensorArray(
             tf.float32, self.num_regions + 1, element_shape=[None, 4]
         )
+        described = [tf.TensorArray(tf.float32, self.num_regions + 1)] * bool(describe)
 
-        def look(k, theta, hidden, memory, scores, thetas):
+        def look(k, theta, hidden, memory, scores, thetas, *described):
             region = self.spatial_transformer(features, theta)
             pooled = pool_region(region, self.region_pooling)
             pooled = self.region_dropout(pooled, training=training)
+            inputs = pooled
             if self.layout:
                 layout = pool_region(self.layout(region), "flatten")
-                pooled = tf.concat([pooled, layout], -1)
-            x = self.feature(pooled)
+                inputs = tf.concat([pooled, layout], -1)
+            x = self.feature(inputs)
             hidden, (_, memory) = self.cell(x, [hidden, memory])
             z = self.hidden(hidden)
             scores = scores.write(k, self.classifier(z))
             thetas = thetas.write(k, theta)
+            if describe:
+                chosen = {"pooled": pooled, "x": x, "z": z}[describe]
+                described = [described[0].write(k, tf.cast(chosen, tf.float32))]
             step = tf.minimum(k, self.b_m.shape[0] - 1)
             kernel, bias = tf.gather(self.w_zm, step), tf.gather(self.b_m, step)
             theta = tf.matmul(tf.cast(z, tf.float32), kernel) + bias
             theta = tf.ensure_shape(theta, [None, 4])
-            return k + 1, theta, hidden, memory, scores, thetas
+            return k + 1, theta, hidden, memory, scores, thetas, *described
 
-        *_, scores, thetas = tf.while_loop(
+        _, _, _, _, scores, thetas, *described = tf.while_loop(
             lambda k, *_: k <= self.num_regions,
             look,
-            (tf.constant(0), theta, states[0], states[1], scores, thetas),
+            (tf.constant(0), theta, states[0], states[1], scores, thetas, *described),
             maximum_iterations=self.num_regions + 1,
         )
         # k = 0 looked at the whole map only to find the first region.
-        return {
-            "region_scores": tf.transpose(scores.stack()[1:], [1, 0, 2]),
-            "regions": theta_to_matrix(tf.transpose(thetas.stack()[1:], [1, 0, 2])),
+        outputs = {"region_scores": scores, "regions": thetas}
+        if describe:
+            outputs["descriptions"] = described[0]
+        outputs = {
+            name: tf.transpose(array.stack()[1:], [1, 0, 2])
+            for name, array in outputs.items()
         }
+        return {**outputs, "regions": theta_to_matrix(outputs["regions"])}
 
     @property
     def theta_variables(self):

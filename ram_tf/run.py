@@ -3,6 +3,8 @@
 config.json             every setting, and the labels in order
 pooled.weights.h5       step 1's best weights, the baseline
 model.weights.h5        step 2's best weights
+svm.npz                 SVMs on its descriptions, once evaluate.py --svm has fitted them
+outputs/                what the model said of splits, kept by evaluate.py
 results.json            the figures on the report split
 regions.png             regions on a dozen images
 image_bytes.npy images/ these images, to try the SavedModel on
@@ -21,6 +23,7 @@ import numpy as np
 
 from ram_tf import backbones, config, losses, model
 from ram_tf.recurrent_attention import RecurrentMemorizedAttention
+from ram_tf.views import Member, MultiView
 
 
 @contextlib.contextmanager
@@ -122,6 +125,10 @@ class Run:
     def model_weights(self):
         return self.folder / "model.weights.h5"
 
+    @property
+    def svm(self):
+        return self.folder / "svm.npz"
+
     def build_pooled(self, pooling, pretrained=True):
         """Builds the classifier of step 1.
 
@@ -189,6 +196,25 @@ class Run:
         """Builds the attention model with its trained weights."""
         pooled = self.build_pooled(self.pooling, pretrained=False)
         return _load(self.build_model(pooled), self.model_weights)
+
+    def view(self, model, sizes=None, **views):
+        """Looks through a model of this run.
+
+        Args:
+            model: The attention model.
+            sizes: Edges N to resize images to; None for the one of training.
+            **views: Of `MultiView`: count, source, describe.
+
+        Returns:
+            A `MultiView`.
+        """
+        margin = self.config.crop_margin
+        stride = backbones.BACKBONES[self.config.backbone].stride
+        members = [
+            Member(model, size, size - margin, stride)
+            for size in sizes or [self.config.image_size]
+        ]
+        return MultiView(members, **views)
 
     @property
     def pooling(self):

@@ -90,6 +90,12 @@ def load(settings):
     return splits
 
 
+def load_training(settings):
+    """Reads the whole training split, with what was held back of it to select by."""
+    usual = datasets.default_splits(settings.dataset, settings.data_dir or None)
+    return load_split(settings, settings.train_split or usual.train)
+
+
 def load_report(settings, name, label_names):
     """Reads a split to judge a trained model on.
 

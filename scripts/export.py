@@ -1,14 +1,17 @@
 """Exports a trained run as the next version of a SavedModel.
 
     python scripts/export.py --model_dir runs/digits
+    python scripts/export.py --model_dir runs/digits --svm
 
-fit.py does so at its end; this is for a run that was copied, or another place.
+fit.py does so at its end; this is for a run that was copied, or another place, or with
+the SVMs and the views that evaluate.py --svm has fitted and stored, as NAME-svm.
 """
 
 import argparse
 import pathlib
 
 from ram_tf import cli
+from ram_tf.evaluation import svm_view
 from ram_tf.export import export
 from ram_tf.run import Run
 
@@ -17,7 +20,13 @@ def parse(argv):
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--model_dir", required=True, help="a run's output folder")
+    parser.add_argument(
+        "--model_dir",
+        required=True,
+        nargs="+",
+        help="a run's output folder; several where the SVMs were fitted to several",
+    )
+    parser.add_argument("--svm", action="store_true", help="with the run's SVMs")
     parser.add_argument("--name", help="of the SavedModel; default: the run's")
     parser.add_argument(
         "--saved_models", default="saved_models", help="where it is written"
@@ -27,9 +36,10 @@ def parse(argv):
 
 def main(argv):
     arguments = parse(argv)
-    run = Run.open(arguments.model_dir)
-    name = arguments.name or run.config.saved_name
-    print(export(run.load_model(), run, pathlib.Path(arguments.saved_models) / name))
+    runs = [Run.open(folder) for folder in arguments.model_dir]
+    name = arguments.name or runs[0].config.saved_name + "-svm" * arguments.svm
+    view = svm_view(runs) if arguments.svm else runs[0].view(runs[0].load_model())
+    print(export(view, runs[0], pathlib.Path(arguments.saved_models) / name))
     return 0
 
 

@@ -14,7 +14,7 @@ import pathlib
 import sys
 
 from ram_tf import cli, config, run_splits, training
-from ram_tf.evaluation import evaluate_models, table, write
+from ram_tf.evaluation import evaluate, look, look_pooled, table, write
 from ram_tf.export import export
 from ram_tf.prediction import write_samples
 from ram_tf.run import Run
@@ -45,11 +45,18 @@ def main(argv):
 
     pooled, model = training.train(run, splits.train, splits.selection)
 
-    result = evaluate_models(model, pooled, splits.report, settings)
+    view = run.view(model)
+    report = splits.report
+    result = evaluate(
+        look(view, report, settings),
+        report,
+        settings,
+        pooled=look_pooled(pooled, report, settings),
+    )
     write(result, run.folder / "results.json")
     print(table(result))
-    version = export(model, run, pathlib.Path(arguments.saved_models) / name)
-    samples = write_samples(run, model, splits.report)
+    version = export(view, run, pathlib.Path(arguments.saved_models) / name)
+    samples = write_samples(run, view, report)
     programs = os.path.relpath(pathlib.Path(sys.executable).parent)
     signature = f"--dir {version} --tag_set serve --signature_def serving_default"
     print(

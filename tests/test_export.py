@@ -45,7 +45,7 @@ def model(run):
 
 @pytest.fixture(scope="module")
 def version(run, model, tmp_path_factory):
-    return export(model, run, tmp_path_factory.mktemp("saved") / "squares")
+    return export(run.view(model), run, tmp_path_factory.mktemp("saved") / "squares")
 
 
 @pytest.fixture(scope="module")
@@ -53,10 +53,14 @@ def encoded(squares):
     return [(squares / f"val{i}.png").read_bytes() for i in range(3)]
 
 
+def serve(run, model):
+    return serve_bytes(run.view(model), run.config.max_pixels)
+
+
 def test_both_signatures_equal_the_keras_model(run, model, version, encoded):
     served = tf.saved_model.load(str(version)).signatures
     images = np.stack([decode_image(e).numpy() for e in encoded])
-    expected = serve_images(model, run.config)(images)
+    expected = serve_images(run.view(model))(images)
     by_bytes = served["serving_default"](image_bytes=tf.constant(encoded))
     by_images = served["serving_images"](images=tf.constant(images))
     for outputs in (by_bytes, by_images):
@@ -66,10 +70,10 @@ def test_both_signatures_equal_the_keras_model(run, model, version, encoded):
 
 
 def test_broken_bytes_are_marked_and_harm_no_other_row(run, model, encoded):
-    serve = tf.function(serve_bytes(model, run.config))
+    served = tf.function(serve(run, model))
     broken = [b"", b"text", encoded[0][: len(encoded[0]) // 2], b"GIF89a\x01\x00"]
-    alone = serve(tf.constant(encoded))
-    mixed = serve(tf.constant([broken[0], encoded[0], *broken[1:], *encoded[1:]]))
+    alone = served(tf.constant(encoded))
+    mixed = served(tf.constant([broken[0], encoded[0], *broken[1:], *encoded[1:]]))
     rows = [1, 5, 6]
     expected = np.isin(np.arange(7), rows)
     np.testing.assert_array_equal(mixed["valid"], expected)
@@ -81,24 +85,24 @@ def test_broken_bytes_are_marked_and_harm_no_other_row(run, model, encoded):
 
 def test_an_image_above_max_pixels_is_not_valid(run, model, encoded):
     large = tf.io.encode_png(tf.zeros([101, 100, 3], tf.uint8)).numpy()
-    outputs = serve_bytes(model, run.config)(tf.constant([large, encoded[0]]))
+    outputs = serve(run, model)(tf.constant([large, encoded[0]]))
     assert outputs["valid"].numpy().tolist() == [False, True]
 
 
 def test_an_empty_batch_gives_no_rows(run, model):
-    outputs = tf.function(serve_bytes(model, run.config))(tf.constant([], tf.string))
+    outputs = tf.function(serve(run, model))(tf.constant([], tf.string))
     assert outputs["scores"].shape == (0, len(LABELS))
 
 
 def test_one_pixel_is_an_image_like_any_other(run, model):
     pixel = tf.io.encode_png(tf.zeros([1, 1, 3], tf.uint8)).numpy()
-    outputs = serve_bytes(model, run.config)(tf.constant([pixel]))
+    outputs = serve(run, model)(tf.constant([pixel]))
     assert outputs["valid"].numpy().all()
     assert np.isfinite(outputs["scores"]).all()
 
 
 def test_versions_count_up_and_nothing_else_is_left(run, model, tmp_path):
-    first, second = (export(model, run, tmp_path / "name") for _ in range(2))
+    first, second = (export(run.view(model), run, tmp_path / "name") for _ in range(2))
     assert (first.name, second.name) == ("1", "2")
     assert sorted(p.name for p in (tmp_path / "name").iterdir()) == ["1", "2"]
 

@@ -39,7 +39,7 @@ def lines(predictor, paths, *arguments, **named):
 
 
 def test_run_and_saved_model_predict_the_same(run, squares, tmp_path):
-    version = export(run.load_model(), run, tmp_path)
+    version = export(run.view(run.load_model()), run, tmp_path)
     paths = [squares / "val0.png", squares / "val1.png"]
     by_run, by_version = (
         lines(Predictor.load(folder), paths) for folder in (run.folder, version)
@@ -113,7 +113,7 @@ def test_what_is_no_model_is_said_to_be_none(tmp_path):
 
 def test_samples_hold_the_bytes_of_the_images(run, squares):
     split = load_split(run.config, "val")
-    samples = write_samples(run, run.load_model(), split, count=3)
+    samples = write_samples(run, run.view(run.load_model()), split, count=3)
     stored = np.load(samples.npy, allow_pickle=True)
     assert (
         stored[0] == (squares / "val0.png").read_bytes() == samples.image.read_bytes()

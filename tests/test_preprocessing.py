@@ -373,7 +373,8 @@ def test_training_batches_have_static_shapes(split):
 
 
 def test_evaluation_sees_every_image_once_in_order_prepared(split):
-    batches = list(evaluation_pipeline(split, 12, 8, 4).as_numpy_iterator())
+    pipeline = evaluation_pipeline(split, [12], 8, 4).as_numpy_iterator()
+    batches = [images for (images,) in pipeline]
     assert [len(batch) for batch in batches] == [4, 4, 2]
     expected = [prepare_image(image, 12, 8) for image in split.images]
     np.testing.assert_allclose(np.concatenate(batches), expected, atol=1e-4)

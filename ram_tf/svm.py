@@ -1,0 +1,234 @@
+"""One-vs-rest linear SVMs on the descriptions of images (section 5.1)."""
+
+import dataclasses
+import json
+import zipfile
+
+import joblib
+import numpy as np
+import tensorflow as tf
+from scipy.optimize import minimize
+from scipy.special import expit
+from sklearn.metrics import average_precision_score
+from sklearn.model_selection import StratifiedKFold
+from sklearn.svm import LinearSVC
+from tqdm import tqdm
+
+from ram_tf.run import replacing
+
+COSTS = (0.01, 0.1, 1.0, 10.0, 100.0)
+FOLDS = 3
+
+
+def normalized(descriptions):
+    """What the SVM sees of descriptions `(n, D)`: of length 1 each.
+
+    So a cost means the same for every network, as LIBLINEAR's regularisation depends
+    on the scale of its features (ours, the paper is silent).
+    """
+    return tf.math.l2_normalize(tf.cast(descriptions, tf.float32), -1)
+
+
+@dataclasses.dataclass(frozen=True)
+class OneVsRestSVM:
+    """A linear SVM for each label, and its Platt scaling.
+
+    Args:
+        weights: `(L, D)`; zero for a label that is never, or always, present.
+        bias: `(L,)`.
+        platt: `(L, 2)` slope and offset: a label's probability is
+            `sigmoid(slope * decision + offset)`.
+        costs: `(L,)` the cost C that cross-validation chose.
+        about: What the descriptions are: views, sizes, feature; must be equal where
+            it is used.
+    """
+
+    weights: np.ndarray
+    bias: np.ndarray
+    platt: np.ndarray
+    costs: np.ndarray
+    about: dict
+
+    def decisions(self, descriptions):
+        """Signed distances `(n, L)` of descriptions `(n, D)`, as a float32 tensor."""
+        return tf.matmul(normalized(descriptions), self.weights.T) + self.bias
+
+    def probabilities(self, decisions):
+        """Platt's probabilities of decisions `(n, L)`, as a float32 tensor."""
+        return tf.sigmoid(self.platt[:, 0] * decisions + self.platt[:, 1])
+
+    def judge(self, outputs):
+        """Puts decisions and their probabilities in place of a network's scores.
+
+        Args:
+            outputs: The dict of a `MultiView` that describes, tensors or arrays.
+
+        Returns:
+            The dict without `description`; regions and their scores stay the network's.
+        """
+        decisions = self.decisions(outputs["description"])
+        rest = {name: v for name, v in outputs.items() if name != "description"}
+        probabilities = self.probabilities(decisions)
+        return {**rest, "scores": decisions, "probabilities": probabilities}
+
+    def save(self, path):
+        """Writes it as an npz file, without pickle."""
+        arrays = dataclasses.asdict(self)
+        arrays["about"] = json.dumps(self.about)
+        with replacing(path) as beside:
+            np.savez(beside, **arrays)
+
+    @classmethod
+    def load(cls, path):
+        """Reads what `save` wrote.
+
+        Raises:
+            FileNotFoundError: There is no such file.
+            ValueError: It is no such file.
+        """
+        fields = [field.name for field in dataclasses.fields(cls)]
+        try:
+            with path.open("rb") as file, np.load(file, allow_pickle=False) as saved:
+                arrays = {name: saved[name] for name in fields}
+            arrays["about"] = json.loads(str(arrays["about"]))
+            return cls(**arrays)
+        except FileNotFoundError as error:
+            raise FileNotFoundError(
+                "The run has no SVM yet. Expected one that evaluate.py --svm fitted. "
+                f"Received: no file {path}"
+            ) from error
+        except (OSError, EOFError, KeyError, ValueError, zipfile.BadZipFile) as error:
+            raise ValueError(
+                "The SVM cannot be read. Expected a file that evaluate.py --svm wrote. "
+                f"Received: {path} ({error})"
+            ) from error
+
+
+class SVMView:
+    """A `MultiView` whose scores are an SVM's decisions.
+
+    Args:
+        view: A `MultiView` that describes.
+        svm: The `OneVsRestSVM` fitted to its descriptions.
+
+    Call arguments:
+        images: See `MultiView`.
+
+    Returns:
+        The dict of `MultiView`, see `OneVsRestSVM.judge`.
+    """
+
+    def __init__(self, view, svm):
+        self.view = view
+        self.svm = svm
+        self.models, self.sizes = view.models, view.sizes
+        self.crop_fraction = view.crop_fraction
+
+    @property
+    def about(self):
+        return {**self.view.about, "svm": True}
+
+    def __call__(self, images):
+        return self.svm.judge(self.view(images))
+
+
+def fit(descriptions, labels, about, seed=0, costs=COSTS, folds=FOLDS, jobs=-1):
+    """Fits a linear SVM for each label with LIBLINEAR.
+
+    The cost is the one of best average precision on the folds that were left out;
+    their decisions fit the Platt scaling, too. Unknown labels are left out.
+
+    Args:
+        descriptions: `(n, D)` of the training split.
+        labels: `(n, L)` 1, 0 or -1.
+        about: See `OneVsRestSVM`.
+        seed: Of the division into folds and of LIBLINEAR.
+        costs: To choose from.
+        folds: How many; fewer for a label with fewer images on one side, and none
+            (the middle cost) with only one.
+        jobs: Labels at a time; -1 for as many as there are processors.
+
+    Returns:
+        A `OneVsRestSVM`.
+    """
+    features = normalized(descriptions).numpy()
+    # LIBLINEAR works in double precision: converted once, not in each of its fits.
+    features = np.ascontiguousarray(features, np.float64)
+    tasks = (
+        joblib.delayed(_fit_label)(features, column, seed, costs, folds)
+        for column in np.asarray(labels).T
+    )
+    # Threads, since LIBLINEAR lets go of the interpreter and the features are shared.
+    pool = joblib.Parallel(jobs, return_as="generator", prefer="threads")
+    bar = tqdm(pool(tasks), "SVM", labels.shape[1], unit="label", leave=False)
+    weights, bias, platt, chosen = zip(*bar, strict=True)
+    return OneVsRestSVM(
+        np.array(weights, np.float32),
+        np.array(bias, np.float32),
+        np.array(platt, np.float32),
+        np.array(chosen, np.float32),
+        about,
+    )
+
+
+def _fit_label(features, column, seed, costs, folds):
+    known = column >= 0
+    x, y = features[known], column[known] > 0
+    rarer = min(y.sum(), (~y).sum())
+    middle = costs[len(costs) // 2]
+    if not rarer:
+        # The probability is the share of images, smoothed as Platt's targets are.
+        share = (y.sum() + 1) / (len(y) + 2)
+        platt = (0.0, np.log(share / (1 - share)))
+        return np.zeros(x.shape[1]), -1.0 if share < 0.5 else 1.0, platt, middle
+    folds = min(folds, rarer)
+    if folds > 1:
+        left_out = {cost: _left_out(x, y, cost, seed, folds) for cost in costs}
+        cost = max(costs, key=lambda c: average_precision_score(y, left_out[c]))
+        decisions = left_out[cost]
+    else:
+        cost = middle
+        decisions = _svm(cost, seed).fit(x, y).decision_function(x)
+    svm = _svm(cost, seed).fit(x, y)
+    return svm.coef_[0], svm.intercept_[0], platt_scaling(y, decisions), cost
+
+
+def _svm(cost, seed):
+    return LinearSVC(C=cost, random_state=seed, max_iter=10_000)
+
+
+def _left_out(x, y, cost, seed, folds):
+    """The decision on each image by an SVM that has not seen it."""
+    decisions = np.empty(len(y))
+    parts = StratifiedKFold(folds, shuffle=True, random_state=seed)
+    for seen, unseen in parts.split(x, y):
+        svm = _svm(cost, seed).fit(x[seen], y[seen])
+        decisions[unseen] = svm.decision_function(x[unseen])
+    return decisions
+
+
+def platt_scaling(present, decisions):
+    """Fits `sigmoid(slope * decision + offset)` to the share of present labels.
+
+    Args:
+        present: `(n,)` booleans, of both kinds.
+        decisions: `(n,)` of an SVM that has not seen the images.
+
+    Returns:
+        Slope and offset.
+
+    Reference:
+        Platt, Probabilistic Outputs for Support Vector Machines, 1999: targets a little
+        inside 0 and 1, so that few images do not make it certain.
+    """
+    positives, negatives = present.sum(), (~present).sum()
+    target = np.where(present, (positives + 1) / (positives + 2), 1 / (negatives + 2))
+
+    def cost(parameters):
+        logits = parameters[0] * decisions + parameters[1]
+        loss = np.logaddexp(0, logits) - target * logits
+        error = expit(logits) - target
+        return loss.sum(), np.array([error @ decisions, error.sum()])
+
+    start = [0.0, np.log((positives + 1) / (negatives + 1))]
+    return tuple(minimize(cost, start, jac=True, method="BFGS").x)

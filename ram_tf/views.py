@@ -1,0 +1,210 @@
+"""Several views of an image, most of them cut from features (section 5.1).
+
+The `N x N` image and its mirror go through the backbone once each. The five crops of
+each, four corners and the centre, are then cut from its feature map, and all views of a
+batch go through the recurrent module together.
+"""
+
+from typing import NamedTuple
+
+import tensorflow as tf
+
+from ram_tf import losses
+from ram_tf.model import RDAR
+from ram_tf.spatial_transformer import sample_region
+
+COUNTS = (1, 5, 10)
+SOURCES = ("features", "image")
+
+
+class Member(NamedTuple):
+    """A model and the size of images that it looks at.
+
+    Args:
+        model: An `RDAR`.
+        size: N: images are resized to N x N.
+        crop: Edge of a view in pixels, N - 64 in the paper.
+        stride: Pixels of the image per cell of the backbone's feature map.
+    """
+
+    model: RDAR
+    size: int
+    crop: int
+    stride: int
+
+
+def offsets(size, crop, count):
+    """Where the crops of an image begin: the centre, then the four corners.
+
+    Args:
+        size: Edge of the image in pixels.
+        crop: Edge of a crop in pixels.
+        count: 1 for the centre alone, or 5.
+
+    Returns:
+        A list of `(top, left)` in pixels.
+    """
+    last = size - crop
+    centre = last // 2
+    corners = [(0, 0), (0, last), (last, 0), (last, last)]
+    return [(centre, centre), *corners][:count]
+
+
+def cut_features(maps, size, crop, stride, count):
+    """Cuts the crops of an image from its feature map instead of from the image.
+
+    A crop has as many cells as the backbone would have given it, one cell apart. Where
+    it does not begin on the border of a cell, it is sampled bilinearly in between.
+
+    Args:
+        maps: `(B, H, W, C)`, the feature maps of images of `size` x `size`; H and W
+            must be known.
+        size: Edge of the images in pixels.
+        crop: Edge of a crop in pixels.
+        stride: Pixels per cell.
+        count: 1 or 5, see `offsets`.
+
+    Returns:
+        `(B, count, h, w, C)`.
+    """
+    cells = max(1, round(crop / stride))
+    last = [max(1, edge - 1) for edge in maps.shape[1:3]]  # rows, columns
+    views = []
+    for corner in offsets(size, crop, count):
+        # The crop's middle, counted in cells from the middle of the first one.
+        middle = [(start + crop / 2) / stride - 0.5 for start in corner]
+        t_y, t_x = (2 * m / end - 1 for m, end in zip(middle, last, strict=True))
+        s_y, s_x = ((cells - 1) / end for end in last)
+        theta = tf.tile([[s_x, s_y, t_x, t_y]], [tf.shape(maps)[0], 1])
+        views.append(sample_region(maps, theta, (cells, cells)))
+    return tf.stack(views, 1)
+
+
+def cut_images(images, size, crop, count):
+    """Cuts the crops of images `(B, size, size, 3)`: `(B, count, crop, crop, 3)`."""
+    corners = offsets(size, crop, count)
+    return tf.stack([images[:, y : y + crop, x : x + crop] for y, x in corners], 1)
+
+
+class MultiView:
+    """Looks at an image in several views and at several scales.
+
+    For each view the region scores are fused by maximum (Eq. 6) and the region's
+    descriptions by maximum, too; then the views are averaged, then the scales. Scores
+    are averaged before they become probabilities (ours; the paper averages features,
+    which an SVM then scores).
+
+    One view from the image is the plain model on its centre crop (table 6,
+    single-crop), which is how images are served.
+
+    Args:
+        members: `Member`s: one model at one or more sizes, or models of the same labels
+            and loss, each at its own size.
+        count: 1 (centre), 5 (and the corners) or 10 (and their mirrors).
+        source: "features" cuts the views from the feature maps of the whole image and
+            of its mirror; "image" sends each crop through the backbone, as reference.
+        describe: See `RecurrentMemorizedAttention`; None for no description.
+
+    Call arguments:
+        images: A tuple with `(B, N, N, 3)` in [0, 255] for each member's N.
+
+    Returns:
+        The dict of `ram_tf.model`. `scores` and `probabilities` are those of all views;
+        `regions`, `boxes` and `region_scores` those of the first member's centre view.
+        With `describe` also `description` `(B, D)`: the average over scales where the
+        members are one model; the L2-normalised ones of each model side by side where
+        they are several (ours, because the axes of two models mean nothing to each
+        other).
+    """
+
+    def __init__(self, members, count=1, source="image", describe=None):
+        if count not in COUNTS or source not in SOURCES:
+            raise ValueError(
+                f"Unknown views. Expected a count of {COUNTS} and a source of "
+                f"{SOURCES}. Received: count={count}, source={source!r}"
+            )
+        self.members = tuple(members)
+        self.count = count
+        self.source = source
+        self.describe = describe
+
+    def beside(self, *others):
+        """Joins it with views of other models, which look in the same way."""
+        members = [m for view in (self, *others) for m in view.members]
+        return MultiView(members, self.count, self.source, self.describe)
+
+    @property
+    def models(self):
+        """The models behind it, each once."""
+        return tuple({id(m.model): m.model for m in self.members}.values())
+
+    @property
+    def sizes(self):
+        """The edges N that an image is resized to, one for each input."""
+        return tuple(member.size for member in self.members)
+
+    @property
+    def about(self):
+        """What decides about scores and descriptions, ready for JSON."""
+        return {
+            "views": self.count,
+            "views_from": self.source,
+            "scales": list(self.sizes),
+            "crops": [member.crop for member in self.members],
+            "describe": self.describe,
+            "models": len(self.models),
+        }
+
+    @property
+    def crop_fraction(self):
+        """Edge of the view that `regions` are relative to, over the whole image's."""
+        return self.members[0].crop / self.members[0].size
+
+    def __call__(self, images):
+        looked = [
+            self._look(member, batch)
+            for member, batch in zip(self.members, images, strict=True)
+        ]
+        outputs, scores, descriptions = zip(*looked, strict=True)
+        scores = tf.reduce_mean(scores, 0)
+        loss = self.members[0].model.objective.loss
+        fused = {
+            **outputs[0],
+            "scores": scores,
+            "probabilities": losses.probabilities(scores, loss),
+        }
+        if self.describe:
+            fused["description"] = self._join(descriptions)
+        return fused
+
+    def _look(self, member, images):
+        """One member's centre view, its scores and its description over the views."""
+        model, size, crop, stride = member
+        sides = [images] if self.count < 10 else [images, images[:, :, ::-1]]
+        per_side = min(self.count, 5)
+        if self.source == "features":
+            views = [
+                cut_features(model.backbone(side), size, crop, stride, per_side)
+                for side in sides
+            ]
+        else:
+            views = [cut_images(side, size, crop, per_side) for side in sides]
+        views = tf.concat(views, 1)  # (B, V, ...)
+        flat = tf.reshape(views, [-1, *views.shape[2:]])
+        maps = flat if self.source == "features" else model.backbone(flat)
+        outputs = model.attend(maps, crop_fraction=crop / size, describe=self.describe)
+        outputs = {
+            name: tf.reshape(value, [-1, self.count, *value.shape[1:]])
+            for name, value in outputs.items()
+        }
+        scores = tf.reduce_mean(outputs["scores"], 1)
+        description = outputs.pop("descriptions", None)
+        if description is not None:
+            description = tf.reduce_mean(tf.reduce_max(description, 2), 1)
+        centre = {name: value[:, 0] for name, value in outputs.items()}
+        return centre, scores, description
+
+    def _join(self, descriptions):
+        if len(self.models) == 1:
+            return tf.reduce_mean(descriptions, 0)
+        return tf.concat([tf.math.l2_normalize(d, -1) for d in descriptions], -1)
