@@ -5,6 +5,11 @@ image had not been asked for that label.
 """
 
 import numpy as np
+from scipy import sparse
+
+# Draws of a bootstrap are made a few million counts at a time, which keeps COCO's
+# 40,000 images within memory.
+_COUNTS = 4_000_000
 
 
 def average_precision(labels, scores, interpolation="none"):
@@ -39,7 +44,7 @@ def average_precision(labels, scores, interpolation="none"):
             f"Unknown interpolation. Expected one of: {list(rules)}. "
             f"Received: interpolation={interpolation!r}"
         )
-    labels, scores = _checked(labels, scores)
+    labels, scores = checked(labels, scores)
     result = np.full(labels.shape[1], np.nan)
     for index in range(labels.shape[1]):
         known = labels[:, index] >= 0
@@ -62,7 +67,7 @@ def mean_average_precision(labels, scores, interpolation="none", min_positives=1
     Returns:
         A float in [0, 1], NaN where no label has enough positives.
     """
-    labels, scores = _checked(labels, scores)
+    labels, scores = checked(labels, scores)
     counted = (labels > 0).sum(0) >= max(1, min_positives)
     if not counted.any():
         return float("nan")
@@ -87,7 +92,7 @@ def precision_recall_f1(labels, scores, threshold=0.5, top_k=None):
     Args:
         labels: `(n, L)` 1, 0 or -1; unknown entries are left out.
         scores: `(n, L)`, on the scale of the threshold.
-        threshold: Lowest score that is a prediction.
+        threshold: Lowest score that is a prediction: a number, or `(L,)` one a label.
         top_k: Most predictions per image, at least 1; None for no limit.
 
     Returns:
@@ -95,17 +100,8 @@ def precision_recall_f1(labels, scores, threshold=0.5, top_k=None):
         CP and CR as in Eq. 15, not the mean of the labels' F1. All are NaN where
         nothing is present.
     """
-    labels, scores = _checked(labels, scores)
-    if top_k is not None and top_k < 1:
-        raise ValueError(
-            f"Invalid `top_k`. Expected None or at least 1. Received: top_k={top_k}"
-        )
-    known = labels >= 0
-    predicted = known & (scores >= threshold)
-    if top_k is not None:
-        order = np.argsort(-np.where(known, scores, -np.inf), axis=1, kind="stable")
-        rank = np.argsort(order, axis=1)
-        predicted &= rank < top_k
+    labels, scores = checked(labels, scores)
+    predicted = _predictions(labels, scores, threshold, top_k)
     correct = (predicted & (labels > 0)).sum(0)
     predictions, positives = predicted.sum(0), (labels > 0).sum(0)
     counted = positives > 0
@@ -199,6 +195,98 @@ def region_iou(boxes):
     return float(overlap.mean())
 
 
+def cooccurrence(labels):
+    """Which labels come together: of the images with one, how many have the other.
+
+    Given the labels of a split it says what the data teach, given predictions what the
+    model has made of it.
+
+    Args:
+        labels: `(n, L)` 1, 0 or -1, or bool. An image where either label of a pair is
+            unknown is left out of that pair.
+
+    Returns:
+        `(shares, counts)`, both `(L, L)`: at `[i, j]` the share of images with label j
+        among those with label i, in [0, 1] and NaN where there are none; and the number
+        of images with both, which is symmetric and has the labels' own on its diagonal.
+
+    Example:
+        >>> labels = np.array([[1, 1], [1, 0], [1, -1]])
+        >>> shares, counts = cooccurrence(labels)
+        >>> shares.tolist(), counts.tolist()
+        ([[1.0, 0.5], [1.0, 1.0]], [[3, 1], [1, 1]])
+
+        Predictions are comparable where nothing is predicted of unknown labels:
+
+        >>> probabilities = np.array([[0.9, 0.8], [0.7, 0.6], [0.8, 0.9]])
+        >>> predicted = np.where(labels < 0, -1, probabilities >= 0.5)
+        >>> cooccurrence(predicted)[0].tolist()
+        [[1.0, 1.0], [1.0, 1.0]]
+    """
+    labels = np.asarray(labels)
+    if labels.ndim != 2:
+        raise ValueError(
+            "Labels of images are a table. Expected shape (n, L). "
+            f"Received: labels of shape {labels.shape}"
+        )
+    # As floats: NumPy multiplies matrices of whole numbers without BLAS.
+    present, known = (labels > 0).astype("float64"), (labels >= 0).astype("float64")
+    both, asked = present.T @ present, present.T @ known
+    return _ratio(both, asked), both.astype("int64")
+
+
+def bootstrap_intervals(
+    labels, probabilities, threshold=0.5, top_k=None, samples=2000, seed=0
+):
+    """How far the figures would move with other images: images drawn again and again.
+
+    The 95 % percentile intervals of draws of n images with replacement: what the choice
+    of images does to a trained model's figures, not what another training would.
+
+    Those of mAP lie too high where labels are rare and ranked badly, since the AP of
+    few positives is biased upward, and that of a draw, in which copies of an image
+    support one another, once more. In a simulation of 200 images they held the true mAP
+    in 94 % of the trials with 20 positives a label and an AP of 0.66, but in only 47 %
+    with 10 and 0.17.
+
+    Args:
+        labels: `(n, L)` 1, 0 or -1.
+        probabilities: `(n, L)`.
+        threshold: Of OF1, see `precision_recall_f1`.
+        top_k: Of OF1, see `precision_recall_f1`.
+        samples: Number of draws.
+        seed: Of the draws.
+
+    Returns:
+        A dict of `mAP` (no interpolation), `mAP_min10` (over the labels with at least
+        10 positives in `labels`) and `OF1`, each a dict of the floats `low` and `high`.
+        A label that a draw leaves without positives is left out of that draw, and a
+        draw without any is left out. NaN where no draw is left.
+
+    Reference:
+        Efron, Bootstrap Methods: Another Look at the Jackknife, Annals of Statistics
+        7(1), 1979; for percentile intervals Efron and Tibshirani, An Introduction to
+        the Bootstrap, 1993, chapter 13.
+    """
+    labels, probabilities = checked(labels, probabilities)
+    predicted = _predictions(labels, probabilities, threshold, top_k)
+    present = labels > 0
+    figures = {"mAP": [], "mAP_min10": [], "OF1": []}
+    if not present.any():
+        return {name: _interval(np.empty(0)) for name in figures}
+    frequent = present.sum(0) >= 10
+    per_image = np.stack(
+        [(predicted & present).sum(1), predicted.sum(1), present.sum(1)]
+    )
+    for draws in _draws(len(labels), samples, seed):
+        precisions = _redrawn_precisions(labels, probabilities, draws)
+        figures["mAP"].append(_mean_of_known(precisions))
+        figures["mAP_min10"].append(_mean_of_known(precisions[frequent]))
+        correct, named, there = per_image @ draws
+        figures["OF1"].append(_ratio(2 * correct, (named + there) * (there > 0)))
+    return {name: _interval(np.concatenate(v)) for name, v in figures.items()}
+
+
 def paired_bootstrap(
     labels, scores_a, scores_b, min_positives=10, samples=2000, seed=0
 ):
@@ -212,7 +300,8 @@ def paired_bootstrap(
         scores_a: `(n, L)`.
         scores_b: `(n, L)`.
         min_positives: Labels with fewer positives in `labels` are left out of every
-            draw. A label that a draw leaves without positives is left out of that draw.
+            draw. A label that a draw leaves without positives is left out of that draw,
+            and a draw without any is left out of the interval.
         samples: Number of draws of n images with replacement.
         seed: Of the draws.
 
@@ -222,59 +311,109 @@ def paired_bootstrap(
         `share_above_zero`, the share of draws in which b is ahead. All are NaN where no
         label has enough positives.
     """
-    labels, scores_a = _checked(labels, scores_a)
-    _, scores_b = _checked(labels, scores_b)
+    labels, scores_a = checked(labels, scores_a)
+    _, scores_b = checked(labels, scores_b)
     counted = (labels > 0).sum(0) >= max(1, min_positives)
     if not counted.any():
         names = ("difference", "low", "high", "share_above_zero")
         return dict.fromkeys(names, float("nan"))
     labels = labels[:, counted]
     scores_a, scores_b = scores_a[:, counted], scores_b[:, counted]
-    generator = np.random.default_rng(seed)
-    images = len(labels)
-    # A few million counts at a time keep COCO's 40,000 images within memory.
-    chunk = max(1, 4_000_000 // images)
-    differences = []
-    for start in range(0, samples, chunk):
-        size = min(chunk, samples - start)
-        draws = generator.multinomial(images, np.full(images, 1 / images), size)
-        draws = draws.astype("int32")
-        differences.append(
-            _redrawn_precision(labels, scores_b, draws)
-            - _redrawn_precision(labels, scores_a, draws)
-        )
-    differences = np.concatenate(differences)
-    low, high = np.percentile(differences, [2.5, 97.5])
+    differences = np.concatenate(
+        [
+            _mean_of_known(_redrawn_precisions(labels, scores_b, draws))
+            - _mean_of_known(_redrawn_precisions(labels, scores_a, draws))
+            for draws in _draws(len(labels), samples, seed)
+        ]
+    )
     before = average_precision(labels, scores_a).mean()
     after = average_precision(labels, scores_b).mean()
     return {
         "difference": float(after - before),
-        "low": float(low),
-        "high": float(high),
+        **_interval(differences),
         "share_above_zero": float((differences > 0).mean()),
     }
 
 
-def _redrawn_precision(labels, scores, draws):
-    """The mAP of each draw; `(samples, n)` `draws` counts how often an image came."""
-    total, labels_seen = np.zeros(len(draws)), np.zeros(len(draws))
-    for index in range(labels.shape[1]):
+def _predictions(labels, scores, threshold, top_k):
+    """What `precision_recall_f1` counts as predicted: `(n, L)` bool."""
+    if np.shape(threshold) not in ((), labels.shape[1:]):
+        raise ValueError(
+            "Thresholds do not belong to the labels. Expected a number or shape (L,) = "
+            f"{labels.shape[1:]}. Received: shape {np.shape(threshold)}"
+        )
+    if top_k is not None and top_k < 1:
+        raise ValueError(
+            f"Invalid `top_k`. Expected None or at least 1. Received: top_k={top_k}"
+        )
+    known = labels >= 0
+    predicted = known & (scores >= threshold)
+    if top_k is not None:
+        order = np.argsort(-np.where(known, scores, -np.inf), axis=1, kind="stable")
+        rank = np.argsort(order, axis=1)
+        predicted &= rank < top_k
+    return predicted
+
+
+def _draws(images, samples, seed):
+    """Yields `(n, m)` how often each image comes in each of the next m draws."""
+    if samples < 1:
+        raise ValueError(
+            f"Invalid `samples`. Expected at least 1. Received: samples={samples}"
+        )
+    generator = np.random.default_rng(seed)
+    chunk = max(1, _COUNTS // images)
+    for start in range(0, samples, chunk):
+        size = min(chunk, samples - start)
+        draws = generator.multinomial(images, np.full(images, 1 / images), size)
+        yield draws.T.astype("int32", order="C")
+
+
+def _redrawn_precisions(labels, scores, draws):
+    """The AP of each label in each of the m draws: `(L, m)`, NaN without positives.
+
+    The c-th copy of a present image, with r images ranked before the first copy and w
+    of them absent, sees the precision (r - w + c) / (r + c) = 1 - w / (r + c). Over all
+    d copies these are d - w (H(r + d) - H(r)), with the harmonic numbers H.
+    """
+    harmonic = np.append(0, np.cumsum(1 / np.arange(1, len(labels) + 1)))
+    precisions = np.full((labels.shape[1], draws.shape[1]), np.nan)
+    for index, precision in enumerate(precisions):
         known = np.flatnonzero(labels[:, index] >= 0)
         order = known[np.argsort(-scores[known, index], kind="stable")]
         positive = np.flatnonzero(labels[order, index] > 0)
-        drawn = draws[:, order]  # (samples, known)
-        copies = drawn[:, positive]  # (samples, positives)
-        ranked = np.cumsum(drawn, 1)[:, positive] - copies
-        found = np.cumsum(copies, 1) - copies
-        precision = np.zeros(len(draws))
-        # The copies of an image stand one after another in the ranking.
-        for copy in range(1, copies.max(initial=0) + 1):
-            at_copy = (found + copy) / (ranked + copy)
-            precision += np.where(copies >= copy, at_copy, 0).sum(1)
-        count = copies.sum(1)
-        total += np.where(count > 0, precision / np.maximum(1, count), 0)
-        labels_seen += count > 0
-    return total / np.maximum(1, labels_seen)
+        if not len(positive):
+            continue
+        # Summing the runs of images up to each positive as a sparse product makes no
+        # sorted copy of all draws, which would take most of the time.
+        order = order[: positive[-1] + 1]
+        runs = sparse.csr_array(
+            (np.ones(len(order), "int32"), order, np.append(0, positive + 1)),
+            (len(positive), len(draws)),
+        )
+        ranked = (runs @ draws).cumsum(0)  # (positives, m)
+        copies = draws[order[positive]]
+        found = copies.cumsum(0)
+        missed = (ranked - found) * (harmonic[ranked] - harmonic[ranked - copies])
+        precision[:] = 1 - _ratio(missed.sum(0), found[-1])
+    return precisions
+
+
+def _mean_of_known(precisions):
+    known = ~np.isnan(precisions)
+    return _ratio(np.where(known, precisions, 0).sum(0), known.sum(0))
+
+
+def _ratio(part, whole):
+    """`part / whole` of two arrays, NaN where the whole is 0."""
+    return np.divide(part, whole, out=np.full(whole.shape, np.nan), where=whole > 0)
+
+
+def _interval(figures):
+    """The 95 % percentile interval of the draws whose figure is a number."""
+    figures = figures[~np.isnan(figures)]
+    low, high = np.percentile(figures, [2.5, 97.5]) if len(figures) else [np.nan] * 2
+    return {"low": float(low), "high": float(high)}
 
 
 def _uninterpolated(positive):
@@ -305,7 +444,19 @@ def _harmonic_mean(precision, recall):
     return float(2 * precision * recall / both) if both else 0.0
 
 
-def _checked(labels, scores):
+def checked(labels, scores):
+    """Takes labels and scores as arrays that belong together.
+
+    Args:
+        labels: `(n, L)` 1, 0 or -1.
+        scores: `(n, L)` numbers.
+
+    Returns:
+        Both as arrays, the scores float64.
+
+    Raises:
+        ValueError: Their shapes differ, or a score is NaN.
+    """
     labels, scores = np.asarray(labels), np.asarray(scores, "float64")
     if labels.ndim != 2 or labels.shape != scores.shape:
         raise ValueError(

@@ -119,6 +119,14 @@ def test_mean_average_precision_leaves_rare_labels_out(table):
     assert np.isnan(metrics.mean_average_precision(labels, scores, min_positives=61))
 
 
+def test_labels_may_have_thresholds_of_their_own(table):
+    labels, scores = table
+    thresholds = (0.2, 0.4, 0.5, 0.7, 0.9)
+    shifted = scores - np.array(thresholds) + 0.5
+    expected = metrics.precision_recall_f1(labels, shifted)
+    assert metrics.precision_recall_f1(labels, scores, thresholds) == expected
+
+
 def test_equation_15_by_hand():
     labels = np.array([[1, 0, 1], [1, 1, 0], [0, 1, 0]])
     scores = np.array([[0.9, 0.5, 0.1], [0.2, 0.8, 0.6], [0.7, 0.9, 0.4]])
@@ -217,6 +225,8 @@ def test_figures_of_nothing_right_and_of_nothing_present():
 def test_figures_are_python_floats(table):
     result = metrics.precision_recall_f1(*table)
     result |= metrics.paired_bootstrap(table[0], *table[1:] * 2, samples=3)
+    for interval in metrics.bootstrap_intervals(*table, samples=3).values():
+        assert {type(value) for value in interval.values()} == {float}
     assert {type(value) for value in result.values()} == {float}
 
 
@@ -363,6 +373,113 @@ def test_bootstrap_without_a_label_of_enough_positives_is_no_number(table):
     assert all(np.isnan(value) for value in result.values())
 
 
+@pytest.mark.parametrize("top_k", [None, 2])
+def test_intervals_equal_those_of_redrawing_the_images_one_by_one(table, top_k):
+    labels, scores = table
+    labels[::7, 2] = -1
+    scores[:, 0] = scores[:, 0].round(1)  # ties
+    labels[1:, 3] = 0
+    labels[0, 3] = 1  # a third of the draws lose it
+    labels[:, 4] = 0
+    labels[:9, 4] = 1  # too few for mAP_min10, however many a draw has of them
+    thresholds = (0.4, 0.5, 0.6, 0.7, 0.5)
+    samples, images = 40, len(labels)
+    result = metrics.bootstrap_intervals(labels, scores, thresholds, top_k, samples, 5)
+    generator = np.random.default_rng(5)
+    draws = generator.multinomial(images, [1 / images] * images, samples)
+    figures = {"mAP": [], "mAP_min10": [], "OF1": []}
+    for draw in draws:
+        rows = np.repeat(np.arange(images), draw)
+        pair = labels[rows], scores[rows]
+        frequent = labels[rows, :3], scores[rows, :3]
+        figures["mAP"].append(metrics.mean_average_precision(*pair))
+        figures["mAP_min10"].append(metrics.mean_average_precision(*frequent))
+        overall = metrics.precision_recall_f1(*pair, thresholds, top_k)
+        figures["OF1"].append(overall["OF1"])
+    assert result.keys() == figures.keys()
+    for name, drawn in figures.items():
+        low, high = np.percentile(drawn, [2.5, 97.5])
+        assert result[name] == pytest.approx({"low": low, "high": high})
+
+
+def test_intervals_do_not_depend_on_how_many_draws_are_made_at_a_time(
+    table, monkeypatch
+):
+    whole = metrics.bootstrap_intervals(*table, samples=50)
+    monkeypatch.setattr(metrics, "_COUNTS", 7 * len(table[0]))
+    assert metrics.bootstrap_intervals(*table, samples=50) == whole
+
+
+def test_intervals_follow_the_seed(table):
+    first, again, other = (
+        metrics.bootstrap_intervals(*table, samples=20, seed=seed) for seed in (1, 1, 2)
+    )
+    assert first == again != other
+
+
+def test_intervals_of_sixteen_times_the_images_are_a_quarter_as_wide(table):
+    few = metrics.bootstrap_intervals(*table)
+    many = metrics.bootstrap_intervals(*(np.tile(part, (16, 1)) for part in table))
+    for name in few:
+        widths = [result[name]["high"] - result[name]["low"] for result in (few, many)]
+        assert widths[1] == pytest.approx(widths[0] / 4, rel=0.2)
+
+
+def test_intervals_of_what_is_never_wrong_have_no_width(table):
+    labels, _ = table
+    result = metrics.bootstrap_intervals(labels, labels, samples=20)
+    assert all(value == {"low": 1, "high": 1} for value in result.values())
+
+
+def test_draws_without_positives_are_left_out_of_intervals():
+    # A quarter of the draws is the second image twice, which is predicted, wrongly.
+    labels, scores = column(1, 0), column(0.9, 0.8)
+    result = metrics.bootstrap_intervals(labels, scores, samples=200)
+    assert result["mAP"] == {"low": 1, "high": 1}
+    # One wrong of two gives 2/3, none of two 1.
+    assert result["OF1"] == pytest.approx({"low": 2 / 3, "high": 1})
+    assert all(np.isnan(value) for value in result["mAP_min10"].values())
+
+
+@pytest.mark.parametrize(
+    "labels", [np.zeros((3, 2)), -np.ones((3, 2)), np.ones((0, 2))]
+)
+def test_intervals_of_nothing_present_are_no_numbers(labels):
+    result = metrics.bootstrap_intervals(labels, np.full(labels.shape, 0.9))
+    for interval in result.values():
+        assert np.isnan([interval["low"], interval["high"]]).all()
+
+
+def test_cooccurrence_by_hand():
+    # The last image does not tell of label 1, and no image has label 2.
+    labels = np.array([[1, 1, 0], [1, 0, 0], [0, 1, 0], [1, -1, 0]])
+    shares, counts = metrics.cooccurrence(labels)
+    nan = np.nan
+    np.testing.assert_allclose(shares, [[1, 1 / 2, 0], [1 / 2, 1, 0], [nan] * 3])
+    np.testing.assert_array_equal(counts, [[3, 1, 0], [1, 2, 0], [0, 0, 0]])
+
+
+def test_cooccurrence_equals_counting_pair_by_pair(table):
+    labels, _ = table
+    labels[::4, 1] = labels[::3, 2] = -1
+    shares, counts = metrics.cooccurrence(labels)
+    for given, asked in np.ndindex(5, 5):
+        known = labels[(labels[:, given] == 1) & (labels[:, asked] >= 0), asked]
+        assert shares[given, asked] == pytest.approx(known.mean())
+        assert counts[given, asked] == known.sum()
+
+
+def test_cooccurrence_takes_predictions_as_it_takes_labels(table):
+    _, scores = table
+    predicted = scores >= 0.6
+    for of_bool, of_labels in zip(
+        metrics.cooccurrence(predicted),
+        metrics.cooccurrence(predicted.astype(int)),
+        strict=True,
+    ):
+        np.testing.assert_array_equal(of_bool, of_labels)
+
+
 @pytest.mark.parametrize(
     ("call", "message"),
     [
@@ -381,6 +498,18 @@ def test_bootstrap_without_a_label_of_enough_positives_is_no_number(table):
         (
             lambda: metrics.precision_recall_f1([[1]], [[1.0]], top_k=0),
             "Received: top_k=0",
+        ),
+        (
+            lambda: metrics.precision_recall_f1([[1, 0]], [[0.5, 0.5]], (0.1,) * 3),
+            r"Expected a number or shape \(L,\) = \(2,\). Received: shape \(3,\)",
+        ),
+        (
+            lambda: metrics.bootstrap_intervals([[1]], [[0.5]], samples=0),
+            "Received: samples=0",
+        ),
+        (
+            lambda: metrics.cooccurrence([1, 0]),
+            r"Expected shape \(n, L\). Received: labels of shape \(2,\)",
         ),
         (
             lambda: metrics.pointing_score(
