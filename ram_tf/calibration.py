@@ -132,6 +132,43 @@ class Calibration:
         return cls(**content)
 
 
+class CalibratedView:
+    """A `MultiView` with calibrated probabilities.
+
+    Args:
+        view: The `MultiView` whose scores the temperature was fitted to.
+        calibration: The `Calibration`.
+
+    Call arguments:
+        images: See `MultiView`.
+
+    Returns:
+        The dict of `MultiView`, see `judge`.
+    """
+
+    def __init__(self, view, calibration):
+        self.view = view
+        self.calibration = calibration
+        self.models, self.sizes = view.models, view.sizes
+
+    @property
+    def about(self):
+        return {
+            **self.view.about,
+            "temperature": self.calibration.temperature,
+            "thresholds": list(self.calibration.thresholds),
+        }
+
+    def __call__(self, images):
+        return self.judge(self.view(images))
+
+    def judge(self, outputs):
+        """Calibrates the probabilities of a dict of tensors or arrays."""
+        loss = self.models[0].objective.loss
+        probabilities = self.calibration.probabilities(outputs["scores"], loss)
+        return {**outputs, "probabilities": probabilities}
+
+
 def _is_number(value, low, high):
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
     return is_number and low <= value <= high

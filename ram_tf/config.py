@@ -141,6 +141,14 @@ class Config:
     ema: float = option(0.0, "momentum of averaged weights, such as 0.99; 0: none")
     select_by: str = option("loss", "what the best epoch is chosen by", ("loss", "mAP"))
     patience: int = option(0, "epochs without a better one before stopping; 0: never")
+    calibrate: bool = option(
+        False,
+        "fit a temperature of the probabilities and a threshold for each label to the "
+        "selection split",
+    )
+    precision_floor: float = option(
+        0.0, "least precision of the thresholds that are fitted; 0: of the best F1"
+    )
     precision: str = option(
         "float32",
         "numbers in the network",
@@ -170,7 +178,8 @@ class Config:
         )
         for name in ("dropout", "ema", "frozen"):
             self._check(name, 0 <= getattr(self, name) < 1, "0 or more and below 1")
-        self._check("context", 0 <= self.context <= 1, "0 to 1")
+        for name in ("context", "precision_floor"):
+            self._check(name, 0 <= getattr(self, name) <= 1, "0 to 1")
         for name in ("pooled_learning_rate", "learning_rate", "units"):
             self._check(name, getattr(self, name) > 0, "more than 0")
         for name in ("backbone_rate", "localization_rate", "gamma", "clip_norm"):

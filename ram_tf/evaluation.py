@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
 
-from ram_tf import cache, metrics, protocols, run_splits, svm
+from ram_tf import bootstrap, cache, calibration, metrics, protocols, run_splits, svm
 from ram_tf.model import crop_to_image
 from ram_tf.preprocessing import evaluation_pipeline, read_files
 from ram_tf.run import replacing
@@ -68,6 +68,25 @@ def _joined(batches):
     }
 
 
+def calibrate(run, model, split):
+    """Fits a model's temperature and thresholds to a split, and stores them.
+
+    Args:
+        run: The `Run`.
+        model: Its attention model.
+        split: The selection split, which the model has not learnt from.
+    """
+    settings = run.config
+    fitted = calibration.fit(
+        split.labels,
+        look(run.view(model), split, settings)["scores"],
+        settings.loss,
+        settings.precision_floor or None,
+    )
+    with replacing(run.calibration_file) as beside:
+        beside.write_text(fitted.to_json(run.label_names))
+
+
 def evaluate(outputs, split, settings, protocol=PAPER, about=None, **others):
     """Computes what `evaluate.py` reports.
 
@@ -88,7 +107,8 @@ def evaluate(outputs, split, settings, protocol=PAPER, about=None, **others):
         for each of `others` the same figures under its name, and under `above_<name>`
         the paired bootstrap of the difference in `mAP_min10`; `region_iou`; and on data
         with boxes `pointing`, `pointing_centre` (always the centre of the image) and
-        `pointing_pairs`.
+        `pointing_pairs`; `calibration_error`, and `at_thresholds`, OP to CF1 where each
+        label has its fitted threshold.
     """
     about = about or {
         "views": 1,
@@ -108,9 +128,16 @@ def evaluate(outputs, split, settings, protocol=PAPER, about=None, **others):
     result["warnings"] = protocols.warnings_for(
         labels, probabilities, split.label_names, protocol
     )
-    result["intervals"] = metrics.bootstrap_intervals(
-        labels, probabilities, protocol.threshold, protocol.top_k[0]
-    )
+    # The bootstrap counts as the paper's protocol does.
+    if dataclasses.replace(protocol, name=PAPER.name) == PAPER:
+        result["intervals"] = bootstrap.intervals(
+            labels, probabilities, protocol.threshold, protocol.top_k[0]
+        )
+    result["calibration_error"] = calibration.calibration_error(labels, probabilities)
+    if "thresholds" in about:
+        result["at_thresholds"] = metrics.precision_recall_f1(
+            labels, probabilities, about["thresholds"]
+        )
     result["region_iou"] = metrics.region_iou(outputs["boxes"])
     if split.boxes is not None:
         crop_fraction = about["crops"][0] / about["scales"][0]
@@ -118,7 +145,7 @@ def evaluate(outputs, split, settings, protocol=PAPER, about=None, **others):
     result["pooled"] = None
     for name, other in others.items():
         result[name] = _figures(labels, other, split.label_names, protocol)
-        result[f"above_{name}"] = metrics.paired_bootstrap(
+        result[f"above_{name}"] = bootstrap.paired_difference(
             labels, other["probabilities"], probabilities
         )
     return _without_nan(result)
@@ -294,7 +321,10 @@ def evaluate_runs(runs, split, settings, views, protocol=PAPER):
         fitted.save(runs[0].svm)
         others["attention"] = outputs
         outputs = {k: np.asarray(v) for k, v in fitted.judge(outputs).items()}
-    if not views.plain:
+    if views.plain:
+        view = runs[0].served_view(models[0])
+        outputs = {k: np.asarray(v) for k, v in view.judge(outputs).items()}
+    else:
         others["single_view"] = seen(runs[0].view(models[0]), split)
     others["pooled"] = look_pooled(runs[0].load_pooled(), split, settings)
     return evaluate(outputs, split, settings, protocol, view.about, **others)
@@ -383,9 +413,13 @@ def table(result):
     figures = [name for name in result if name.startswith(FIGURES)]
     for name in figures:
         rows.append((name, *(_percent(c[name]) for c in columns.values())))
-    for name in ("pointing", "pointing_centre", "region_iou"):
+    for name in ("calibration_error", "pointing", "pointing_centre", "region_iou"):
         if name in result:
             rows.append((name, _percent(result[name]), *[""] * len(compared)))
+    if "at_thresholds" in result:
+        for name, value in result["at_thresholds"].items():
+            row = f"{name} at fitted thresholds", _percent(value)
+            rows.append((*row, *[""] * len(compared)))
     width = max(len(row[0]) for row in rows)
     lines = [
         row[0].ljust(width) + "".join(cell.rjust(12) for cell in row[1:])
@@ -394,7 +428,7 @@ def table(result):
     lines += [
         f"{name}: {_percent(result[name])}, 95 % interval {_percent(i['low'])} to "
         f"{_percent(i['high'])} (bootstrap over images)"
-        for name, i in result["intervals"].items()
+        for name, i in result.get("intervals", {}).items()
         if i["low"] is not None
     ]
     for name in compared:

@@ -5,11 +5,6 @@ image had not been asked for that label.
 """
 
 import numpy as np
-from scipy import sparse
-
-# Draws of a bootstrap are made a few million counts at a time, which keeps COCO's
-# 40,000 images within memory.
-_COUNTS = 4_000_000
 
 
 def average_precision(labels, scores, interpolation="none"):
@@ -101,15 +96,15 @@ def precision_recall_f1(labels, scores, threshold=0.5, top_k=None):
         nothing is present.
     """
     labels, scores = checked(labels, scores)
-    predicted = _predictions(labels, scores, threshold, top_k)
+    predicted = predictions(labels, scores, threshold, top_k)
     correct = (predicted & (labels > 0)).sum(0)
-    predictions, positives = predicted.sum(0), (labels > 0).sum(0)
+    counts, positives = predicted.sum(0), (labels > 0).sum(0)
     counted = positives > 0
     if not counted.any():
         return dict.fromkeys(("OP", "OR", "OF1", "CP", "CR", "CF1"), float("nan"))
-    overall_precision = correct.sum() / max(1, predictions.sum())
+    overall_precision = correct.sum() / max(1, counts.sum())
     overall_recall = correct.sum() / positives.sum()
-    class_precision = (correct / np.maximum(1, predictions))[counted].mean()
+    class_precision = (correct / np.maximum(1, counts))[counted].mean()
     class_recall = (correct[counted] / positives[counted]).mean()
     return {
         "OP": float(overall_precision),
@@ -232,110 +227,10 @@ def cooccurrence(labels):
     # As floats: NumPy multiplies matrices of whole numbers without BLAS.
     present, known = (labels > 0).astype("float64"), (labels >= 0).astype("float64")
     both, asked = present.T @ present, present.T @ known
-    return _ratio(both, asked), both.astype("int64")
+    return ratio(both, asked), both.astype("int64")
 
 
-def bootstrap_intervals(
-    labels, probabilities, threshold=0.5, top_k=None, samples=2000, seed=0
-):
-    """How far the figures would move with other images: images drawn again and again.
-
-    The 95 % percentile intervals of draws of n images with replacement: what the choice
-    of images does to a trained model's figures, not what another training would.
-
-    Those of mAP lie too high where labels are rare and ranked badly, since the AP of
-    few positives is biased upward, and that of a draw, in which copies of an image
-    support one another, once more. In a simulation of 200 images they held the true mAP
-    in 94 % of the trials with 20 positives a label and an AP of 0.66, but in only 47 %
-    with 10 and 0.17.
-
-    Args:
-        labels: `(n, L)` 1, 0 or -1.
-        probabilities: `(n, L)`.
-        threshold: Of OF1, see `precision_recall_f1`.
-        top_k: Of OF1, see `precision_recall_f1`.
-        samples: Number of draws.
-        seed: Of the draws.
-
-    Returns:
-        A dict of `mAP` (no interpolation), `mAP_min10` (over the labels with at least
-        10 positives in `labels`) and `OF1`, each a dict of the floats `low` and `high`.
-        A label that a draw leaves without positives is left out of that draw, and a
-        draw without any is left out. NaN where no draw is left.
-
-    Reference:
-        Efron, Bootstrap Methods: Another Look at the Jackknife, Annals of Statistics
-        7(1), 1979; for percentile intervals Efron and Tibshirani, An Introduction to
-        the Bootstrap, 1993, chapter 13.
-    """
-    labels, probabilities = checked(labels, probabilities)
-    predicted = _predictions(labels, probabilities, threshold, top_k)
-    present = labels > 0
-    figures = {"mAP": [], "mAP_min10": [], "OF1": []}
-    if not present.any():
-        return {name: _interval(np.empty(0)) for name in figures}
-    frequent = present.sum(0) >= 10
-    per_image = np.stack(
-        [(predicted & present).sum(1), predicted.sum(1), present.sum(1)]
-    )
-    for draws in _draws(len(labels), samples, seed):
-        precisions = _redrawn_precisions(labels, probabilities, draws)
-        figures["mAP"].append(_mean_of_known(precisions))
-        figures["mAP_min10"].append(_mean_of_known(precisions[frequent]))
-        correct, named, there = per_image @ draws
-        figures["OF1"].append(_ratio(2 * correct, (named + there) * (there > 0)))
-    return {name: _interval(np.concatenate(v)) for name, v in figures.items()}
-
-
-def paired_bootstrap(
-    labels, scores_a, scores_b, min_positives=10, samples=2000, seed=0
-):
-    """How sure it is that `b` ranks better than `a`: images drawn again and again.
-
-    Both are judged on the same draws, so that what makes an image hard for both does
-    not widen the interval.
-
-    Args:
-        labels: `(n, L)` 1, 0 or -1.
-        scores_a: `(n, L)`.
-        scores_b: `(n, L)`.
-        min_positives: Labels with fewer positives in `labels` are left out of every
-            draw. A label that a draw leaves without positives is left out of that draw,
-            and a draw without any is left out of the interval.
-        samples: Number of draws of n images with replacement.
-        seed: Of the draws.
-
-    Returns:
-        A dict of floats: `difference`, mAP(b) - mAP(a) on the images as they are (no
-        interpolation); `low` and `high`, the 95 % percentile interval of the draws;
-        `share_above_zero`, the share of draws in which b is ahead. All are NaN where no
-        label has enough positives.
-    """
-    labels, scores_a = checked(labels, scores_a)
-    _, scores_b = checked(labels, scores_b)
-    counted = (labels > 0).sum(0) >= max(1, min_positives)
-    if not counted.any():
-        names = ("difference", "low", "high", "share_above_zero")
-        return dict.fromkeys(names, float("nan"))
-    labels = labels[:, counted]
-    scores_a, scores_b = scores_a[:, counted], scores_b[:, counted]
-    differences = np.concatenate(
-        [
-            _mean_of_known(_redrawn_precisions(labels, scores_b, draws))
-            - _mean_of_known(_redrawn_precisions(labels, scores_a, draws))
-            for draws in _draws(len(labels), samples, seed)
-        ]
-    )
-    before = average_precision(labels, scores_a).mean()
-    after = average_precision(labels, scores_b).mean()
-    return {
-        "difference": float(after - before),
-        **_interval(differences),
-        "share_above_zero": float((differences > 0).mean()),
-    }
-
-
-def _predictions(labels, scores, threshold, top_k):
+def predictions(labels, scores, threshold, top_k):
     """What `precision_recall_f1` counts as predicted: `(n, L)` bool."""
     if np.shape(threshold) not in ((), labels.shape[1:]):
         raise ValueError(
@@ -355,65 +250,9 @@ def _predictions(labels, scores, threshold, top_k):
     return predicted
 
 
-def _draws(images, samples, seed):
-    """Yields `(n, m)` how often each image comes in each of the next m draws."""
-    if samples < 1:
-        raise ValueError(
-            f"Invalid `samples`. Expected at least 1. Received: samples={samples}"
-        )
-    generator = np.random.default_rng(seed)
-    chunk = max(1, _COUNTS // images)
-    for start in range(0, samples, chunk):
-        size = min(chunk, samples - start)
-        draws = generator.multinomial(images, np.full(images, 1 / images), size)
-        yield draws.T.astype("int32", order="C")
-
-
-def _redrawn_precisions(labels, scores, draws):
-    """The AP of each label in each of the m draws: `(L, m)`, NaN without positives.
-
-    The c-th copy of a present image, with r images ranked before the first copy and w
-    of them absent, sees the precision (r - w + c) / (r + c) = 1 - w / (r + c). Over all
-    d copies these are d - w (H(r + d) - H(r)), with the harmonic numbers H.
-    """
-    harmonic = np.append(0, np.cumsum(1 / np.arange(1, len(labels) + 1)))
-    precisions = np.full((labels.shape[1], draws.shape[1]), np.nan)
-    for index, precision in enumerate(precisions):
-        known = np.flatnonzero(labels[:, index] >= 0)
-        order = known[np.argsort(-scores[known, index], kind="stable")]
-        positive = np.flatnonzero(labels[order, index] > 0)
-        if not len(positive):
-            continue
-        # Summing the runs of images up to each positive as a sparse product makes no
-        # sorted copy of all draws, which would take most of the time.
-        order = order[: positive[-1] + 1]
-        runs = sparse.csr_array(
-            (np.ones(len(order), "int32"), order, np.append(0, positive + 1)),
-            (len(positive), len(draws)),
-        )
-        ranked = (runs @ draws).cumsum(0)  # (positives, m)
-        copies = draws[order[positive]]
-        found = copies.cumsum(0)
-        missed = (ranked - found) * (harmonic[ranked] - harmonic[ranked - copies])
-        precision[:] = 1 - _ratio(missed.sum(0), found[-1])
-    return precisions
-
-
-def _mean_of_known(precisions):
-    known = ~np.isnan(precisions)
-    return _ratio(np.where(known, precisions, 0).sum(0), known.sum(0))
-
-
-def _ratio(part, whole):
+def ratio(part, whole):
     """`part / whole` of two arrays, NaN where the whole is 0."""
     return np.divide(part, whole, out=np.full(whole.shape, np.nan), where=whole > 0)
-
-
-def _interval(figures):
-    """The 95 % percentile interval of the draws whose figure is a number."""
-    figures = figures[~np.isnan(figures)]
-    low, high = np.percentile(figures, [2.5, 97.5]) if len(figures) else [np.nan] * 2
-    return {"low": float(low), "high": float(high)}
 
 
 def _uninterpolated(positive):

@@ -47,6 +47,12 @@ class Predictor:
         self.label_names = label_names
         self.about = about
 
+    @property
+    def thresholds(self):
+        """The probability from which on each label is named, `(L,)`."""
+        fitted = self.about.get("thresholds")
+        return np.array(fitted or [0.5] * len(self.label_names))
+
     @classmethod
     def of(cls, view, run):
         """Predicts with a view of a run's models."""
@@ -67,7 +73,7 @@ class Predictor:
         folder = pathlib.Path(folder)
         if (folder / "config.json").is_file():
             run = Run.open(folder)
-            return cls.of(run.view(run.load_model()), run)
+            return cls.of(run.served_view(run.load_model()), run)
         if not (folder / "saved_model.pb").is_file():
             raise FileNotFoundError(
                 "There is no model. Expected a folder that fit.py wrote (config.json) "
@@ -126,7 +132,7 @@ def find_images(paths):
     return found
 
 
-def predict(predictor, paths, output_dir=None, threshold=0.5, batch_size=8):
+def predict(predictor, paths, output_dir=None, threshold=None, batch_size=8):
     """Yields what is to say of each image, and draws it.
 
     Args:
@@ -134,7 +140,8 @@ def predict(predictor, paths, output_dir=None, threshold=0.5, batch_size=8):
         paths: Image files.
         output_dir: Where annotated PNGs are written, under the images' names; None for
             no pictures.
-        threshold: Smallest probability of a label that is named.
+        threshold: Smallest probability of a label that is named; None for the model's
+            own, label by label.
         batch_size: Images at a time.
 
     Yields:
@@ -144,6 +151,7 @@ def predict(predictor, paths, output_dir=None, threshold=0.5, batch_size=8):
         `probabilities`, label to number, of all labels; and `picture`, the PNG.
     """
     paths = list(paths)
+    threshold = predictor.thresholds if threshold is None else threshold
     pictures = output_dir and _picture_names(paths, pathlib.Path(output_dir))
     for first in range(0, len(paths), batch_size):
         batch = paths[first : first + batch_size]

@@ -27,6 +27,7 @@ PRESETS = {
         "clip_norm": 1.0,
         "ema": 0.99,
         "select_by": "mAP",
+        "calibrate": True,
     },
     # Ours, for the embedded canvases of 96 pixels: a small crop margin, and no mirror,
     # since digits have a left and a right.
@@ -60,6 +61,7 @@ PRESETS = {
         "schedule": "cosine",
         "clip_norm": 1.0,
         "select_by": "mAP",
+        "calibrate": True,
     },
 }
 PRESET_OF = {

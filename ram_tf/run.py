@@ -3,6 +3,7 @@
 config.json             every setting, and the labels in order
 pooled.weights.h5       step 1's best weights, the baseline
 model.weights.h5        step 2's best weights
+calibration.json        its temperature and thresholds, where --calibrate asks for them
 svm.npz                 SVMs on its descriptions, once evaluate.py --svm has fitted them
 outputs/                what the model said of splits, kept by evaluate.py
 results.json            the figures on the report split
@@ -22,6 +23,7 @@ import keras
 import numpy as np
 
 from ram_tf import backbones, config, losses, model
+from ram_tf.calibration import CalibratedView, Calibration
 from ram_tf.recurrent_attention import RecurrentMemorizedAttention
 from ram_tf.views import Member, MultiView
 
@@ -126,6 +128,18 @@ class Run:
         return self.folder / "model.weights.h5"
 
     @property
+    def calibration_file(self):
+        return self.folder / "calibration.json"
+
+    @property
+    def calibration(self):
+        """The `Calibration`, which changes nothing where none was asked for."""
+        if not self.calibration_file.is_file():
+            return Calibration(1.0, (0.5,) * len(self.label_names))
+        text = self.calibration_file.read_text()
+        return Calibration.from_json(text, self.label_names)
+
+    @property
     def svm(self):
         return self.folder / "svm.npz"
 
@@ -215,6 +229,10 @@ class Run:
             for size in sizes or [self.config.image_size]
         ]
         return MultiView(members, **views)
+
+    def served_view(self, model):
+        """What is exported of a model: its single view, calibrated."""
+        return CalibratedView(self.view(model), self.calibration)
 
     @property
     def pooling(self):

@@ -96,7 +96,7 @@ def voices(probabilities, region_scores, label_names, threshold=0.5):
         probabilities: `(L,)` of one image.
         region_scores: `(K, L)` of the same image.
         label_names: The L names.
-        threshold: Smallest probability of a label that is named.
+        threshold: Smallest probability of a label that is named, or `(L,)` of them.
 
     Returns:
         A list of `(label name, probability, region index)`, the most probable first;

@@ -38,7 +38,9 @@ def main(argv):
     arguments = parse(argv)
     runs = [Run.open(folder) for folder in arguments.model_dir]
     name = arguments.name or runs[0].config.saved_name + "-svm" * arguments.svm
-    view = svm_view(runs) if arguments.svm else runs[0].view(runs[0].load_model())
+    view = (
+        svm_view(runs) if arguments.svm else runs[0].served_view(runs[0].load_model())
+    )
     print(export(view, runs[0], pathlib.Path(arguments.saved_models) / name))
     return 0
 

@@ -14,7 +14,7 @@ import pathlib
 import sys
 
 from ram_tf import cli, config, run_splits, training
-from ram_tf.evaluation import evaluate, look, look_pooled, table, write
+from ram_tf.evaluation import calibrate, evaluate, look, look_pooled, table, write
 from ram_tf.export import export
 from ram_tf.prediction import write_samples
 from ram_tf.run import Run
@@ -45,7 +45,9 @@ def main(argv):
 
     pooled, model = training.train(run, splits.train, splits.selection)
 
-    view = run.view(model)
+    if settings.calibrate:
+        calibrate(run, model, splits.selection)
+    view = run.served_view(model)
     report = splits.report
     result = evaluate(
         look(view, report, settings),

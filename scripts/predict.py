@@ -28,8 +28,8 @@ def parse(argv):
     parser.add_argument(
         "--threshold",
         type=float,
-        default=0.5,
-        help="smallest probability of a label that is named; %(default)s",
+        help="smallest probability of a label that is named; default: as fitted for "
+        "each label in training, or 0.5",
     )
     parser.add_argument(
         "--batch_size", type=int, default=8, help="images at a time; %(default)s"

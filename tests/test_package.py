@@ -26,6 +26,7 @@ ORDER = (
     "config",
     "run_splits",
     "metrics",
+    "bootstrap",
     "protocols",
     "calibration",
     "visualization",
