@@ -22,12 +22,16 @@ class Backbone:
         stride: Pixels of the image per cell of the feature map.
         scaling: Turns RGB in [0, 255] into what the network was trained on; None
             where it does so itself.
+        padding: Pixels that it adds around the image before anything else. With half
+            a stride the outermost cells lie on the image's border, as coordinates -1
+            and 1 do.
     """
 
     application: Callable
     layer: str | None
     stride: int
     scaling: Callable | None
+    padding: int = 0
 
 
 applications = keras.applications
@@ -50,7 +54,7 @@ BACKBONES = {
     ),
     "efficientnet_v2_s": Backbone(applications.EfficientNetV2S, None, 32, None),
     "convnext_tiny": Backbone(applications.ConvNeXtTiny, None, 32, None),
-    "small": Backbone(None, None, 8, None),
+    "small": Backbone(None, None, 8, None, padding=4),
 }
 
 
@@ -66,7 +70,7 @@ def build(name, weights="imagenet", frozen=0.0):
 
     Returns:
         A `keras.Model` named "backbone", images `(B, H, W, 3)` in [0, 255] to features
-        `(B, H / stride, W / stride, C)`; H and W unknown.
+        `(B, (H + 2 padding) / stride, (W + 2 padding) / stride, C)`; H and W unknown.
 
     Raises:
         ValueError: An unknown name, or weights that do not fit.
@@ -124,19 +128,26 @@ def _application(name, weights):
 
 
 def _small():
-    """Four 3x3 convolutions, all but the last halving the map (ours).
+    """Three 3x3 convolutions, each halving the map, and one of 1x1 (ours).
 
-    Without normalisation, which at this size takes longer than the convolutions.
+    A cell sees 22 pixels, as many as the smallest digit is high: the others are read
+    from a region, not from a cell, so that a region has to lie on its digit. Without
+    normalisation, which at this size takes longer than the convolutions.
     """
-    layers = [keras.Input((None, None, 3)), keras.layers.Rescaling(1 / 127.5, -1.0)]
+    padding = BACKBONES["small"].padding
+    layers = [
+        keras.Input((None, None, 3)),
+        keras.layers.Rescaling(1 / 127.5, -1.0),
+        keras.layers.ZeroPadding2D(padding),
+    ]
     for filters in (16, 32, 64):
-        layers += [_convolution(filters), keras.layers.MaxPooling2D()]
-    return keras.Sequential([*layers, _convolution(128)], name="small")
+        layers += [_convolution(filters, 3), keras.layers.MaxPooling2D()]
+    return keras.Sequential([*layers, _convolution(128, 1)], name="small")
 
 
-def _convolution(filters):
+def _convolution(filters, size):
     return keras.layers.Conv2D(
-        filters, 3, padding="same", activation="relu", kernel_initializer="he_normal"
+        filters, size, padding="same", activation="relu", kernel_initializer="he_normal"
     )
 
 

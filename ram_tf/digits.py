@@ -15,9 +15,9 @@ from ram_tf.split import Split
 
 LABEL_NAMES = tuple("0123456789")
 CANVAS = 96
-# All of these are ours. The largest digit is half the canvas, the smallest a seventh:
-# what the largest fills, the smallest is lost in once features are averaged.
-SMALLEST, LARGEST = 14, 48
+# All of these are ours. The largest digit is over half the canvas, the smallest a
+# quarter: what the largest fills, the smallest is lost in once features are averaged.
+SMALLEST, LARGEST = 22, 60
 MOST_DIGITS = 4
 # Room around a digit in pixels, so that neighbours do not run together.
 MARGIN = 2
@@ -29,7 +29,7 @@ SOURCES = {"train": (0, 1100), "val": (1100, 1340), "test": (1340, 1797)}
 def load(split, seed=0, count=None):
     """Composes the canvases of one split.
 
-    A canvas holds one to four digits, log-uniform from 14 to 48 pixels high, anywhere,
+    A canvas holds one to four digits, log-uniform from 22 to 60 pixels high, anywhere,
     apart from each other, over a shaded and noisy background with blobs, thin strokes
     and pieces of digits too small or too short to be read. Canvas `i` depends on
     `(split, seed, i)` only: a larger `count` begins with the canvases of a smaller one.
@@ -116,10 +116,12 @@ def _compose(rng, sources, classes):
     for height in sorted(heights, reverse=True):
         which = rng.integers(len(sources))
         place = None
-        while place is None:
+        while place is None and height >= SMALLEST:
             digit = _upscale(sources[which], height)
             place = _free_place(rng, digit, occupied)
-            height = max(SMALLEST, 0.8 * height)
+            height *= 0.8
+        if place is None:
+            continue  # the others left no room even for a small one
         ymin, xmin = place
         ymax, xmax = ymin + digit.shape[0], xmin + digit.shape[1]
         occupied[

@@ -42,10 +42,10 @@ PRESETS = {
         "layout_channels": 32,
         "units": 256,
         "starts": "anchors",
-        # Regions of a quarter of the canvas: larger ones read every digit from where
-        # they start, and have no reason to move.
-        "start_scale": 0.25,
-        "alpha": 0.25,
+        # Regions of less than a third of the canvas: larger ones read every digit from
+        # where they start, and have no reason to move.
+        "start_scale": 0.3,
+        "alpha": 0.3,
         "gamma": 0.3,
         "head_start": "pooled",
         "context": 0.0,
@@ -57,7 +57,7 @@ PRESETS = {
         "pooling": "max",
         "pooled_learning_rate": 2e-3,
         "learning_rate": 1.5e-3,
-        "localization_rate": 2.0,
+        "localization_rate": 1.5,
         "schedule": "cosine",
         "clip_norm": 1.0,
         "select_by": "mAP",
