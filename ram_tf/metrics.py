@@ -41,13 +41,30 @@ def average_precision(labels, scores, interpolation="none"):
         )
     labels, scores = checked(labels, scores)
     result = np.full(labels.shape[1], np.nan)
-    for index in range(labels.shape[1]):
-        known = labels[:, index] >= 0
-        order = np.argsort(-scores[known, index], kind="stable")
-        positive = labels[known, index][order] > 0
+    for index, positive in enumerate(_ranked(labels, scores)):
         if positive.any():
             result[index] = rules[interpolation](positive)
     return result
+
+
+def precision_steps(labels, scores, monotone=False):
+    """The precision at each positive of a label: the curve whose area is its AP.
+
+    Drawn over recall as steps of equal width, one for each positive, their mean and so
+    the area below them is the AP: without interpolation or, made monotone, that of VOC
+    2010; the AP of VOC 2007 is read off the monotone curve at 11 recalls.
+
+    Args:
+        labels: `(n, L)` 1, 0 or -1.
+        scores: `(n, L)`.
+        monotone: Whether a step is as high as the highest of those after it.
+
+    Returns:
+        A list of L float arrays, as long as the label has positives.
+    """
+    rule = _best_precision_from if monotone else _precisions
+    ranked = _ranked(*checked(labels, scores))
+    return [rule(positive)[positive] for positive in ranked]
 
 
 def mean_average_precision(labels, scores, interpolation="none", min_positives=1):
@@ -230,6 +247,57 @@ def cooccurrence(labels):
     return ratio(both, asked), both.astype("int64")
 
 
+def confusion(labels, predicted):
+    """How often each label is rightly or wrongly predicted or not.
+
+    Args:
+        labels: `(n, L)` 1, 0 or -1; unknown entries are in none of the counts.
+        predicted: `(n, L)` bool.
+
+    Returns:
+        A dict of the `(L,)` counts of images `TP FP FN TN`: true or false, positive
+        (predicted) or negative.
+    """
+    labels, predicted = np.asarray(labels), np.asarray(predicted, bool)
+    present, absent = labels > 0, labels == 0
+    return {
+        "TP": (present & predicted).sum(0),
+        "FP": (absent & predicted).sum(0),
+        "FN": (present & ~predicted).sum(0),
+        "TN": (absent & ~predicted).sum(0),
+    }
+
+
+def predicted_instead(labels, predicted):
+    """Which labels are wrongly predicted where a present one is missed.
+
+    Several labels of an image may be missed and several be wrong, and nothing says
+    which stands for which. So every wrong label of an image is held against every
+    missed one, and a row sums to anything.
+
+    Args:
+        labels: `(n, L)` 1, 0 or -1; what is unknown is neither missed nor wrong.
+        predicted: `(n, L)` bool.
+
+    Returns:
+        `(shares, counts)`, both `(L, L)`: at `[i, j]`, of the images that have label i
+        but are not given it, the share in [0, 1] and the number that are given label j
+        without having it. A share is NaN where label i is never missed. Both are 0 on
+        the diagonal.
+
+    Example:
+        >>> labels, predicted = [[1, 0], [1, 0]], [[False, True], [True, True]]
+        >>> predicted_instead(labels, predicted)[0].tolist()
+        [[0.0, 1.0], [nan, nan]]
+    """
+    labels, predicted = np.asarray(labels), np.asarray(predicted, bool)
+    missed = ((labels > 0) & ~predicted).astype("float64")
+    wrong = ((labels == 0) & predicted).astype("float64")
+    counts = missed.T @ wrong
+    whole = np.broadcast_to(missed.sum(0)[:, None], counts.shape)
+    return ratio(counts, whole), counts.astype("int64")
+
+
 def predictions(labels, scores, threshold, top_k):
     """What `precision_recall_f1` counts as predicted: `(n, L)` bool."""
     if np.shape(threshold) not in ((), labels.shape[1:]):
@@ -255,9 +323,16 @@ def ratio(part, whole):
     return np.divide(part, whole, out=np.full(whole.shape, np.nan), where=whole > 0)
 
 
+def _ranked(labels, scores):
+    """Yields for each label whether the known images have it, the best score first."""
+    for index in range(labels.shape[1]):
+        known = labels[:, index] >= 0
+        order = np.argsort(-scores[known, index], kind="stable")
+        yield labels[known, index][order] > 0
+
+
 def _uninterpolated(positive):
-    ranks = np.flatnonzero(positive) + 1
-    return (np.arange(1, len(ranks) + 1) / ranks).mean()
+    return _precisions(positive)[positive].mean()
 
 
 def _area_under_curve(positive):
@@ -274,8 +349,12 @@ def _eleven_points(positive):
 
 def _best_precision_from(positive):
     """At each rank the highest precision at this or any later rank."""
-    precision = np.cumsum(positive) / np.arange(1, len(positive) + 1)
-    return np.maximum.accumulate(precision[::-1])[::-1]
+    return np.maximum.accumulate(_precisions(positive)[::-1])[::-1]
+
+
+def _precisions(positive):
+    """The precision at each rank."""
+    return np.cumsum(positive) / np.arange(1, len(positive) + 1)
 
 
 def _harmonic_mean(precision, recall):

@@ -177,6 +177,25 @@ def figures(labels, probabilities, protocol):
     return result
 
 
+def as_counted(labels, probabilities, protocol, top_k):
+    """What a protocol counts precision and recall from.
+
+    Args:
+        labels: `(n, L)` 1, 0 or -1.
+        probabilities: `(n, L)` in [0, 1].
+        protocol: A `Protocol`.
+        top_k: One of `protocol.top_k`; the first is that of the headline.
+
+    Returns:
+        `(labels, predicted)`, both `(n, L)`: the labels with -1 for what is left out
+        only, and whether each is predicted, which nothing left out is.
+    """
+    labels, probabilities = np.asarray(labels), np.asarray(probabilities, "float64")
+    if protocol.unknown == "absent":
+        labels = np.maximum(labels, 0)
+    return labels, _predicted(labels, probabilities, protocol, top_k)
+
+
 def warnings_for(labels, probabilities, label_names, protocol):
     """What a reader of `figures` of the same arguments should be told.
 
@@ -231,9 +250,7 @@ def warnings_for(labels, probabilities, label_names, protocol):
 
 
 def _precision_recall_f1(labels, probabilities, protocol, top_k):
-    if protocol.unknown == "absent":
-        labels = np.maximum(labels, 0)
-    predicted = _predicted(labels, probabilities, protocol, top_k)
+    labels, predicted = as_counted(labels, probabilities, protocol, top_k)
     if protocol.phantom:
         # As if one more image were given, wrongly, every label that no image is given.
         predicted = np.vstack([predicted, ~predicted.any(0)])

@@ -19,6 +19,8 @@ _COLOURS = (
     (204, 121, 167),
     (0, 114, 178),
 )
+# Figure 5's: what the model found, and what it is compared with.
+GREEN, BLUE = (0, 200, 0), (40, 100, 255)
 _BLACK, _DARK, _GREY, _WHITE = (tuple([level] * 3) for level in (0, 64, 200, 255))
 
 
@@ -41,41 +43,22 @@ def draw_regions(image, boxes, spoken, size=640):
         An RGB `PIL.Image`, the legend below the image. It is wider than the image where
         that is too narrow for the legend.
     """
-    image, boxes = np.asarray(image), np.asarray(boxes, "float64")
-    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[-1] != 3:
-        raise ValueError(
-            "Cannot draw on this image. Expected uint8 of shape (H, W, 3). "
-            f"Received: {image.dtype} of shape {image.shape}"
-        )
-    if boxes.ndim != 2 or boxes.shape[1] != 4:
-        raise ValueError(
-            "Invalid boxes. Expected shape (K, 4). "
-            f"Received: boxes of shape {boxes.shape}"
-        )
+    picture, corners = _scaled(image, boxes, size)
+    shape = picture.size
     voices = {region for _, _, region in spoken}
     if not voices <= set(range(len(boxes))):
         raise ValueError(
             f"A label names a region that is not there. Expected indices below "
             f"{len(boxes)}. Received: {sorted(voices)}"
         )
-    height, width = image.shape[:2]
-    scale = size / max(height, width)
-    shape = max(1, round(width * scale)), max(1, round(height * scale))
-    picture = Image.fromarray(image).resize(shape, Image.Resampling.LANCZOS)
     draw = ImageDraw.Draw(picture)
     line = max(2, size // 200)
     font = _font(max(11, size // 36))
-    corners = [_pixels(box, shape) for box in boxes]
     for region, box in enumerate(corners):
         if region not in voices:
             _dashed_box(draw, box, line)
     for region in sorted(voices):
-        left, top, right, bottom = corners[region]
-        # A dark rim keeps the colour visible on a ground of the same colour.
-        rim = max(1, line // 2)
-        outer = left - rim, top - rim, right + rim, bottom + rim
-        draw.rectangle(outer, outline=_BLACK, width=line + 2 * rim)
-        draw.rectangle(corners[region], outline=_colour(region), width=line)
+        _solid_box(draw, corners[region], line, colour(region))
     # After all boxes, so that no line runs through a number.
     taken = []
     for region in sorted(voices):
@@ -87,6 +70,32 @@ def draw_regions(image, boxes, spoken, size=640):
     joined.paste(picture, ((legend.width - picture.width) // 2, 0))
     joined.paste(legend, (0, picture.height))
     return joined
+
+
+def draw_boxes(image, boxes, ink, caption, size=360):
+    """Draws boxes of one image in one colour, with a line of text below.
+
+    Args:
+        image: `(H, W, 3)` uint8 array.
+        boxes: `(K, 4)` `ymin, xmin, ymax, xmax`, fractions of the image, y down.
+        ink: Red, green and blue of the boxes, 0 to 255.
+        caption: The text.
+        size: See `draw_regions`.
+
+    Returns:
+        An RGB `PIL.Image`.
+    """
+    picture, corners = _scaled(image, boxes, size)
+    draw = ImageDraw.Draw(picture)
+    for box in corners:
+        _solid_box(draw, box, max(2, size // 120), ink)
+    font = _font(max(11, size // 26))
+    below = Image.new("RGB", (picture.width, picture.height + 2 * font.size), _WHITE)
+    below.paste(picture, (0, 0))
+    middle = picture.width / 2, picture.height + font.size
+    text = _shortened(caption, "", picture.width, font)
+    ImageDraw.Draw(below).text(middle, text, _BLACK, font, anchor="mm")
+    return below
 
 
 def voices(probabilities, region_scores, label_names, threshold=0.5):
@@ -170,8 +179,29 @@ def _font(height):
     return ImageFont.truetype(str(folder / "DejaVuSans.ttf"), height)
 
 
-def _colour(region):
+def colour(region):
+    """The red, green and blue, 0 to 255, in which a region is drawn."""
     return _COLOURS[region % len(_COLOURS)]
+
+
+def _scaled(image, boxes, size):
+    """The image at its drawn size, and the pixels of its boxes there."""
+    image, boxes = np.asarray(image), np.asarray(boxes, "float64")
+    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[-1] != 3:
+        raise ValueError(
+            "Cannot draw on this image. Expected uint8 of shape (H, W, 3). "
+            f"Received: {image.dtype} of shape {image.shape}"
+        )
+    if boxes.ndim != 2 or boxes.shape[1] != 4:
+        raise ValueError(
+            "Invalid boxes. Expected shape (K, 4). "
+            f"Received: boxes of shape {boxes.shape}"
+        )
+    height, width = image.shape[:2]
+    scale = size / max(height, width)
+    shape = max(1, round(width * scale)), max(1, round(height * scale))
+    picture = Image.fromarray(image).resize(shape, Image.Resampling.LANCZOS)
+    return picture, [_pixels(box, shape) for box in boxes]
 
 
 def _pixels(box, shape):
@@ -180,6 +210,15 @@ def _pixels(box, shape):
     top, left, bottom, right = np.clip(box, 0, 1) * (height, width, height, width)
     left, top = min(round(left), width - 1), min(round(top), height - 1)
     return left, top, max(left, round(right) - 1), max(top, round(bottom) - 1)
+
+
+def _solid_box(draw, box, line, ink):
+    left, top, right, bottom = box
+    # A dark rim keeps the colour visible on a ground of the same colour.
+    rim = max(1, line // 2)
+    outer = left - rim, top - rim, right + rim, bottom + rim
+    draw.rectangle(outer, outline=_BLACK, width=line + 2 * rim)
+    draw.rectangle(box, outline=ink, width=line)
 
 
 def _dashed_box(draw, box, line):
@@ -223,10 +262,10 @@ def _tag(draw, place, region, font):
     """Draws a square in the region's colour with its number, counted from 1."""
     left, top = place
     last = _tag_size(font) - 1
-    colour = _colour(region)
-    draw.rectangle((left, top, left + last, top + last), fill=colour, outline=_BLACK)
+    ground = colour(region)
+    draw.rectangle((left, top, left + last, top + last), fill=ground, outline=_BLACK)
     # Dark letters on light colours: luma as of ITU-R BT.601.
-    bright = np.dot(colour, (0.299, 0.587, 0.114)) > 128
+    bright = np.dot(ground, (0.299, 0.587, 0.114)) > 128
     middle = left + last / 2, top + last / 2
     draw.text(middle, str(region + 1), _BLACK if bright else _WHITE, font, anchor="mm")
 

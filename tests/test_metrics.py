@@ -308,6 +308,50 @@ def test_region_iou_of_one_region_is_no_number():
     assert np.isnan(metrics.region_iou(np.zeros((3, 1, 4))))
 
 
+def test_confusion_by_hand():
+    labels = np.array([[1, 0], [1, -1], [0, 0], [-1, 1]])
+    predicted = np.array([[1, 1], [0, 1], [1, 0], [1, 0]], bool)
+    counts = metrics.confusion(labels, predicted)
+    assert {name: value.tolist() for name, value in counts.items()} == {
+        "TP": [1, 0],
+        "FP": [1, 1],
+        "FN": [1, 1],
+        "TN": [0, 1],
+    }
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_predicted_instead_equals_counting_image_by_image(seed):
+    generator = np.random.default_rng(seed)
+    labels = generator.integers(-1, 2, (30, 4))
+    labels[:, 3] = -1  # never missed
+    predicted = generator.random((30, 4)) < 0.5
+    shares, counts = metrics.predicted_instead(labels, predicted)
+    for i in range(4):
+        missed = [n for n in range(30) if labels[n, i] == 1 and not predicted[n, i]]
+        for j in range(4):
+            wrong = [n for n in missed if labels[n, j] == 0 and predicted[n, j]]
+            assert counts[i, j] == len(wrong)
+            if missed:
+                assert shares[i, j] == pytest.approx(len(wrong) / len(missed))
+            else:
+                assert np.isnan(shares[i, j])
+
+
+def test_precision_steps_by_hand():
+    # Present, absent, present, absent, absent, present; an unknown one in between.
+    labels = column(1, 0, -1, 1, 0, 0, 1)
+    scores = column(0.9, 0.8, 0.75, 0.7, 0.6, 0.5, 0.4)
+    (steps,) = metrics.precision_steps(labels, scores)
+    assert steps == pytest.approx([1, 2 / 3, 1 / 2])
+    # Absent, present, present: the best is yet to come.
+    labels, scores = column(0, 1, 1), column(3, 2, 1)
+    (steps,) = metrics.precision_steps(labels, scores)
+    assert steps == pytest.approx([1 / 2, 2 / 3])
+    (steps,) = metrics.precision_steps(labels, scores, monotone=True)
+    assert steps == pytest.approx([2 / 3, 2 / 3])
+
+
 def test_cooccurrence_by_hand():
     # The last image does not tell of label 1, and no image has label 2.
     labels = np.array([[1, 1, 0], [1, 0, 0], [0, 1, 0], [1, -1, 0]])

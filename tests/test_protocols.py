@@ -9,7 +9,7 @@ import pytest
 from sklearn.metrics import average_precision_score, precision_recall_fscore_support
 
 from ram_tf import metrics
-from ram_tf.protocols import PROTOCOLS, Protocol, figures, warnings_for
+from ram_tf.protocols import PROTOCOLS, Protocol, as_counted, figures, warnings_for
 
 FIGURES = ("OP", "OR", "OF1", "CP", "CR", "CF1")
 TOP3 = tuple(f"{name}_top3" for name in FIGURES)
@@ -518,3 +518,15 @@ def test_a_label_given_only_where_it_is_unknown_is_predicted_if_that_counts():
 def test_a_wrong_argument_is_named(labels, probabilities, message):
     with pytest.raises(ValueError, match=message):
         by("rdar", labels, probabilities)
+
+
+@pytest.mark.parametrize("name", [n for n in PROTOCOLS if not PROTOCOLS[n].phantom])
+def test_overall_figures_are_counted_from_what_as_counted_returns(name):
+    protocol = PROTOCOLS[name]
+    labels, probabilities = table(0, 2)
+    counted, predicted = as_counted(labels, probabilities, protocol, protocol.top_k[0])
+    right = metrics.confusion(counted, predicted)["TP"].sum()
+    result = figures(labels, probabilities, protocol)
+    assert not predicted[counted < 0].any()
+    assert result["OP"] == pytest.approx(right / predicted.sum())
+    assert result["OR"] == pytest.approx(right / (counted > 0).sum())

@@ -127,6 +127,19 @@ def test_a_name_too_long_for_the_legend_is_shortened_and_keeps_its_probability()
     assert (np.asarray(other) != np.asarray(short)).any()
 
 
+def test_plain_boxes_are_all_drawn_in_one_colour_where_their_fractions_say():
+    boxes = np.concatenate([LOWER_LEFT, [[0.1, 0.5, 0.3, 0.9]]])
+    picture = visualization.draw_boxes(
+        grey(200, 200), boxes, visualization.GREEN, "two", size=400
+    )
+    inked = (np.asarray(picture) == visualization.GREEN).all(-1)
+    rows, columns = np.flatnonzero(inked.any(1)), np.flatnonzero(inked.any(0))
+    np.testing.assert_array_equal(rows[[0, -1]], [40, 359])
+    np.testing.assert_array_equal(columns[[0, -1]], [40, 359])
+    assert picture.width == 400
+    assert drawn(picture)[400:].any()  # the caption
+
+
 def test_the_image_itself_is_not_drawn_on():
     image = grey(640, 640)
     visualization.draw_regions(image, LOWER_LEFT, [("cat", 0.9, 0)])

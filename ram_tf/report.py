@@ -1,0 +1,479 @@
+"""One HTML page on what a model does to a split: figures, charts and pictures.
+
+The page needs neither network nor JavaScript: style, charts (SVG) and pictures (JPEG)
+lie in the file. `report.html` is its template; Jinja escapes whatever goes in, since
+names of labels and images are anyone's. The same input gives the same bytes.
+"""
+
+import base64
+import io
+import math
+import pathlib
+from typing import NamedTuple
+
+import jinja2
+import numpy as np
+from PIL import Image
+
+from ram_tf import calibration, evaluation, metrics, protocols, visualization
+from ram_tf.preprocessing import decode_image, read_files
+from ram_tf.run import replacing
+
+SECTIONS = {
+    "data": "Data",
+    "results": "Results",
+    "curves": "Precision and recall",
+    "calibration": "Calibration",
+    "regions": "Where the regions look",
+    "confusions": "Confusions",
+    "pictures": "Best and worst pictures",
+    "method": "How this was computed",
+}
+MEANINGS = {
+    "mAP": "mean average precision: how well images are ranked, label by label",
+    "mAP_none": "mAP without interpolation: the mean precision at the positives",
+    "mAP_voc2010": "mAP as of VOC 2010: the area under the monotone curve",
+    "mAP_voc2007": "mAP as of VOC 2007: the mean precision at 11 recalls",
+    "mAP_min10": "mAP over the labels with at least 10 positives",
+    "OP": "overall precision: of all predicted labels, the share that is present",
+    "OR": "overall recall: of all present labels, the share that is predicted",
+    "OF1": "harmonic mean of OP and OR",
+    "CP": "the labels' own precision, averaged",
+    "CR": "the labels' own recall, averaged",
+    "CF1": "of CP and CR, or of the labels' own, as the protocol has it",
+}
+# Ours: what is still read at a glance.
+NUMBERED = 20  # labels up to which a matrix has numbers in its cells
+OPEN = 6  # labels up to which the pictures of all are unfolded
+PANELS = 24  # labels up to which curves and tables of all are unfolded
+PAIRS = 10  # most frequent pairs that are told in words
+PICTURE = 240  # pixels of a picture's longer side
+STEPS = 200  # of a curve, half a pixel each
+CELLS = 32  # of a heat map's edge
+WHITE, INK = (255, 255, 255), (27, 31, 36)
+# From 0 to 100 %: one hue, ever darker, so that it can be told without colour too.
+# Letters in white or ink can be read on every tenth of it.
+SHADES = {
+    0: WHITE,
+    0.6: visualization.colour(1),
+    0.7: visualization.colour(6),
+    1: (0, 50, 85),
+}
+
+
+def render(seen, split, settings, result, protocol, title, pictures=3):
+    """Writes the page.
+
+    Args:
+        seen: What is `Seen` of the split.
+        split: The `Split`.
+        settings: The `Config`, for the largest image.
+        result: What `evaluate` made of it.
+        protocol: The `Protocol` that the result was counted by.
+        title: What the page calls the model.
+        pictures: Most pictures of a label in each of three rows: present and surest,
+            present and least sure, absent and surest.
+
+    Returns:
+        The HTML, a string.
+
+    Raises:
+        ValueError: Fewer than one picture is asked for.
+    """
+    if pictures < 1:
+        raise ValueError(
+            f"Invalid `pictures`. Expected at least 1. Received: pictures={pictures}"
+        )
+    outputs = seen.outputs
+    labels, predicted = protocols.as_counted(
+        split.labels, outputs["probabilities"], protocol, protocol.top_k[0]
+    )
+    confusion = metrics.confusion(labels, predicted)
+    own, *compared = evaluation.columns(result)
+    environment = jinja2.Environment(
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {
+        "percent": _percent,
+        "points": _points,
+        "count": _count,
+        "level": _level,
+    }
+    template = pathlib.Path(__file__).with_suffix(".html").read_text("utf-8")
+    return environment.from_string(template).render(
+        title=title,
+        split=split,
+        settings=settings,
+        names=split.label_names,
+        result=result,
+        own=own,
+        compared=compared,
+        intervals={
+            name: interval
+            for name, interval in result.get("intervals", {}).items()
+            if interval["low"] is not None
+        },
+        protocol=protocol,
+        about=seen.about,
+        sections=SECTIONS,
+        meanings=MEANINGS,
+        figures=sorted(
+            (name for name in result if name.startswith(evaluation.FIGURES)),
+            key=lambda name: not name.startswith("mAP"),
+        ),
+        thresholded=result.get("at_thresholds", {}),
+        shades=[_shade(level / 10) for level in range(11)],
+        numbered=NUMBERED,
+        shown=PANELS,
+        many=len(split.label_names) > PANELS,
+        unfolded=len(split.label_names) <= OPEN,
+        data=_data(split.labels, split.boxes),
+        together=_together(split.labels, split.label_names),
+        together_predicted=_together(
+            np.where(labels < 0, -1, predicted), split.label_names
+        ),
+        panels=_panels(outputs["probabilities"], split, result, protocol, confusion),
+        reliability=_reliability(split.labels, outputs["probabilities"]),
+        regions=_regions(outputs, split.labels),
+        confusion=confusion,
+        instead=_instead(labels, predicted, split.label_names),
+        albums=_albums(outputs, split, predicted, settings, pictures),
+    )
+
+
+def write(page, path):
+    """Writes a page to a file."""
+    with replacing(path) as beside:
+        # A file's name may hold bytes that are no text.
+        beside.write_text(page, "utf-8", errors="backslashreplace")
+
+
+def _percent(share):
+    """A share in [0, 1] as text, a dash where there is none."""
+    if share is None or math.isnan(share):
+        return "\N{EN DASH}"
+    return f"{100 * share:.1f}\N{NO-BREAK SPACE}%"
+
+
+def _points(difference):
+    """A difference of shares as text, with its sign."""
+    if difference is None or math.isnan(difference):
+        return "\N{EN DASH}"
+    text = f"{100 * difference:+.1f}".replace("-", "\N{MINUS SIGN}")
+    return f"{text if text[1:] != '0.0' else '0.0'}\N{NO-BREAK SPACE}points"
+
+
+def _count(number):
+    return f"{number:,}"
+
+
+def _level(share):
+    """Which of the eleven shades a share has."""
+    return 0 if math.isnan(share) else round(10 * float(share))
+
+
+def shades(shares):
+    """The colours `(..., 3)` uint8 of shares, see `SHADES`."""
+    colours = np.array(list(SHADES.values()))
+    channels = [np.interp(shares, list(SHADES), channel) for channel in colours.T]
+    return np.round(np.stack(channels, -1)).astype("uint8")
+
+
+def _shade(share):
+    """The ground of a share, and the letters that can be read on it."""
+    ground = shades(share).tolist()
+    return {"ground": _css(ground), "letters": letters_on(ground)}
+
+
+def letters_on(ground):
+    """White or ink, whichever is read better on a colour, as CSS."""
+    return _css(max(WHITE, INK, key=lambda letters: contrast(letters, ground)))
+
+
+def _css(colour):
+    return "#" + bytes(colour).hex()
+
+
+def contrast(one, other):
+    """How well two colours are told apart: 1 not at all, 21 as black from white.
+
+    Args:
+        one: Red, green and blue, 0 to 255.
+        other: The same.
+
+    Reference:
+        Web Content Accessibility Guidelines 2.2, "contrast ratio"; letters of usual
+        size need 4.5.
+    """
+    low, high = sorted(map(_luminance, (one, other)))
+    return (high + 0.05) / (low + 0.05)
+
+
+def _luminance(colour):
+    linear = [
+        c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4
+        for c in (level / 255 for level in colour)
+    ]
+    return float(np.dot(linear, (0.2126, 0.7152, 0.0722)))
+
+
+def _data(labels, boxes):
+    """What a split holds, in numbers."""
+    present, unknown = (labels > 0).sum(0), (labels < 0).sum(0)
+    per_image = np.bincount((labels > 0).sum(1), minlength=1)
+    return {
+        "present": present,
+        "absent": len(labels) - present - unknown,
+        "unknown": unknown,
+        "per_image": per_image,
+        "boxes": boxes and sum(len(b) for image in boxes for b in image.values()),
+    }
+
+
+class Pair(NamedTuple):
+    """Two labels that meet in images.
+
+    Args:
+        one: Name of the first label.
+        other: Name of the second one.
+        count: Number of images.
+        share: Of the images of the first, the share of these.
+        back: Of the images of the second, the share of these.
+    """
+
+    one: str
+    other: str
+    count: int
+    share: float
+    back: float
+
+
+def _together(labels, names):
+    shares, counts = metrics.cooccurrence(labels)
+    pairs = _pairs(shares, np.triu(counts, 1), names)
+    return {"shares": shares, "counts": counts, "pairs": pairs}
+
+
+def _instead(labels, predicted, names):
+    shares, counts = metrics.predicted_instead(labels, predicted)
+    return {"shares": shares, "counts": counts, "pairs": _pairs(shares, counts, names)}
+
+
+def _pairs(shares, counts, names):
+    """The most frequent `Pair`s, of equals the earlier ones."""
+    order = np.argsort(-counts, axis=None, kind="stable")[:PAIRS]
+    return [
+        Pair(names[i], names[j], counts[i, j], shares[i, j], shares[j, i])
+        for i, j in zip(*np.unravel_index(order, counts.shape), strict=True)
+        if counts[i, j]
+    ]
+
+
+def _panels(probabilities, split, result, protocol, confusion):
+    """The curve of each label that has one, the highest AP first."""
+    monotone = protocol.interpolation != "none"
+    steps = metrics.precision_steps(split.labels, probabilities, monotone)
+    known = (split.labels >= 0).sum(0)
+    panels = []
+    for index, (name, heights) in enumerate(zip(split.label_names, steps, strict=True)):
+        if not len(heights):
+            continue
+        counts = {key: int(value[index]) for key, value in confusion.items()}
+        named = counts["TP"] + counts["FP"]
+        panels.append(
+            {
+                "name": name,
+                "positives": len(heights),
+                "AP": result["AP"][name],
+                "chance": len(heights) / known[index],
+                "path": _path(*curve(heights)),
+                "recall": counts["TP"] / (counts["TP"] + counts["FN"]),
+                "precision": counts["TP"] / named if named else None,
+            }
+        )
+    return sorted(panels, key=lambda panel: -panel["AP"])
+
+
+def curve(heights):
+    """The corners of a curve of steps.
+
+    Args:
+        heights: The precision at each positive, see `metrics.precision_steps`. Of more
+            than 200 neighbours are averaged, which leaves the area as it is.
+
+    Returns:
+        `(recall, precision)`: the corners from left to right.
+    """
+    steps = min(STEPS, len(heights))
+    ends = np.arange(1, steps + 1) * len(heights) // steps
+    starts = np.append(0, ends[:-1])
+    means = np.add.reduceat(heights, starts) / (ends - starts)
+    recall = np.column_stack([starts, ends]).ravel() / len(heights)
+    return recall, np.repeat(means, 2)
+
+
+def _path(x, y):
+    """The `d` of an SVG path through points of the unit square, y up."""
+    points = [
+        f"{100 * a:.1f},{100 * (1 - b):.1f}".replace(".0", "")
+        for a, b in zip(x, y, strict=True)
+    ]
+    return "M" + "L".join(points)
+
+
+def _reliability(labels, probabilities):
+    mean, share, count = calibration.reliability_curve(labels, probabilities)
+    filled = np.flatnonzero(count)
+    most = np.log1p(count.max())
+    return {
+        "path": _path(mean[filled], share[filled]) if len(filled) else "",
+        "bins": [
+            {
+                "low": index / len(count),
+                "high": (index + 1) / len(count),
+                "mean": float(mean[index]),
+                "share": float(share[index]),
+                "count": int(count[index]),
+                "radius": float(1 + 2 * np.log1p(count[index]) / most),
+            }
+            for index in filled
+        ],
+    }
+
+
+def coverage(boxes, cells=CELLS):
+    """Where regions look: for each place of an image, how often it is inside.
+
+    Args:
+        boxes: `(n, K, 4)` `ymin, xmin, ymax, xmax`, fractions of the image.
+        cells: Number of places along each edge.
+
+    Returns:
+        `(K, cells, cells)`: the share of images in whose region the middle of the cell
+        lies, rows from top to bottom.
+    """
+    boxes = np.asarray(boxes, "float64")[..., None]
+    middles = (np.arange(cells) + 0.5) / cells
+    rows = (boxes[..., 0, :] <= middles) & (middles <= boxes[..., 2, :])
+    columns = (boxes[..., 1, :] <= middles) & (middles <= boxes[..., 3, :])
+    # Matrix products: (n, K, cells, cells) would not fit in memory for COCO.
+    rows, columns = (
+        inside.transpose(1, 0, 2).astype("float64") for inside in (rows, columns)
+    )
+    return rows.transpose(0, 2, 1) @ columns / len(boxes)
+
+
+def _regions(outputs, labels):
+    """Where each region looks and what it speaks for."""
+    boxes, count = outputs["boxes"], outputs["boxes"].shape[1]
+    speaker = outputs["region_scores"].argmax(1)  # (n, L)
+    spoken = np.stack([((labels > 0) & (speaker == k)).sum(0) for k in range(count)], 1)
+    whole = np.broadcast_to((labels > 0).sum(0)[:, None], spoken.shape)
+    median = np.median(boxes, 0)  # (K, 4)
+    middles = (boxes[..., :2] + boxes[..., 2:]) / 2  # (n, K, 2)
+    stray = np.sqrt(middles.var(0).sum(-1))
+    rows = []
+    for k, heat in enumerate(coverage(boxes)):
+        top, left, bottom, right = (float(edge) for edge in median[k])
+        rows.append(
+            {
+                "colour": _css(visualization.colour(k)),
+                "letters": letters_on(visualization.colour(k)),
+                "heat": _heat(heat),
+                "share": float(spoken[:, k].sum() / max(1, whole[:, 0].sum())),
+                "box": {
+                    "x": round(100 * left, 1),
+                    "y": round(100 * top, 1),
+                    "width": round(100 * (right - left), 1),
+                    "height": round(100 * (bottom - top), 1),
+                },
+                "width": float(np.median(boxes[:, k, 3] - boxes[:, k, 1])),
+                "stray": float(stray[k]),
+                "height": float(np.median(boxes[:, k, 2] - boxes[:, k, 0])),
+            }
+        )
+    return {"each": rows, "speakers": metrics.ratio(spoken, whole), "spoken": spoken}
+
+
+def _heat(shares):
+    """Shares as a PNG in the shades of the matrices."""
+    return _embedded(Image.fromarray(shades(shares)), "PNG")
+
+
+def _embedded(image, kind, **options):
+    file = io.BytesIO()
+    image.save(file, kind, **options)
+    content = base64.b64encode(file.getvalue()).decode()
+    return f"data:image/{kind.lower()};base64,{content}"
+
+
+def choose(labels, probabilities, count):
+    """The images that show best what a model makes of a label.
+
+    Args:
+        labels: `(n,)` 1, 0 or -1; images where it is unknown are not chosen.
+        probabilities: `(n,)`.
+        count: Most images in a list.
+
+    Returns:
+        Three lists of indices, none of them in two: the label is present and has its
+        highest probabilities, from the highest on; present and lowest, from the lowest
+        on; absent and highest, from the highest on. Of equals the earlier come first.
+        Of fewer than twice `count` present images the greater half is in the first.
+    """
+    labels, probabilities = np.asarray(labels), np.asarray(probabilities)
+    present, absent = np.flatnonzero(labels > 0), np.flatnonzero(labels == 0)
+    falling = present[np.argsort(-probabilities[present], kind="stable")]
+    best = falling[: min(count, math.ceil(len(present) / 2))]
+    rising = present[np.argsort(probabilities[present], kind="stable")]
+    worst = [i for i in rising if i not in best][:count]
+    wrong = absent[np.argsort(-probabilities[absent], kind="stable")][:count]
+    return best.tolist(), [int(i) for i in worst], wrong.tolist()
+
+
+def _albums(outputs, split, predicted, settings, count):
+    """The pictures of each label, in the three rows of `choose`."""
+    probabilities = outputs["probabilities"]
+    chosen = [
+        choose(split.labels[:, index], probabilities[:, index], count)
+        for index in range(len(split.label_names))
+    ]
+    albums = [[[None] * len(row) for row in rows] for rows in chosen]
+    places = {}
+    for label, rows in enumerate(chosen):
+        for row, images in enumerate(rows):
+            for column, image in enumerate(images):
+                places.setdefault(image, []).append((label, row, column))
+    # Each file is read and decoded once, however many labels want it.
+    order = sorted(places)
+    for image, encoded in zip(order, read_files(split.take(order)), strict=True):
+        pixels = decode_image(encoded, settings.max_pixels).numpy()
+        about = {
+            "image": split.names[image],
+            "present": _names(split, split.labels[image] > 0),
+            "unknown": _names(split, split.labels[image] < 0),
+            "predicted": _names(split, predicted[image]),
+        }
+        for label, row, column in places[image]:
+            name = split.label_names[label]
+            region = int(outputs["region_scores"][image, :, label].argmax())
+            probability = float(probabilities[image, label])
+            spoken = [(name, probability, region)]
+            drawn = visualization.draw_regions(
+                pixels, outputs["boxes"][image], spoken, PICTURE
+            )
+            albums[label][row][column] = about | {
+                "source": _embedded(drawn, "JPEG", quality=80, optimize=True),
+                "size": drawn.size,
+                "probability": probability,
+                "region": region + 1,
+                "named": bool(predicted[image, label]),
+            }
+    return albums
+
+
+def _names(split, which):
+    return [name for name, is_in in zip(split.label_names, which, strict=True) if is_in]
