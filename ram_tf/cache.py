@@ -13,12 +13,18 @@ from ram_tf.run import replacing
 KEY_LENGTH = 16
 
 
-def key_of(view, weights, split, config):
-    """A name for the outputs of a view on a split: another one where anything differs.
+def fingerprint(path):
+    """Tells the contents of files apart: `KEY_LENGTH` hexadecimal digits."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()[:KEY_LENGTH]
+
+
+def key_of(about, weights, split, config):
+    """A name for what a model says of a split: another one where anything differs.
 
     Args:
-        view: A `MultiView`.
-        weights: The files of its members' weights.
+        about: How it looks at images, ready for JSON, as `MultiView.about`.
+        weights: The files of its weights.
         split: The `Split`. Image files are told apart by path, size and time of change.
         config: The `Config`, for what decides about features and images.
 
@@ -26,23 +32,29 @@ def key_of(view, weights, split, config):
         A string of `KEY_LENGTH` hexadecimal digits.
     """
     digest = hashlib.sha256()
-    for path in weights:
-        with open(path, "rb") as file:
-            digest.update(hashlib.file_digest(file, "sha256").digest())
-    digest.update(json.dumps([view.about, config.to_json(split.label_names)]).encode())
+    settings = config.to_json(split.label_names)
+    digest.update(json.dumps([about, settings, *map(fingerprint, weights)]).encode())
     for image in split.images:
-        if isinstance(image, bytes):
-            digest.update(image)
-        else:
-            state = pathlib.Path(image).stat()
-            digest.update(f"{image} {state.st_size} {state.st_mtime_ns}\n".encode())
+        # Digests have one length: no byte passes from an image to the next unseen.
+        digest.update(hashlib.sha256(identity(image)).digest())
+    if split.proposals is not None:
+        digest.update(split.proposals.tobytes())
     return digest.hexdigest()[:KEY_LENGTH]
+
+
+def identity(image):
+    """What tells an image of a `Split` from others: bytes of any length.
+
+    Of a file these are path, size and time of change; an image in memory is itself.
+    """
+    if isinstance(image, bytes):
+        return image
+    state = pathlib.Path(image).stat()
+    return f"{image} {state.st_size} {state.st_mtime_ns}\n".encode()
 
 
 def remember(folder, key, compute):
     """Reads the arrays kept under a key, or computes and keeps them.
-
-    A file that cannot be read is named on stderr and written anew.
 
     Args:
         folder: Of the cache; created where it is missing.
@@ -53,17 +65,63 @@ def remember(folder, key, compute):
         The dict of arrays.
     """
     path = pathlib.Path(folder) / f"{key}.npz"
-    if path.exists():
-        try:
-            # np.load leaves a file open that it cannot read.
-            with path.open("rb") as file, np.load(file, allow_pickle=False) as saved:
-                return {name: saved[name] for name in saved.files}
-        except (OSError, EOFError, ValueError, zipfile.BadZipFile) as error:
-            print(
-                f"computed again, since unreadable: {path} ({error})", file=sys.stderr
-            )
-    arrays = compute()
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with replacing(path) as beside:
-        np.savez(beside, **arrays)
+    arrays = read(path)
+    if arrays is None:
+        arrays = compute()
+        write(path, arrays)
     return arrays
+
+
+def read(path):
+    """Reads what `write` wrote.
+
+    Returns:
+        The dict of arrays; None where there is no such file, or one that cannot be
+        read, which is named on stderr.
+    """
+    try:
+        return load(path)
+    except FileNotFoundError:
+        return None
+    except ValueError as error:
+        print(f"computed again, since unreadable: {path} ({error})", file=sys.stderr)
+        return None
+
+
+def load(path):
+    """Reads the arrays of an npz file, without pickle.
+
+    Returns:
+        The dict of arrays.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        ValueError: It is no npz file, or not a whole one.
+    """
+    try:
+        # np.load leaves a file open that it cannot read.
+        with open(path, "rb") as file, np.load(file, allow_pickle=False) as saved:
+            return {name: saved[name] for name in saved.files}
+    except FileNotFoundError:
+        raise
+    except (
+        OSError,
+        EOFError,
+        RuntimeError,  # a zip file encrypted or compressed in ways that Python has not
+        TypeError,  # a single array
+        zipfile.BadZipFile,
+    ) as error:
+        raise ValueError(f"no npz file: {error}") from error
+
+
+def write(path, arrays):
+    """Writes a dict of arrays as an npz file, as a whole or not at all.
+
+    A file that cannot be written is named on stderr: what was computed is not lost.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with replacing(path) as beside:
+            np.savez(beside, **arrays)
+    except OSError as error:
+        print(f"not kept: {path} ({error})", file=sys.stderr)

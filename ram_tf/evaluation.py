@@ -3,12 +3,22 @@
 import dataclasses
 import json
 import math
+from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
 
-from ram_tf import bootstrap, cache, calibration, metrics, protocols, run_splits, svm
+from ram_tf import (
+    bootstrap,
+    cache,
+    calibration,
+    metrics,
+    proposals,
+    protocols,
+    run_splits,
+    svm,
+)
 from ram_tf.model import crop_to_image
 from ram_tf.preprocessing import evaluation_pipeline, read_files
 from ram_tf.run import replacing
@@ -29,8 +39,10 @@ def look(view, split, settings):
     Returns:
         The view's dict as NumPy arrays, `n` rows each.
     """
-    whole = [tf.TensorSpec([None, n, n, 3]) for n in view.sizes]
-    graph = tf.function(view, [tuple(whole)], autograph=False)
+    inputs = [tf.TensorSpec([None, n, n, 3]) for n in view.sizes]
+    if split.proposals is not None:
+        inputs.append(tf.TensorSpec([None, *split.proposals.shape[1:]]))
+    graph = tf.function(view, [tuple(inputs)], autograph=False)
     return _over(split, view.sizes, None, settings, graph)
 
 
@@ -38,7 +50,7 @@ def look_pooled(pooled, split, settings):
     """Runs a pooled classifier over a split, on the centre crop."""
     sizes, crop = [settings.image_size], settings.crop
     return _over(
-        split, sizes, crop, settings, lambda images: pooled.predict_on_batch(*images)
+        split, sizes, crop, settings, lambda inputs: pooled.predict_on_batch(inputs[0])
     )
 
 
@@ -268,7 +280,7 @@ class Views:
     """How `evaluate.py` looks at images, and what scores them.
 
     Args:
-        scales: Edges N; empty for the one of training.
+        scales: Edges N, for several runs one each; empty for those of training.
         count: 1, 5 or 10 views.
         source: "features" or "image", see `MultiView`.
         svm: Whether an SVM fitted to the training split gives the scores.
@@ -281,20 +293,26 @@ class Views:
     svm: bool = False
     feature: str = "pooled"
 
-    @property
-    def plain(self):
-        """Whether this is what a model does by itself."""
-        return self == Views(feature=self.feature)
+
+class Seen(NamedTuple):
+    """What a model says of a split.
+
+    Args:
+        outputs: The attention model's dict of arrays.
+        about: `MultiView.about` of the view that gave them.
+        others: What it is compared with, see `evaluate`.
+    """
+
+    outputs: dict
+    about: dict
+    others: dict
 
 
 def evaluate_runs(runs, split, settings, views, protocol=PAPER):
-    """Evaluates the trained models of runs, which look together.
-
-    What the models say of a split is kept in the first run's folder. An SVM is fitted
-    to the whole training split of the first run and stored beside its weights.
+    """Evaluates what `see_runs` sees.
 
     Args:
-        runs: `Run`s of the same labels; several are one model a scale (section 5.1).
+        runs: See `see_runs`.
         split: The `Split` to report on.
         settings: The `Config` of the split.
         views: `Views`.
@@ -304,46 +322,119 @@ def evaluate_runs(runs, split, settings, views, protocol=PAPER):
         What `evaluate` does: the figures of these views, beside them the first run's
         single view, where that is another, and its pooled classifier.
     """
-    models = [run.load_model() for run in runs]
-    view = joint_view(runs, models, views)
-    files = [run.model_weights for run in runs]
-    folder = runs[0].folder / "outputs"
+    seen = see_runs(runs, split, settings, views)
+    return evaluate(seen.outputs, split, settings, protocol, seen.about, **seen.others)
+
+
+def see_runs(runs, split, settings, views):
+    """Looks at a split through the trained models of runs together.
+
+    What the models say of a split is kept in the first run's folder. An SVM is fitted
+    to the whole training split of the first run and stored beside its weights.
+
+    Args:
+        runs: `Run`s of the same labels and loss; several are one model a scale
+            (section 5.1).
+        split: The `Split`.
+        settings: The `Config` of the split.
+        views: `Views`.
+
+    Returns:
+        What is `Seen`: these views, and to compare them with the first run's single
+        view, where that is another, and its pooled classifier.
+
+    Raises:
+        ValueError: The runs cannot look together, or the training split has labels
+            that are not theirs.
+    """
+    first = runs[0]
+
+    def kept(about, files, split, compute):
+        key = cache.key_of(about, files, split, settings)
+        return cache.remember(first.folder / "outputs", key, compute)
 
     def seen(view, split):
-        key = cache.key_of(view, files, split, settings)
-        return cache.remember(folder, key, lambda: look(view, split, settings))
+        files = [run.model_weights for run in runs[: len(view.models)]]
 
-    outputs, others = seen(view, split), {}
+        def compute():
+            return look(view, proposals.for_run(first, split), settings)
+
+        return kept(view.about, files, split, compute)
+
+    view = joint_view(runs, views)
+    single = first.view(view.models[0])
+    scored, outputs, others = view, seen(view, split), {}
     if views.svm:
-        train = run_splits.load_training(runs[0].config)
+        train = run_splits.load_training(first.config)
+        run_splits.check_labels(train, first.label_names)
         described = seen(view, train)["description"]
-        fitted = svm.fit(described, train.labels, view.about, settings.seed)
-        fitted.save(runs[0].svm)
+        about = _identity(view, runs)
+        fitted = svm.fit(described, train.labels, about, settings.seed)
+        fitted.save(first.svm)
         others["attention"] = outputs
-        outputs = {k: np.asarray(v) for k, v in fitted.judge(outputs).items()}
-    if views.plain:
-        view = runs[0].served_view(models[0])
-        outputs = {k: np.asarray(v) for k, v in view.judge(outputs).items()}
+        scored, outputs = svm.SVMView(view, fitted), fitted.judge(outputs)
+    if view.about == single.about:
+        scored = first.served_view(view.models[0])
+        outputs = scored.judge(outputs)
     else:
-        others["single_view"] = seen(runs[0].view(models[0]), split)
-    others["pooled"] = look_pooled(runs[0].load_pooled(), split, settings)
-    return evaluate(outputs, split, settings, protocol, view.about, **others)
+        others["single_view"] = seen(single, split)
+    outputs = {name: np.asarray(value) for name, value in outputs.items()}
+    others["pooled"] = kept(
+        {"pooled": first.pooling},
+        [first.pooled_weights],
+        split,
+        lambda: look_pooled(first.load_pooled(), split, settings),
+    )
+    return Seen(outputs, scored.about, others)
 
 
-def joint_view(runs, models, views):
-    """The `MultiView` of the models of runs, each at its own scale."""
+def joint_view(runs, views):
+    """The `MultiView` of the trained models of runs.
+
+    Args:
+        runs: `Run`s of the same labels and loss. One looks at all scales, of several
+            each at its own.
+        views: `Views`.
+
+    Raises:
+        ValueError: The runs have different labels or losses, or not a scale each.
+    """
+    for run in runs[1:]:
+        if (run.label_names, run.config.loss) != (
+            runs[0].label_names,
+            runs[0].config.loss,
+        ):
+            raise ValueError(
+                "Only runs of the same labels and loss look together. Expected those "
+                f"of {runs[0].folder}. Received: {run.folder}"
+            )
+    scales = [views.scales]
+    if len(runs) > 1:
+        scales = [(size,) for size in views.scales] or [()] * len(runs)
+    if len(scales) != len(runs):
+        raise ValueError(
+            f"Of several runs each looks at its own scale. Expected {len(runs)} "
+            "--scales, or none for those of training. "
+            f"Received: {', '.join(map(str, views.scales))}"
+        )
     describe = views.feature if views.svm else None
     looks = [
         run.view(
-            model,
-            views.scales,
+            run.load_model(),
+            sizes,
             count=views.count,
             source=views.source,
             describe=describe,
         )
-        for run, model in zip(runs, models, strict=True)
+        for run, sizes in zip(runs, scales, strict=True)
     ]
     return looks[0].beside(*looks[1:])
+
+
+def _identity(view, runs):
+    """What SVMs on a view's descriptions hold for: the view and its weights."""
+    weights = [cache.fingerprint(run.model_weights) for run in runs]
+    return {**view.about, "weights": weights}
 
 
 def svm_view(runs):
@@ -355,29 +446,54 @@ def svm_view(runs):
     """
     fitted = svm.OneVsRestSVM.load(runs[0].svm)
     about = fitted.about
-    sizes = about["scales"] if about["models"] == 1 else ()
-    views = Views(sizes, about["views"], about["views_from"], True, about["describe"])
-    view = joint_view(runs, [run.load_model() for run in runs], views)
-    if view.about != about:
+    fitted_to = len(about.get("weights", ()))
+    if fitted_to != len(runs):
         raise ValueError(
-            f"The SVMs were fitted to other runs. Expected those of: {about}. "
-            f"Received: {view.about}"
+            "The SVMs were fitted to another number of runs. Expected "
+            f"{fitted_to}. Received: {len(runs)}"
+        )
+    scales, describe = tuple(about["scales"]), about["describe"]
+    views = Views(scales, about["views"], about["views_from"], True, describe)
+    view = joint_view(runs, views)
+    found = _identity(view, runs)
+    if found != about:
+        changed = [name for name in found if found[name] != about.get(name)]
+        raise ValueError(
+            "The SVMs were fitted to other runs, or before these were trained. "
+            "Expected the runs and their order as given to evaluate.py --svm. "
+            f"Received: other {', '.join(changed)}"
         )
     return svm.SVMView(view, fitted)
 
 
 def evaluate_served(predictors, split, settings, views, protocol=PAPER):
-    """Evaluates a SavedModel, which looks at images in the way it was exported.
+    """Evaluates what `see_served` sees.
 
     Args:
-        predictors: A list of one `Predictor`.
+        predictors: See `see_served`.
         split: The `Split` to report on.
         settings: The `Config` of the split.
-        views: `Views`, which must be those of no flags.
+        views: See `see_served`.
         protocol: A `Protocol`.
 
     Returns:
         What `evaluate` does, with no pooled classifier to compare.
+    """
+    seen = see_served(predictors, split, settings, views)
+    return evaluate(seen.outputs, split, settings, protocol, seen.about)
+
+
+def see_served(predictors, split, settings, views):
+    """Looks at a split through a SavedModel, in the way it was exported.
+
+    Args:
+        predictors: A list of one `Predictor`.
+        split: The `Split`.
+        settings: The `Config` of the split, not used: the SavedModel has its own.
+        views: `Views`, which must be those of no flags.
+
+    Returns:
+        What is `Seen`, compared with nothing.
 
     Raises:
         ValueError: Several SavedModels, or views.
@@ -387,8 +503,24 @@ def evaluate_served(predictors, split, settings, views, protocol=PAPER):
             "A SavedModel looks as it was exported. Expected one, and no --scales, "
             "--views or --svm, or else the output folders of runs"
         )
-    outputs = look_served(predictors[0], split)
-    return evaluate(outputs, split, settings, protocol, predictors[0].about)
+    return Seen(look_served(predictors[0], split), predictors[0].about, {})
+
+
+def columns(result):
+    """The figures of the model and of what it was compared with.
+
+    Args:
+        result: What `evaluate` returned.
+
+    Returns:
+        A dict from name to figures, the model's own first: "svm" where the SVMs are
+        compared with the attention model they look through, else "attention".
+    """
+    compared = [
+        name.removeprefix("above_") for name in result if name.startswith("above_")
+    ]
+    own = "svm" if "attention" in compared else "attention"
+    return {own: result} | {name: result[name] for name in compared}
 
 
 def table(result):
@@ -402,17 +534,16 @@ def table(result):
         Eq. 15, for the model and what it was compared with; then intervals, pointing
         and warnings.
     """
-    compared = [name.removeprefix("above_") for name in result if "above_" in name]
-    own = "svm" if "attention" in compared else "attention"
-    columns = {own: result} | {name: result[name] for name in compared}
-    rows = [("", *columns)]
+    models = columns(result)
+    own, *compared = models
+    rows = [("", *models)]
     rows += [
-        (f"AP {label}", *(_percent(c["AP"][label]) for c in columns.values()))
+        (f"AP {label}", *(_percent(m["AP"][label]) for m in models.values()))
         for label in result["AP"]
     ]
     figures = [name for name in result if name.startswith(FIGURES)]
     for name in figures:
-        rows.append((name, *(_percent(c[name]) for c in columns.values())))
+        rows.append((name, *(_percent(m[name]) for m in models.values())))
     for name in ("calibration_error", "pointing", "pointing_centre", "region_iou"):
         if name in result:
             rows.append((name, _percent(result[name]), *[""] * len(compared)))

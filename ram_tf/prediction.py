@@ -5,7 +5,9 @@ graph from bytes to scores.
 """
 
 import json
+import os
 import pathlib
+import sys
 from typing import NamedTuple
 
 import numpy as np
@@ -272,3 +274,24 @@ def write_samples(run, view, split, count=12):
         with replacing(path) as beside:
             beside.write_bytes(content)
     return samples
+
+
+def how_to_try(version, samples, output_dir):
+    """The text at the end of training: what was made, and commands to try it with.
+
+    Args:
+        version: The folder of the SavedModel's version.
+        samples: The `Samples`.
+        output_dir: Where predict.py is to write.
+    """
+    programs = os.path.relpath(pathlib.Path(sys.executable).parent)
+    signature = f"--dir {version} --tag_set serve --signature_def serving_default"
+    return (
+        f"\nregions on a dozen images: {samples.picture}"
+        f"\nSavedModel: {version}\n\ntry next:"
+        f"\n  {programs}/saved_model_cli show {signature}"
+        f"\n  {programs}/saved_model_cli run {signature} "
+        f"--inputs image_bytes={samples.npy}"
+        f"\n  {programs}/python scripts/predict.py --model_dir {version} "
+        f"--output_dir {output_dir} {samples.image}"
+    )

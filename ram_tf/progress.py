@@ -14,12 +14,10 @@ import tensorflow as tf
 
 from ram_tf import metrics
 from ram_tf.preprocessing import (
-    centre_crop,
     decode_image,
     epoch_order,
     evaluation_pipeline,
     read_files,
-    resize,
 )
 from ram_tf.run import replacing
 from ram_tf.visualization import draw_outputs
@@ -79,19 +77,19 @@ class Progress(keras.callbacks.Callback):
         self.history_file = folder / "history.csv"
         self.settings = settings
         self.split = split
-        self.images = evaluation_pipeline(
-            split,
-            [settings.image_size],
-            settings.crop,
-            settings.batch_size,
-            settings.max_pixels,
-        )
+        self.inputs = _inputs(split, settings, settings.batch_size)
         self.history, self.best, self.waited, self.finished = [], -math.inf, 0, False
 
     @property
     def epoch(self):
         """How many epochs are behind us."""
         return len(self.history)
+
+    def consider_start(self):
+        """Lets the weights before the first epoch be the best ones, too."""
+        logs = self._validate()
+        self._select(logs)
+        print(f"start: val_loss {logs['val_loss']:.4f}, val_mAP {logs['val_mAP']:.4f}")
 
     def on_epoch_end(self, epoch, logs=None):
         averaged = keras.callbacks.SwapEMAWeights()
@@ -110,7 +108,7 @@ class Progress(keras.callbacks.Callback):
         self._save()
 
     def _validate(self):
-        outputs = self.model.predict(self.images, verbose=0)
+        outputs = self.model.predict(self.inputs, verbose=0)
         terms = self.model.objective.terms(self.split.labels, outputs)
         logs = {f"val_{name}": float(value) for name, value in terms.items()}
         logs["val_loss"] = sum(logs.values())
@@ -220,23 +218,35 @@ class RegionPictures(keras.callbacks.Callback):
         super().__init__()
         self.writer = tf.summary.create_file_writer(str(folder / "validation"))
         self.label_names = run.label_names
-        settings = run.config
-        images = [
-            decode_image(encoded, settings.max_pixels).numpy()
-            for encoded in read_files(split.take(range(min(PICTURES, len(split)))))
+        shown = split.take(range(min(PICTURES, len(split))))
+        self.originals = [
+            decode_image(encoded, run.config.max_pixels).numpy()
+            for encoded in read_files(shown)
         ]
-        self.originals = images
-        self.images = np.stack(
-            [centre_crop(resize(i, settings.image_size), settings.crop) for i in images]
-        )
+        ((self.inputs,),) = _inputs(shown, run.config, PICTURES)
 
     def on_epoch_end(self, epoch, logs=None):
-        outputs = self.model.predict_on_batch(self.images)
+        outputs = self.model.predict_on_batch(self.inputs)
         pictures = draw_outputs(self.originals, outputs, self.label_names)
         with self.writer.as_default(step=epoch):
             for number, picture in enumerate(pictures):
                 shown = np.asarray(picture)[None]
                 tf.summary.image(f"regions/{number}", shown)
+
+
+def _inputs(split, settings, batch_size):
+    """Centre crops of a split, in batches, each as the one input of a Keras model."""
+    batches = evaluation_pipeline(
+        split,
+        [settings.image_size],
+        settings.crop,
+        batch_size,
+        settings.max_pixels,
+    )
+    if split.proposals is None:
+        return batches
+    # Keras would take boxes beside the images for labels.
+    return batches.map(lambda images, boxes: ((images, boxes),))
 
 
 def _table(rows):

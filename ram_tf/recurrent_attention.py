@@ -7,6 +7,7 @@ import tensorflow as tf
 from ram_tf.spatial_transformer import SpatialTransformer, theta_to_matrix
 
 WHOLE_MAP = (1.0, 1.0, 0.0, 0.0)  # s_x, s_y, t_x, t_y of M_0
+DESCRIPTIONS = ("pooled", "x", "z")
 INPUT, FORGET, MODULATION, OUTPUT = range(4)  # Keras' order of the gates
 # For `start_as`: the bias of an open gate, sigmoid(4) = 0.98, and the factor that keeps
 # features of up to about 10 where tanh is linear within 3 %.
@@ -110,9 +111,13 @@ class RecurrentMemorizedAttention(keras.layers.Layer):
             iterations apart). None for the paper's shared ones, started at the whole
             map as spatial transformers are.
         dropout: Share of a region's features set to zero in training.
+        given_regions: Whether regions 1 ... K come from outside, as in section 5.3.1:
+            all other parts are unchanged, but there is no `W_zm` and no `b_m`.
 
     Call arguments:
         features: `(B, H, W, C)` feature map `f_I`; H and W may be unknown.
+        theta: `(B, K, 4)` `s_x, s_y, t_x, t_y` of the given regions, in the order in
+            which they are looked at; None where the layer finds them.
         training: Whether dropout acts.
         describe: Which vector of each region to return as well: "pooled" (the sampled
             region as `W_fx` sees it, without its layout), "x" (x_k of Eq. 4) or "z"
@@ -137,9 +142,11 @@ class RecurrentMemorizedAttention(keras.layers.Layer):
         layout_channels=0,
         starts=None,
         dropout=0.0,
+        given_regions=False,
         **kwargs,
     ):
-        super().__init__(**kwargs)
+        # Keras would cast theta to half precision, too.
+        super().__init__(autocast=False, **kwargs)
         if num_regions < 1:
             raise ValueError(
                 "The number of regions K is out of range. Expected 1 or more. "
@@ -158,6 +165,7 @@ class RecurrentMemorizedAttention(keras.layers.Layer):
         self.layout_channels = layout_channels
         self.starts = starts
         self.dropout = dropout
+        self.given_regions = given_regions
 
         policy = self.dtype_policy
         self.spatial_transformer = SpatialTransformer(
@@ -187,6 +195,8 @@ class RecurrentMemorizedAttention(keras.layers.Layer):
         self.cell.build((None, self.units))
         self.hidden.build((None, self.units))
         self.classifier.build((None, self.units))
+        if self.given_regions:
+            return
         # Coordinates need float32, which Keras would cast to the features' type. The
         # kernel starts at zero, so that the first regions are where their biases put
         # them.
@@ -206,7 +216,8 @@ class RecurrentMemorizedAttention(keras.layers.Layer):
             autocast=False,
         )
 
-    def call(self, features, training=False, describe=None):
+    def call(self, features, theta=None, training=False, describe=None):
+        given = theta
         batch = tf.shape(features)[0]
         states = tf.zeros([2, batch, self.units], self.compute_dtype)
         theta = tf.tile([WHOLE_MAP], [batch, 1])
@@ -234,9 +245,12 @@ class RecurrentMemorizedAttention(keras.layers.Layer):
             if describe:
                 chosen = {"pooled": pooled, "x": x, "z": z}[describe]
                 described = [described[0].write(k, tf.cast(chosen, tf.float32))]
-            step = tf.minimum(k, self.b_m.shape[0] - 1)
-            kernel, bias = tf.gather(self.w_zm, step), tf.gather(self.b_m, step)
-            theta = tf.matmul(tf.cast(z, tf.float32), kernel) + bias
+            if self.given_regions:
+                theta = tf.gather(given, tf.minimum(k, self.num_regions - 1), axis=1)
+            else:
+                step = tf.minimum(k, self.b_m.shape[0] - 1)
+                kernel, bias = tf.gather(self.w_zm, step), tf.gather(self.b_m, step)
+                theta = tf.matmul(tf.cast(z, tf.float32), kernel) + bias
             theta = tf.ensure_shape(theta, [None, 4])
             return k + 1, theta, hidden, memory, scores, thetas, *described
 
@@ -258,8 +272,8 @@ class RecurrentMemorizedAttention(keras.layers.Layer):
 
     @property
     def theta_variables(self):
-        """The weights that decide where the regions lie: `W_zm` and `b_m`."""
-        return [self.w_zm, self.b_m]
+        """The weights that decide where the regions lie: `W_zm` and `b_m`, if any."""
+        return [] if self.given_regions else [self.w_zm, self.b_m]
 
     def start_as(self, classifier, feature=None, context=0.5):
         """Starts the recurrence so that it scores regions as a plain classifier does.
@@ -354,4 +368,5 @@ class RecurrentMemorizedAttention(keras.layers.Layer):
             "layout_channels": self.layout_channels,
             "starts": self.starts,
             "dropout": self.dropout,
+            "given_regions": self.given_regions,
         }

@@ -12,6 +12,7 @@ image_bytes.npy images/ these images, to try the SavedModel on
 step1/ step2/           checkpoint and history of each step, logs for TensorBoard
 pooling.txt             pooling "best": the one that was chosen (step1-average/ and
                         step1-max/ are then in place of step1/)
+../proposals-K.npz      object proposals of images, where --region_source asks for them
 """
 
 import contextlib
@@ -183,6 +184,7 @@ class Run:
                 settings.layout_channels,
                 _starts(settings),
                 settings.dropout,
+                settings.given_regions,
                 name="attention",
             )
             rdar = model.RDAR(
@@ -191,7 +193,7 @@ class Run:
                 settings.objective,
                 settings.crop / settings.image_size,
             )
-            _call_once(rdar, settings.crop)
+            _call_once(rdar, settings.crop, settings.given_regions * settings.regions)
         feature = pooled.feature and pooled.feature.get_weights()
         if settings.head_start == "feature":
             attention.feature.set_weights(feature)
@@ -221,13 +223,16 @@ class Run:
 
         Returns:
             A `MultiView`.
+
+        Raises:
+            ValueError: A size leaves no room for the crop margin.
         """
-        margin = self.config.crop_margin
         stride = backbones.BACKBONES[self.config.backbone].stride
-        members = [
-            Member(model, size, size - margin, stride)
+        scales = [
+            dataclasses.replace(self.config, image_size=size)
             for size in sizes or [self.config.image_size]
         ]
+        members = [Member(model, s.image_size, s.crop, stride) for s in scales]
         return MultiView(members, **views)
 
     def served_view(self, model):
@@ -262,9 +267,11 @@ def _starts(settings):
     return np.array([(scale, scale, 0, 0), *around], "float32").tolist()
 
 
-def _call_once(built, crop):
+def _call_once(built, crop, given_regions=0):
     """Creates the weights; the size of the image does not matter for them."""
-    built(np.zeros((1, crop, crop, 3), "float32"))
+    images = np.zeros((1, crop, crop, 3), "float32")
+    boxes = np.zeros((1, given_regions, 4), "float32")
+    built((images, boxes) if given_regions else images)
 
 
 @contextlib.contextmanager

@@ -2,7 +2,6 @@
 
 import dataclasses
 import json
-import zipfile
 
 import joblib
 import numpy as np
@@ -14,10 +13,13 @@ from sklearn.model_selection import StratifiedKFold
 from sklearn.svm import LinearSVC
 from tqdm import tqdm
 
+from ram_tf import cache
 from ram_tf.run import replacing
 
 COSTS = (0.01, 0.1, 1.0, 10.0, 100.0)
 FOLDS = 3
+# Least slope of Platt scaling: probabilities rank images as decisions do.
+LEAST_SLOPE = 0.01
 
 
 def normalized(descriptions):
@@ -39,8 +41,8 @@ class OneVsRestSVM:
         platt: `(L, 2)` slope and offset: a label's probability is
             `sigmoid(slope * decision + offset)`.
         costs: `(L,)` the cost C that cross-validation chose.
-        about: What the descriptions are: views, sizes, feature; must be equal where
-            it is used.
+        about: What the descriptions are: views, sizes, feature, weights; must be equal
+            where it is used.
     """
 
     weights: np.ndarray
@@ -86,21 +88,18 @@ class OneVsRestSVM:
             FileNotFoundError: There is no such file.
             ValueError: It is no such file.
         """
-        fields = [field.name for field in dataclasses.fields(cls)]
         try:
-            with path.open("rb") as file, np.load(file, allow_pickle=False) as saved:
-                arrays = {name: saved[name] for name in fields}
-            arrays["about"] = json.loads(str(arrays["about"]))
-            return cls(**arrays)
+            arrays = cache.load(path)
+            return cls(**{**arrays, "about": json.loads(str(arrays["about"]))})
         except FileNotFoundError as error:
             raise FileNotFoundError(
                 "The run has no SVM yet. Expected one that evaluate.py --svm fitted. "
                 f"Received: no file {path}"
             ) from error
-        except (OSError, EOFError, KeyError, ValueError, zipfile.BadZipFile) as error:
+        except (KeyError, TypeError, ValueError) as error:
             raise ValueError(
-                "The SVM cannot be read. Expected a file that evaluate.py --svm wrote. "
-                f"Received: {path} ({error})"
+                "The SVM cannot be read. Expected a file that evaluate.py --svm wrote, "
+                f"{path}. Received: {error}"
             ) from error
 
 
@@ -142,7 +141,7 @@ def fit(descriptions, labels, about, seed=0, costs=COSTS, folds=FOLDS, jobs=-1):
         descriptions: `(n, D)` of the training split.
         labels: `(n, L)` 1, 0 or -1.
         about: See `OneVsRestSVM`.
-        seed: Of the division into folds and of LIBLINEAR.
+        seed: Of the division into folds.
         costs: To choose from.
         folds: How many; fewer for a label with fewer images on one side, and none
             (the middle cost) with only one.
@@ -188,13 +187,15 @@ def _fit_label(features, column, seed, costs, folds):
         decisions = left_out[cost]
     else:
         cost = middle
-        decisions = _svm(cost, seed).fit(x, y).decision_function(x)
-    svm = _svm(cost, seed).fit(x, y)
+        decisions = _svm(cost).fit(x, y).decision_function(x)
+    svm = _svm(cost).fit(x, y)
     return svm.coef_[0], svm.intercept_[0], platt_scaling(y, decisions), cost
 
 
-def _svm(cost, seed):
-    return LinearSVC(C=cost, random_state=seed, max_iter=10_000)
+def _svm(cost):
+    # The dual draws from one random generator for all threads of the process: its
+    # results are those of no seed. The primal draws nothing.
+    return LinearSVC(C=cost, dual=False, max_iter=10_000)
 
 
 def _left_out(x, y, cost, seed, folds):
@@ -202,7 +203,7 @@ def _left_out(x, y, cost, seed, folds):
     decisions = np.empty(len(y))
     parts = StratifiedKFold(folds, shuffle=True, random_state=seed)
     for seen, unseen in parts.split(x, y):
-        svm = _svm(cost, seed).fit(x[seen], y[seen])
+        svm = _svm(cost).fit(x[seen], y[seen])
         decisions[unseen] = svm.decision_function(x[unseen])
     return decisions
 
@@ -215,7 +216,8 @@ def platt_scaling(present, decisions):
         decisions: `(n,)` of an SVM that has not seen the images.
 
     Returns:
-        Slope and offset.
+        Slope and offset. The slope is positive (ours): fitted to a few images that an
+        SVM has ranked worse than chance, it would turn the ranking of all others round.
 
     Reference:
         Platt, Probabilistic Outputs for Support Vector Machines, 1999: targets a little
@@ -230,5 +232,7 @@ def platt_scaling(present, decisions):
         error = expit(logits) - target
         return loss.sum(), np.array([error @ decisions, error.sum()])
 
-    start = [0.0, np.log((positives + 1) / (negatives + 1))]
-    return tuple(minimize(cost, start, jac=True, method="BFGS").x)
+    start = [1.0, np.log((positives + 1) / (negatives + 1))]
+    bounds = [(LEAST_SLOPE, None), (None, None)]
+    precise = {"ftol": 1e-14, "gtol": 1e-8}
+    return tuple(minimize(cost, start, jac=True, bounds=bounds, options=precise).x)

@@ -1,5 +1,6 @@
 """The two steps of section 5.1: the pooled classifier, then everything jointly."""
 
+import dataclasses
 import math
 
 import keras
@@ -27,7 +28,7 @@ def train(run, train_split, selection_split):
 
     Args:
         run: A `Run` as `Run.start` returns it.
-        train_split: What to learn from.
+        train_split: What to learn from; with proposals where the run is to have them.
         selection_split: What the best epoch is selected by.
 
     Returns:
@@ -37,13 +38,9 @@ def train(run, train_split, selection_split):
         FloatingPointError: The loss is not finite; says where and on which images.
     """
     settings = run.config
-    # Bit-equal runs need ops that do not depend on the timing of threads. Keras does
-    # not compile with XLA under them.
-    if not settings.jit_compile:
-        tf.config.experimental.enable_op_determinism()
+    _make_deterministic(settings)
     data = train_split, selection_split
-    if not run.pooled_weights.exists():
-        _train_pooled(run, data)
+    train_pooled(run, *data)
     pooled = run.load_pooled()
     if not run.model_weights.exists():
         keras.utils.set_random_seed(settings.seed)
@@ -56,8 +53,26 @@ def train(run, train_split, selection_split):
     return pooled, run.load_model()
 
 
-def _train_pooled(run, data):
+def train_pooled(run, train_split, selection_split):
+    """Trains step 1 of a run alone, where it is not trained yet.
+
+    Args:
+        run: A `Run` as `Run.start` returns it.
+        train_split: What to learn from.
+        selection_split: What the best epoch is selected by.
+
+    Raises:
+        FloatingPointError: See `train`.
+    """
+    if run.pooled_weights.exists():
+        return
     settings = run.config
+    _make_deterministic(settings)
+    # It looks at whole images, whatever regions step 2 is to look at.
+    data = [
+        dataclasses.replace(split, proposals=None)
+        for split in (train_split, selection_split)
+    ]
     tried = ("average", "max") if settings.pooling == "best" else (settings.pooling,)
     best = -math.inf
     for pooling in tried:
@@ -78,6 +93,13 @@ def _train_pooled(run, data):
         with replacing(run.folder / "pooling.txt") as beside:
             beside.write_text(chosen_pooling + "\n")
     save_weights(chosen, run.pooled_weights)
+
+
+def _make_deterministic(settings):
+    # Bit-equal runs need ops that do not depend on the timing of threads. Keras does
+    # not compile with XLA under them.
+    if not settings.jit_compile:
+        tf.config.experimental.enable_op_determinism()
 
 
 def _fit(run, name, model, epochs, learning_rate, data):
@@ -109,6 +131,10 @@ def _fit(run, name, model, epochs, learning_rate, data):
         f"{name}: {type(model).__name__}, {len(train_split)} images, "
         f"{progress.epoch} of {epochs} epochs done"
     )
+    # A head that starts from step 1's classifier may be best before it overfits.
+    knowing = isinstance(model, RDAR) and settings.head_start == "pooled"
+    if knowing and not progress.epoch:
+        progress.consider_start()
     if not progress.finished and progress.epoch < epochs:
         callbacks = [
             StopWhenNotFinite(train_split, settings, batch_size),

@@ -10,7 +10,8 @@ from typing import NamedTuple
 import tensorflow as tf
 
 from ram_tf import losses
-from ram_tf.model import RDAR
+from ram_tf.model import RDAR, crop_to_image
+from ram_tf.recurrent_attention import DESCRIPTIONS
 from ram_tf.spatial_transformer import sample_region
 
 COUNTS = (1, 5, 10)
@@ -53,8 +54,9 @@ def offsets(size, crop, count):
 def cut_features(maps, size, crop, stride, count):
     """Cuts the crops of an image from its feature map instead of from the image.
 
-    A crop has as many cells as the backbone would have given it, one cell apart. Where
-    it does not begin on the border of a cell, it is sampled bilinearly in between.
+    A crop has as many cells as strides fit it, rounded, one cell apart. Where it does
+    not begin on the border of a cell, it is sampled bilinearly in between; where its
+    cells would reach beyond the map, they are moved inside, as nothing is known there.
 
     Args:
         maps: `(B, H, W, C)`, the feature maps of images of `size` x `size`; H and W
@@ -67,17 +69,25 @@ def cut_features(maps, size, crop, stride, count):
     Returns:
         `(B, count, h, w, C)`.
     """
-    cells = max(1, round(crop / stride))
-    last = [max(1, edge - 1) for edge in maps.shape[1:3]]  # rows, columns
+    cells = [min(max(1, round(crop / stride)), edge) for edge in maps.shape[1:3]]
     views = []
     for corner in offsets(size, crop, count):
-        # The crop's middle, counted in cells from the middle of the first one.
-        middle = [(start + crop / 2) / stride - 0.5 for start in corner]
-        t_y, t_x = (2 * m / end - 1 for m, end in zip(middle, last, strict=True))
-        s_y, s_x = ((cells - 1) / end for end in last)
+        (s_y, t_y), (s_x, t_x) = (
+            _place(start + crop / 2, stride, *edges)
+            for start, *edges in zip(corner, cells, maps.shape[1:3], strict=True)
+        )
         theta = tf.tile([[s_x, s_y, t_x, t_y]], [tf.shape(maps)[0], 1])
-        views.append(sample_region(maps, theta, (cells, cells)))
+        views.append(sample_region(maps, theta, cells))
     return tf.stack(views, 1)
+
+
+def _place(middle, stride, cells, edge):
+    """Scale and translation of `cells` around a pixel, on a map of `edge` cells."""
+    last = max(1, edge - 1)
+    scale = (cells - 1) / last
+    # Counted in cells from the middle of the first one.
+    translation = 2 * (middle / stride - 0.5) / last - 1
+    return scale, min(max(translation, scale - 1), 1 - scale)
 
 
 def cut_images(images, size, crop, count):
@@ -106,7 +116,9 @@ class MultiView:
         describe: See `RecurrentMemorizedAttention`; None for no description.
 
     Call arguments:
-        images: A tuple with `(B, N, N, 3)` in [0, 255] for each member's N.
+        inputs: A tuple with `(B, N, N, 3)` images in [0, 255] for each member's N, and
+            last, where the models take given regions, `(B, K, 4)` boxes `ymin, xmin,
+            ymax, xmax` as fractions of the whole image.
 
     Returns:
         The dict of `ram_tf.model`. `scores` and `probabilities` are those of all views;
@@ -123,7 +135,17 @@ class MultiView:
                 f"Unknown views. Expected a count of {COUNTS} and a source of "
                 f"{SOURCES}. Received: count={count}, source={source!r}"
             )
+        if describe not in (None, *DESCRIPTIONS):
+            raise ValueError(
+                "Unknown description of a region. Expected None or one of "
+                f"{DESCRIPTIONS}. Received: {describe!r}"
+            )
         self.members = tuple(members)
+        if count > 1 and any(m.model.attention.given_regions for m in self.members):
+            raise ValueError(
+                "Object proposals are looked at in the centre view only, as in table "
+                f"3. Expected one view. Received: count={count}"
+            )
         self.count = count
         self.source = source
         self.describe = describe
@@ -160,9 +182,10 @@ class MultiView:
         """Edge of the view that `regions` are relative to, over the whole image's."""
         return self.members[0].crop / self.members[0].size
 
-    def __call__(self, images):
+    def __call__(self, inputs):
+        images, boxes = inputs[: len(self.members)], inputs[len(self.members) :]
         looked = [
-            self._look(member, batch)
+            self._look(member, batch, *boxes)
             for member, batch in zip(self.members, images, strict=True)
         ]
         outputs, scores, descriptions = zip(*looked, strict=True)
@@ -177,7 +200,7 @@ class MultiView:
             fused["description"] = self._join(descriptions)
         return fused
 
-    def _look(self, member, images):
+    def _look(self, member, images, boxes=None):
         """One member's centre view, its scores and its description over the views."""
         model, size, crop, stride = member
         sides = [images] if self.count < 10 else [images, images[:, :, ::-1]]
@@ -192,7 +215,11 @@ class MultiView:
         views = tf.concat(views, 1)  # (B, V, ...)
         flat = tf.reshape(views, [-1, *views.shape[2:]])
         maps = flat if self.source == "features" else model.backbone(flat)
-        outputs = model.attend(maps, crop_fraction=crop / size, describe=self.describe)
+        if boxes is not None:
+            boxes = crop_to_image(boxes, size / crop)
+        outputs = model.attend(
+            maps, boxes, crop_fraction=crop / size, describe=self.describe
+        )
         outputs = {
             name: tf.reshape(value, [-1, self.count, *value.shape[1:]])
             for name, value in outputs.items()

@@ -11,7 +11,7 @@ import argparse
 import pathlib
 
 from ram_tf import cli
-from ram_tf.evaluation import svm_view
+from ram_tf.evaluation import Views, joint_view, svm_view
 from ram_tf.export import export
 from ram_tf.run import Run
 
@@ -24,7 +24,7 @@ def parse(argv):
         "--model_dir",
         required=True,
         nargs="+",
-        help="a run's output folder; several where the SVMs were fitted to several",
+        help="a run's output folder, several to look together",
     )
     parser.add_argument("--svm", action="store_true", help="with the run's SVMs")
     parser.add_argument("--name", help="of the SavedModel; default: the run's")
@@ -38,9 +38,12 @@ def main(argv):
     arguments = parse(argv)
     runs = [Run.open(folder) for folder in arguments.model_dir]
     name = arguments.name or runs[0].config.saved_name + "-svm" * arguments.svm
-    view = (
-        svm_view(runs) if arguments.svm else runs[0].served_view(runs[0].load_model())
-    )
+    if arguments.svm:
+        view = svm_view(runs)
+    elif len(runs) > 1:
+        view = joint_view(runs, Views())
+    else:
+        view = runs[0].served_view(runs[0].load_model())
     print(export(view, runs[0], pathlib.Path(arguments.saved_models) / name))
     return 0
 

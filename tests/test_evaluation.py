@@ -1,11 +1,20 @@
+import argparse
+import dataclasses
 import json
+import shutil
 
 import numpy as np
 import pytest
 
-from ram_tf import evaluation
+from ram_tf import evaluation, metrics, run_splits, svm
 from ram_tf.config import Config
+from ram_tf.evaluation import Views, evaluate_runs, joint_view, svm_view
+from ram_tf.model import PooledClassifier
+from ram_tf.preprocessing import evaluation_pipeline
+from ram_tf.run import Run
 from ram_tf.split import Split
+from ram_tf.svm import OneVsRestSVM
+from ram_tf.views import MultiView
 
 SETTINGS = Config(image_size=512, crop_margin=64, loss="bce")
 
@@ -99,3 +108,244 @@ def test_a_result_file_is_written_whole(tmp_path):
     evaluation.write({"mAP": 0.5}, path)
     assert json.loads(path.read_text()) == {"mAP": 0.5}
     assert [p.name for p in tmp_path.iterdir()] == ["result.json"]
+
+
+def start(folder, squares, seed, **changes):
+    """A run as fit.py leaves it, but for the training."""
+    settings = Config(
+        dataset="csv",
+        data_dir=str(squares),
+        backbone="small",
+        weights="none",
+        crop_margin=8,
+        regions=2,
+        region_size=4,
+        region_pooling="max",
+        units=16,
+        starts="anchors",
+        **{"image_size": 40, "loss": "bce", **changes},
+    )
+    run = Run.start(folder, settings, ("blue", "green", "red"))
+    pooled = run.build_pooled("average")
+    pooled.save_weights(run.pooled_weights)
+    model = run.build_model(pooled)
+    rng = np.random.default_rng(seed)
+    for variable in model.trainable_variables:
+        variable.assign(variable + rng.normal(0, 0.05, variable.shape))
+    model.save_weights(run.model_weights)
+    return run
+
+
+@pytest.fixture(scope="module")
+def runs(squares, tmp_path_factory):
+    """Two runs of a scale each."""
+    folder = tmp_path_factory.mktemp("runs")
+    return [
+        start(folder / str(size), squares, seed=size, image_size=size)
+        for size in (40, 48)
+    ]
+
+
+@pytest.fixture(scope="module")
+def split(runs):
+    return run_splits.load_report(runs[0].config, "val", runs[0].label_names)
+
+
+TEN = Views(count=10, source="features", svm=True, feature="z")
+
+
+def evaluated(runs, split, views, **named):
+    return evaluate_runs(runs, split, runs[0].config, views, **named)
+
+
+@pytest.fixture(scope="module")
+def result(runs, split):
+    """Of both runs together, with SVMs, which stay in the folder of the first."""
+    return evaluated(runs, split, TEN)
+
+
+def eagerly(view, split):
+    """What a view says of a split, all at once and without a graph."""
+    (images,) = evaluation_pipeline(split, view.sizes, None, len(split))
+    return {name: value.numpy() for name, value in view(images).items()}
+
+
+@pytest.fixture(scope="module")
+def train(runs):
+    return run_splits.load_training(runs[0].config)
+
+
+@pytest.fixture(scope="module")
+def seen(runs, split, train):
+    """What both runs together say of the training split and of the other."""
+    view = joint_view(runs, TEN)
+    return [eagerly(view, images) for images in (train, split)]
+
+
+def precisions(split, outputs):
+    """AP by label name of a dict of arrays."""
+    found = metrics.average_precision(split.labels, outputs["probabilities"])
+    return dict(zip(split.label_names, found, strict=True))
+
+
+def test_two_runs_at_two_scales_look_together(runs, split):
+    together = joint_view(runs, Views())
+    assert together.sizes == (40, 48)
+    outputs = eagerly(together, split)
+    alone = [eagerly(joint_view([run], Views()), split) for run in runs]
+    scores = np.mean([a["scores"] for a in alone], 0)
+    np.testing.assert_allclose(outputs["scores"], scores, atol=1e-5)
+    assert np.abs(alone[0]["scores"] - alone[1]["scores"]).max() > 0.01
+    result = evaluated(runs, split, Views())
+    assert result["protocol"]["scales"] == [40, 48]
+    assert result["AP"] == pytest.approx(precisions(split, outputs))
+    # What it is compared with: the first run alone.
+    assert result["single_view"]["AP"] == pytest.approx(precisions(split, alone[0]))
+
+
+def test_a_result_names_protocol_views_scales_and_svm(runs, split, result):
+    expected = {
+        "name": "rdar",
+        "interpolation": "none",
+        "difficult": "unknown",
+        "views": 10,
+        "views_from": "features",
+        "scales": [40, 48],
+        "crops": [32, 40],
+        "models": 2,
+        "describe": "z",
+        "svm": True,
+    }
+    assert expected.items() <= json.loads(json.dumps(result))["protocol"].items()
+
+
+def test_svms_are_fitted_to_the_whole_training_split_and_judge_the_other(
+    runs, split, train, seen, result
+):
+    fitted = OneVsRestSVM.load(runs[0].svm)
+    assert len(train) == 40
+    again = svm.fit(seen[0]["description"], train.labels, {})
+    np.testing.assert_array_equal(again.costs, fitted.costs)
+    np.testing.assert_allclose(again.weights, fitted.weights, atol=1e-4)
+    assert result["AP"] == pytest.approx(precisions(split, fitted.judge(seen[1])))
+    assert result["attention"]["AP"] == pytest.approx(precisions(split, seen[1]))
+    assert result["AP"] != pytest.approx(result["attention"]["AP"])
+
+
+def test_a_second_evaluation_asks_no_model(runs, split, result, monkeypatch):
+    def fail(*_):
+        raise AssertionError("a model was asked")
+
+    monkeypatch.setattr(MultiView, "__call__", fail)
+    monkeypatch.setattr(PooledClassifier, "predict_on_batch", fail)
+    assert evaluated(runs, split, TEN) == result
+    with pytest.raises(AssertionError, match="a model was asked"):
+        evaluated(runs, split, dataclasses.replace(TEN, feature="x"))
+
+
+def test_the_stored_svms_see_as_they_were_fitted(runs, split, seen, result):
+    view = svm_view(runs)
+    scores = eagerly(view, split)["scores"]
+    expected = OneVsRestSVM.load(runs[0].svm).decisions(seen[1]["description"])
+    np.testing.assert_allclose(scores, expected, atol=1e-5)
+    named = {name: result["protocol"][name] for name in view.about}
+    assert view.about == named
+
+
+def fewer(runs, folder, squares):
+    return runs[:1], "another number of runs. Expected 2. Received: 1"
+
+
+def reordered(runs, folder, squares):
+    shutil.copy(runs[0].svm, runs[1].svm)
+    return runs[::-1], "Received: other weights"
+
+
+def another(runs, folder, squares):
+    other = start(folder / "other", squares, seed=7, image_size=48)
+    return [runs[0], other], "Received: other weights"
+
+
+def trained_on(runs, folder, squares):
+    other = start(folder / "other", squares, seed=8)
+    shutil.copy(runs[0].svm, other.svm)
+    return [other, runs[1]], "Received: other weights"
+
+
+@pytest.mark.parametrize("change", [fewer, reordered, another, trained_on])
+def test_svms_of_other_runs_are_refused(runs, split, result, squares, tmp_path, change):
+    others, said = change(runs, tmp_path, squares)
+    with pytest.raises(ValueError, match=said):
+        svm_view(others)
+
+
+def test_one_run_looks_at_all_scales_and_of_several_each_at_its_own(runs):
+    one = joint_view(runs[:1], Views((40, 48)))
+    assert (one.sizes, len(one.models)) == ((40, 48), 1)
+    assert one.about["crops"] == [32, 40]
+    two = joint_view(runs, Views((56, 64)))
+    assert (two.sizes, len(two.models)) == ((56, 64), 2)
+    with pytest.raises(ValueError, match=r"Expected 2 --scales.*Received: 40, 48, 56"):
+        joint_view(runs, Views((40, 48, 56)))
+
+
+def test_svms_of_one_run_at_several_scales_are_found_again(runs, split, tmp_path):
+    run = Run.open(shutil.copytree(runs[0].folder, tmp_path / "run"))
+    views = dataclasses.replace(TEN, scales=(56, 48), count=1)
+    assert evaluated([run], split, views)["protocol"]["scales"] == [56, 48]
+    view = svm_view([run])
+    assert (view.sizes, len(view.models)) == ((56, 48), 1)
+
+
+def test_a_scale_without_room_for_the_margin_is_refused(runs):
+    with pytest.raises(ValueError, match="more than the crop margin of 8 pixels"):
+        joint_view(runs[:1], Views((8,)))
+
+
+def test_runs_of_other_labels_or_loss_do_not_look_together(runs, squares, tmp_path):
+    other_loss = start(tmp_path / "run", squares, seed=1, loss="euclidean")
+    other_labels = dataclasses.replace(runs[0], label_names=("blue", "red", "green"))
+    for other in (other_loss, other_labels):
+        with pytest.raises(ValueError, match="same labels and loss") as refused:
+            joint_view([runs[0], other], Views())
+        assert str(other.folder) in str(refused.value)
+
+
+def test_svms_are_not_fitted_to_other_labels_than_the_runs(squares, split, tmp_path):
+    folder = shutil.copytree(squares, tmp_path / "data")
+    (folder / "boxes.json").unlink()
+    run = start(tmp_path / "run", folder, seed=1)
+    for name in ("train", "val"):
+        path = folder / f"{name}.csv"
+        path.write_text(path.read_text().replace("red", "orange"))
+    with pytest.raises(ValueError, match=r"not those of the model.*orange, red"):
+        evaluated([run], split, TEN)
+    assert not run.svm.exists()
+
+
+@pytest.mark.parametrize(
+    ("flags", "expected"),
+    [
+        ("", Views()),
+        ("--views 10", Views(count=10, source="features")),
+        ("--svm", Views(source="features", svm=True)),
+        ("--views 5 --views_from image", Views(count=5)),
+        (
+            "--scales 512 640 --svm --feature x",
+            Views((512, 640), 1, "features", True, "x"),
+        ),
+    ],
+)
+def test_several_views_come_from_features_unless_told_otherwise(flags, expected):
+    parser = argparse.ArgumentParser()
+    evaluation.add_arguments(parser)
+    views, _ = evaluation.from_arguments(parser.parse_args(flags.split()))
+    assert views == expected
+
+
+@pytest.mark.parametrize(
+    ("count", "views"), [(2, Views()), (1, Views(count=10)), (1, Views(svm=True))]
+)
+def test_a_saved_model_looks_in_its_own_way_only(count, views):
+    with pytest.raises(ValueError, match="A SavedModel looks as it was exported"):
+        evaluation.evaluate_served([None] * count, None, SETTINGS, views)

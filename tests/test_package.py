@@ -32,6 +32,7 @@ ORDER = (
     "visualization",
     "run",
     "cache",
+    "proposals",
     "svm",
     "optimizer",
     "progress",
@@ -39,6 +40,9 @@ ORDER = (
     "evaluation",
     "export",
     "prediction",
+    "paper_tables",
+    "ablation",
+    "report",
     "cli",
 )
 

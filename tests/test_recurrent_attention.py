@@ -9,6 +9,7 @@ import pytest
 import tensorflow as tf
 
 from ram_tf.recurrent_attention import (
+    DESCRIPTIONS,
     MemorizedAttentionCell,
     RecurrentMemorizedAttention,
     pool_region,
@@ -61,31 +62,42 @@ def cell_by_numpy(weights, x, hidden, memory):
 
 
 def loop_by_numpy(layer, features):
-    """The loop of the layer's docstring; sampler and pooling have their own tests."""
+    """The loop of the layer's docstring; sampler and pooling have their own tests.
+
+    Returns:
+        What the layer does, and under the names of `DESCRIPTIONS` what it could
+        describe regions by.
+    """
     hidden = memory = np.zeros((len(features), layer.units))
     theta = np.tile(WHOLE, (len(features), 1)).astype("float32")
     (w_fx, b_fx), (w_hz, b_hz), (w_zs, b_zs) = (
         dense.get_weights() for dense in (layer.feature, layer.hidden, layer.classifier)
     )
     w_zm, b_m = (variable.numpy() for variable in layer.theta_variables)
-    scores, thetas = [], []
+    scores, thetas, described = [], [], []
     for k in range(layer.num_regions + 1):
         region = sample_region(features, theta, layer.region_size)
-        pooled = pool_region(region, layer.region_pooling).numpy()
+        inputs = pooled = pool_region(region, layer.region_pooling).numpy()
         if layer.layout:
             kernel, bias = layer.layout.get_weights()
             cells = region.numpy() @ kernel[0, 0] + bias
-            pooled = np.concatenate([pooled, pool_region(cells, "flatten")], -1)
-        x = relu(pooled @ w_fx + b_fx)
+            inputs = np.concatenate([pooled, pool_region(cells, "flatten")], -1)
+        x = relu(inputs @ w_fx + b_fx)
         hidden, memory = cell_by_numpy(layer.cell.get_weights(), x, hidden, memory)
         z = relu(hidden @ w_hz + b_hz)
         if k > 0:
             scores.append(z @ w_zs + b_zs)
+            described.append((pooled, x, z))
         if k < layer.num_regions:
             own = min(k, len(b_m) - 1)
             theta = (z @ w_zm[own] + b_m[own]).astype("float32")
             thetas.append(theta)
-    return np.stack(scores, 1), theta_to_matrix(np.stack(thetas, 1))
+    vectors = zip(DESCRIPTIONS, zip(*described, strict=True), strict=True)
+    return {
+        "region_scores": np.stack(scores, 1),
+        "regions": theta_to_matrix(np.stack(thetas, 1)),
+        **{which: np.stack(vector, 1) for which, vector in vectors},
+    }
 
 
 def assert_same_outputs(actual, expected, tolerance=1e-5):
@@ -119,8 +131,7 @@ def test_cell_equals_equation_4_without_tanh_on_the_memory():
 @pytest.mark.parametrize("starts", [None, STARTS[3]], ids=["paper", "starts"])
 def test_layer_equals_the_plain_loop_of_its_docstring(features, pooling, starts):
     layer = make_attention(region_pooling=pooling, starts=starts)
-    scores, regions = loop_by_numpy(layer, features)
-    assert_same_outputs(layer(features), {"region_scores": scores, "regions": regions})
+    assert_same_outputs(layer(features), loop_by_numpy(layer, features))
 
 
 @pytest.mark.parametrize("count", [1, 5, 9])
@@ -129,15 +140,57 @@ def test_any_number_of_regions_equals_the_plain_loop(features, count):
     outputs = layer(features)
     assert outputs["region_scores"].shape == (2, count, LABELS)
     assert outputs["regions"].shape == (2, count, 2, 3)
-    scores, regions = loop_by_numpy(layer, features)
-    assert_same_outputs(outputs, {"region_scores": scores, "regions": regions})
+    assert_same_outputs(outputs, loop_by_numpy(layer, features))
 
 
 @pytest.mark.parametrize("pooling", ["average", "max"])
 def test_layout_is_seen_beside_the_pooled_features(features, pooling):
     layer = make_attention(region_pooling=pooling, layout_channels=2)
-    scores, regions = loop_by_numpy(layer, features)
-    assert_same_outputs(layer(features), {"region_scores": scores, "regions": regions})
+    assert_same_outputs(layer(features), loop_by_numpy(layer, features))
+
+
+@pytest.mark.parametrize("count", [1, 3])
+@pytest.mark.parametrize("which", DESCRIPTIONS)
+def test_descriptions_are_those_of_each_region_but_the_whole_map(
+    features, which, count
+):
+    # Pooled descriptions are without the layout, which is beside them in W_fx.
+    layer = make_attention(count, region_pooling="average", layout_channels=2)
+    outputs, expected = layer(features, describe=which), loop_by_numpy(layer, features)
+    assert_same_outputs(outputs, expected)
+    assert outputs["descriptions"].shape == expected[which].shape
+    np.testing.assert_allclose(
+        outputs["descriptions"], expected[which], rtol=1e-5, atol=1e-5
+    )
+
+
+@pytest.mark.parametrize("which", DESCRIPTIONS)
+def test_descriptions_do_not_change_what_is_described(features, which):
+    layer = make_attention(dropout=0.5)
+    plain, outputs = layer(features), layer(features, describe=which)
+    assert set(outputs) == {*plain, "descriptions"}
+    assert_same_outputs(outputs, plain, 1e-6)
+
+
+@pytest.mark.parametrize("which", DESCRIPTIONS)
+def test_descriptions_have_a_known_width_in_a_graph(features, which):
+    layer = make_attention()
+
+    @tf.function(input_signature=[tf.TensorSpec([None, None, None, CHANNELS])])
+    def describe(features):
+        descriptions = layer(features, describe=which)["descriptions"]
+        width = 4 * CHANNELS if which == "pooled" else 8
+        assert descriptions.shape.as_list() == [None, 3, width]
+        return descriptions
+
+    expected = layer(features, describe=which)["descriptions"]
+    np.testing.assert_allclose(describe(features), expected, rtol=1e-5, atol=1e-5)
+
+
+def test_descriptions_are_float32_under_mixed_precision(features):
+    layer = make_attention(dtype="mixed_bfloat16")
+    for which in DESCRIPTIONS:
+        assert layer(features, describe=which)["descriptions"].dtype == tf.float32
 
 
 def test_images_of_a_batch_do_not_see_each_other(features):
@@ -273,6 +326,61 @@ def test_coordinates_keep_float32_under_mixed_precision(features):
     layer = make_attention(1, randomly=False, starts=start, dtype="mixed_bfloat16")
     expected = theta_to_matrix(np.array([start] * 2, "float32"))
     np.testing.assert_array_equal(layer(features)["regions"], expected)
+
+
+def with_given_regions(layer):
+    """The layer without its localisation, its other weights kept."""
+    config = {**layer.get_config(), "given_regions": True}
+    given = RecurrentMemorizedAttention.from_config(config)
+    given.build((None, None, None, CHANNELS))
+    localization = {id(v) for v in layer.theta_variables}
+    kept = [v for v in layer.variables if id(v) not in localization]
+    for variable, value in zip(given.variables, kept, strict=True):
+        variable.assign(value)
+    return given
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_given_the_regions_that_it_found_a_layer_scores_them_the_same(features, count):
+    layer = make_attention(count, starts=STARTS[count], layout_channels=2)
+    found = layer(features, describe="z")
+    theta = tf.gather(
+        tf.reshape(found["regions"], [2, count, 6]), [0, 4, 2, 5], axis=2
+    )  # s_x, s_y, t_x, t_y
+    outputs = with_given_regions(layer)(features, theta=theta, describe="z")
+    assert_same_outputs(outputs, found)
+    np.testing.assert_allclose(
+        outputs["descriptions"], found["descriptions"], rtol=1e-5, atol=1e-5
+    )
+
+
+def test_given_regions_are_looked_at_in_their_order(features):
+    given = with_given_regions(make_attention(starts=STARTS[3]))
+    theta = tf.tile([STARTS[3]], [2, 1, 1])
+    regions = given(features, theta=theta)["regions"]
+    np.testing.assert_array_equal(regions, theta_to_matrix(theta))
+
+
+def test_with_given_regions_there_are_no_weights_to_find_them_by(features):
+    given = with_given_regions(make_attention())
+    assert given.theta_variables == []
+    theta = tf.tile([STARTS[3]], [2, 1, 1])
+    with tf.GradientTape() as tape:
+        loss = tf.reduce_sum(given(features, theta=theta)["region_scores"] ** 2)
+    # Without W_zm and b_m nothing is left that the loss does not reach.
+    for variable, gradient in zip(
+        given.trainable_variables,
+        tape.gradient(loss, given.trainable_variables),
+        strict=True,
+    ):
+        assert gradient is not None, variable.path
+
+
+def test_given_regions_keep_float32_under_mixed_precision(features):
+    layer = make_attention(1, given_regions=True, dtype="mixed_bfloat16")
+    theta = tf.constant([[[0.123456, 0.234567, 0.345678, -0.456789]]] * 2)
+    regions = layer(features, theta=theta)["regions"]
+    np.testing.assert_array_equal(regions, theta_to_matrix(theta))
 
 
 def test_layer_is_made_again_from_json(features):

@@ -2,11 +2,18 @@ import importlib.util
 import json
 import pathlib
 import shutil
+import subprocess
+import sys
 
+import numpy as np
 import pytest
 from PIL import Image
 
 from ram_tf import cli
+from ram_tf.evaluation import svm_view
+from ram_tf.preprocessing import evaluation_pipeline
+from ram_tf.run import Run
+from ram_tf.run_splits import load_report
 
 ROOT = pathlib.Path(__file__).parents[1]
 SHARED = ROOT.parent / "shared"
@@ -97,6 +104,112 @@ def test_export_adds_the_next_version(trained, tmp_path, capsys):
         )
         printed = pathlib.Path(capsys.readouterr().out.strip())
         assert printed == tmp_path / "squares" / version
+
+
+@pytest.fixture(scope="module")
+def with_svm(trained, squares, tmp_path_factory):
+    """A run whose SVMs evaluate.py has fitted, its result, and the SavedModel."""
+    folder = tmp_path_factory.mktemp("svm")
+    run = shutil.copytree(trained[0], folder / "run")
+    status = script("evaluate")(
+        *(f"--model_dir={run}", "--split=val", f"--output={folder / 'r.json'}"),
+        *("--views=10", "--scales=48", "--svm"),
+    )
+    assert status == 0
+    saved = folder / "saved"
+    status = script("export")(f"--model_dir={run}", "--svm", f"--saved_models={saved}")
+    assert status == 0
+    result = json.loads((folder / "r.json").read_text())
+    return run, result, saved / "squares-svm" / "1"
+
+
+def test_evaluate_tells_views_svm_and_what_they_are_better_than(with_svm):
+    result = with_svm[1]
+    named = {"views": 10, "views_from": "features", "scales": [48], "svm": True}
+    assert named.items() <= result["protocol"].items()
+    for name in ("attention", "single_view", "pooled"):
+        assert 0 <= result[name]["mAP"] <= 1
+        assert f"above_{name}" in result
+
+
+def test_the_exported_svm_gives_the_scores_that_were_evaluated(
+    with_svm, squares, tmp_path
+):
+    run, version = Run.open(with_svm[0]), with_svm[2]
+    split = load_report(run.config, "val", run.label_names)
+    client = tmp_path / "client.py"
+    client.write_text(
+        "import sys\n"
+        "sys.modules['ram_tf'] = None  # an import of it would fail\n"
+        "import numpy as np\n"
+        "import tensorflow as tf\n"
+        "_, version, output, *images = sys.argv\n"
+        "served = tf.saved_model.load(version).signatures['serving_default']\n"
+        "images = tf.constant([open(path, 'rb').read() for path in images])\n"
+        "served = {k: v.numpy() for k, v in served(image_bytes=images).items()}\n"
+        "np.savez(output, **served)\n"
+    )
+    output = tmp_path / "served.npz"
+    done = subprocess.run(
+        [sys.executable, client, version, output, *split.images],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    view = svm_view([run])
+    (images,) = evaluation_pipeline(split, view.sizes, None, len(split))
+    # As evaluate.py judges what the network said.
+    seen = {name: value.numpy() for name, value in view.view(images).items()}
+    expected = view.svm.judge(seen)
+    with np.load(output) as served:
+        assert set(served) == {*expected, "valid"}
+        for name, values in expected.items():
+            np.testing.assert_allclose(served[name], values, atol=1e-4, err_msg=name)
+        assert np.ptp(served["scores"], axis=0).min() > 1e-3
+
+
+def test_the_exported_svm_evaluates_to_the_same_precisions(with_svm, squares, tmp_path):
+    _, evaluated, version = with_svm
+    status = script("evaluate")(
+        *(f"--model_dir={version}", f"--data_dir={squares}", "--split=val"),
+        f"--output={tmp_path / 'r.json'}",
+    )
+    assert status == 0
+    served = json.loads((tmp_path / "r.json").read_text())
+    assert served["protocol"] == evaluated["protocol"]
+    for name in ("AP", "mAP", "CF1", "pointing", "region_iou"):
+        assert served[name] == pytest.approx(evaluated[name], abs=1e-6)
+
+
+def test_views_of_a_saved_model_are_refused(with_svm, squares, capsys):
+    status = script("evaluate")(
+        *(f"--model_dir={with_svm[2]}", f"--data_dir={squares}", "--views=10")
+    )
+    assert status == 1
+    assert "error: A SavedModel looks as it was exported" in capsys.readouterr().err
+
+
+def test_svms_of_other_runs_are_not_exported(with_svm, trained, tmp_path, capsys):
+    saved = f"--saved_models={tmp_path}"
+    for folders, said in (
+        ([trained[0]], "has no SVM yet"),
+        ([with_svm[0], trained[0]], "another number of runs"),
+    ):
+        assert script("export")("--model_dir", *folders, "--svm", saved) == 1
+        (error,) = capsys.readouterr().err.splitlines()
+        assert said in error
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_several_runs_are_exported_together(trained, squares, tmp_path, capsys):
+    assert (
+        script("export")("--model_dir", trained[0], trained[0], f"--saved={tmp_path}")
+        == 0
+    )
+    version = capsys.readouterr().out.strip()
+    views = json.loads(pathlib.Path(version, "assets.extra/views.json").read_text())
+    assert (views["models"], views["scales"]) == (2, [40, 40])
 
 
 def fit_error(capsys, *arguments):
@@ -247,6 +360,69 @@ def test_other_labels_than_the_models_are_refused(trained, tmp_path, capsys):
     )
     assert status == 1
     assert "labels of the data are not those of the model" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_ablate_prints_table_3_over_seeds(squares, tmp_path, capsys):
+    status = script("ablate")(
+        *("--table=3", *SMALL, f"--data_dir={squares}", f"--output_dir={tmp_path}"),
+        *("--seeds", 0, 1),
+    )
+    assert status == 0
+    printed = capsys.readouterr().out
+    assert "single-crop at 40; scored by the network; mean ± standard" in printed
+    compared = json.loads((tmp_path / "table3.json").read_text())
+    for row, paper in zip(compared["rows"], ("88.6", "90.4"), strict=True):
+        (line,) = (x for x in printed.splitlines() if x.startswith(row["name"]))
+        assert line.endswith(paper)
+        assert f"{row['ours']['mAP']['mean']:.1f} ± " in line
+    assert {path.name for path in tmp_path.glob("*-seed*")} == {
+        f"{kind}-40-seed{seed}"
+        for kind in ("step1", "proposals", "attention-ASP")
+        for seed in (0, 1)
+    }
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["--table=7"], "invalid choice"),
+        ([], "required"),
+        (["--figure=5"], "--model_dir RUN IMAGE"),
+        (["--table=4", "a.jpg"], "for --figure 5"),
+        (["--table=4", "--scales", 1, 2], "--table 6"),
+    ],
+)
+def test_ablate_says_what_it_wants(arguments, expected, capsys):
+    with pytest.raises(SystemExit):
+        script("ablate")(*arguments)
+    assert expected in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_a_run_on_proposals_is_trained_and_evaluated_but_not_served(
+    squares, tmp_path, capsys
+):
+    run = tmp_path / "run"
+    flags = [*SMALL, "--region_source=proposals", f"--data_dir={squares}"]
+    saved = f"--saved_models={tmp_path / 'saved'}"
+    assert script("fit")(*flags, f"--output_dir={run}", saved) == 0
+    assert "not exported: object proposals" in capsys.readouterr().out
+    reported = json.loads((run / "results.json").read_text())
+    place = tmp_path / "result.json"
+    assert script("evaluate")(f"--model_dir={run}", f"--output={place}") == 0
+    assert json.loads(place.read_text())["mAP"] == pytest.approx(reported["mAP"])
+    for name, arguments in (
+        ("export", [f"--model_dir={run}", saved]),
+        ("predict", [f"--model_dir={run}", squares / "val0.png"]),
+        ("evaluate", [f"--model_dir={run}", "--views=10"]),
+    ):
+        assert script(name)(*arguments) == 1
+        error = capsys.readouterr().err
+        assert "error: " in error
+        assert "proposals" in error.splitlines()[-1]
+        assert "Traceback" not in error
+    assert not (tmp_path / "saved" / "csv" / "1").exists()
 
 
 @pytest.mark.slow
