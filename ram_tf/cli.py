@@ -19,13 +19,16 @@ def run(main, argv=None):
     try:
         return main(sys.argv[1:] if argv is None else argv)
     except KeyboardInterrupt:
-        print("interrupted; fit.py goes on with --resume", file=sys.stderr)
+        print(
+            "interrupted; fit.py goes on with --resume, ablate.py when started again",
+            file=sys.stderr,
+        )
         return 130
     except BrokenPipeError:
         # The reader has gone, as `head` does; nothing is left to be said.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
-    except (ValueError, OSError, FloatingPointError) as error:
+    except (ValueError, OSError, FloatingPointError, ModuleNotFoundError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     except tf.errors.OpError as error:

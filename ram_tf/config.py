@@ -83,6 +83,12 @@ class Config:
     pooled_units: int = option(
         0, "width of step 1's hidden layer, the W_fx to be; 0: a linear classifier"
     )
+    region_source: str = option(
+        "attention",
+        "where regions come from: found by the model, or the K best object proposals "
+        "of EdgeBoxes (table 3), which can be evaluated but not served",
+        ("attention", "proposals"),
+    )
     starts: str = option(
         "whole",
         "where regions start: all at the whole map with one shared bias (the paper's "
@@ -251,10 +257,19 @@ class Config:
         return self.image_size - self.crop_margin
 
     @property
+    def given_regions(self):
+        """Whether regions are object proposals instead of found by the model."""
+        return self.region_source == "proposals"
+
+    @property
     def objective(self):
         """The `Objective` of these settings."""
         names = [field.name for field in dataclasses.fields(Objective)]
-        return Objective(**{name: getattr(self, name) for name in names})
+        values = {name: getattr(self, name) for name in names}
+        if self.given_regions:
+            # Regions that are given are not to be pushed anywhere.
+            values["constraints"] = ""
+        return Objective(**values)
 
     def to_json(self, label_names):
         """The text of `config.json`: every setting, and the labels in order."""

@@ -18,7 +18,7 @@ import tensorflow as tf
 
 from ram_tf import losses
 from ram_tf.recurrent_attention import WHOLE_MAP, pool_region
-from ram_tf.spatial_transformer import matrix_to_box, sample_region
+from ram_tf.spatial_transformer import box_to_theta, matrix_to_box, sample_region
 
 
 @dataclasses.dataclass(frozen=True)
@@ -153,7 +153,9 @@ class RDAR(MultiLabelModel):
             image, (N - 64) / N in the paper: it maps boxes back to the whole image.
 
     Call arguments:
-        images: `(B, H, W, 3)` in [0, 255], centre crops; H and W may be unknown.
+        inputs: `(B, H, W, 3)` images in [0, 255], centre crops; H and W may be unknown.
+            Where the attention takes given regions, a pair of images and `(B, K, 4)`
+            boxes, `ymin, xmin, ymax, xmax` as fractions of what the model sees.
         training: Whether dropout acts.
 
     Returns:
@@ -163,18 +165,24 @@ class RDAR(MultiLabelModel):
     TERMS = ("classification", "localization")
 
     def __init__(self, backbone, attention, objective, crop_fraction=1.0, **kwargs):
-        super().__init__(backbone, objective, **kwargs)
+        # Keras would cast boxes to half precision together with the images.
+        autocast = not attention.given_regions
+        super().__init__(backbone, objective, autocast=autocast, **kwargs)
         self.attention = attention
         self.crop_fraction = crop_fraction
 
-    def call(self, images, training=False):
-        return self.attend(self.backbone(images), training)
+    def call(self, inputs, training=False):
+        images, boxes = inputs if isinstance(inputs, tuple) else (inputs, None)
+        return self.attend(self.backbone(images), boxes, training)
 
-    def attend(self, features, training=False, crop_fraction=None, describe=None):
+    def attend(
+        self, features, boxes=None, training=False, crop_fraction=None, describe=None
+    ):
         """What `call` does after the backbone, for features that are there already.
 
         Args:
             features: `(B, H', W', C)` feature maps of what the model sees.
+            boxes: The given regions, see `call`; None where the model finds them.
             training: Whether dropout acts.
             crop_fraction: In place of the model's own.
             describe: See `RecurrentMemorizedAttention`.
@@ -182,8 +190,21 @@ class RDAR(MultiLabelModel):
         Returns:
             The dict at the head of this module, with `describe` also `descriptions`
             `(B, K, D)`.
+
+        Raises:
+            ValueError: Regions are to be given and are not.
         """
-        outputs = self.attention(features, training=training, describe=describe)
+        if self.attention.given_regions and boxes is None:
+            raise ValueError(
+                "The regions of this model are object proposals, which cannot be found "
+                "in its graph: it can be trained and evaluated, but neither exported "
+                "nor asked for predictions. Expected boxes beside the images. "
+                "Received: images alone"
+            )
+        theta = None if boxes is None else box_to_theta(boxes)
+        outputs = self.attention(
+            features, theta=theta, training=training, describe=describe
+        )
         scores = tf.reduce_max(outputs["region_scores"], 1)  # (B, L), Eq. 6
         boxes = matrix_to_box(outputs["regions"], clip=False)
         boxes = crop_to_image(boxes, crop_fraction or self.crop_fraction)
@@ -196,5 +217,8 @@ class RDAR(MultiLabelModel):
 
 
 def crop_to_image(points, crop_fraction):
-    """Maps fractions of a centre crop to fractions of the image it was cut from."""
+    """Maps fractions of a centre crop to fractions of the image it was cut from.
+
+    With `1 / crop_fraction` it maps those of the image to those of the crop.
+    """
     return (points - 0.5) * crop_fraction + 0.5

@@ -5,6 +5,8 @@ evaluation and inside the exported graph, so that serving cannot drift from what
 evaluated. Training differs from it by a random crop and flip only.
 """
 
+from typing import NamedTuple
+
 import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
@@ -101,20 +103,67 @@ def centre_crop(images, crop):
     return images[..., top : top + crop, top : top + crop, :]
 
 
-def random_crop_and_flip(image, crop, flip, seed):
-    """Cuts `(N, N, 3)` to `(crop, crop, 3)` at a random place, mirrored or not.
+class Place(NamedTuple):
+    """Where a crop lies in its image.
 
     Args:
-        image: The resized image.
-        crop: Edge of the crop in pixels.
-        flip: Whether to mirror every second image; False where left and right matter.
-        seed: `(2,)` integers; the same seed cuts the same crop.
+        top: Of the crop, in pixels of the resized image.
+        left: The same.
+        mirrored: Whether left and right change places, after cutting.
     """
-    place, mirror = tf.unstack(tf.random.split(seed, 2))
-    image = tf.image.stateless_random_crop(image, (crop, crop, 3), place)
-    if flip:
-        image = tf.image.stateless_random_flip_left_right(image, mirror)
-    return image
+
+    top: int | tf.Tensor
+    left: int | tf.Tensor
+    mirrored: bool | tf.Tensor = False
+
+
+def random_place(margin, flip, seed):
+    """Draws where to cut, as `tf.image`'s stateless crop and flip would.
+
+    Args:
+        margin: Pixels that the resized image is larger than the crop.
+        flip: Whether to mirror every second image; False where left and right matter.
+        seed: `(2,)` integers; the same seed gives the same place.
+
+    Returns:
+        A `Place`.
+    """
+    corner, mirror = tf.unstack(tf.random.split(seed, 2))
+    drawn = tf.random.stateless_uniform([3], corner, 0, tf.int32.max, tf.int32)
+    top, left, _ = tf.unstack(drawn % (margin + 1))
+    return Place(
+        top, left, tf.random.stateless_uniform([], mirror) < 0.5 if flip else False
+    )
+
+
+def cut(image, crop, place):
+    """Cuts `(N, N, 3)` to `(crop, crop, 3)` at a `Place`."""
+    image = tf.slice(image, [place.top, place.left, 0], [crop, crop, 3])
+    if place.mirrored is False:
+        return image
+    return tf.cond(place.mirrored, lambda: image[:, ::-1], lambda: image)
+
+
+def boxes_in_crop(boxes, size, crop, place):
+    """Says of boxes in an image where they lie in a crop of it.
+
+    Args:
+        boxes: `(..., 4)` `ymin, xmin, ymax, xmax` as fractions of the image.
+        size: N, edge of the resized image in pixels.
+        crop: Edge of the crop in pixels.
+        place: The `Place` where it is cut.
+
+    Returns:
+        `(..., 4)` as fractions of the crop; not clipped, so that what lies partly
+        outside keeps its size.
+    """
+    corner = tf.cast(tf.stack([place.top, place.left] * 2), tf.float32)
+    top, left, bottom, right = tf.unstack((boxes * size - corner) / crop, axis=-1)
+    left, right = (
+        tf.where(place.mirrored, 1.0 - right, left),
+        tf.where(place.mirrored, 1.0 - left, right),
+    )
+    return tf.stack([top, left, bottom, right], -1)
 
 
 def prepare_image(encoded, size, crop, max_pixels=MAX_PIXELS):
@@ -159,19 +208,26 @@ def training_pipeline(
 
     Returns:
         A `tf.data.Dataset` of images `(B, crop, crop, 3)` float32 in [0, 255] and
-        labels `(B, L)`; `len(split) // batch_size` batches an epoch.
+        labels `(B, L)`; `len(split) // batch_size` batches an epoch. Where the split
+        has proposals, images come as a pair with these: `(B, K, 4)` boxes as fractions
+        of the crop.
     """
     whole = len(split) // batch_size * batch_size
     orders = [epoch_order(len(split), seed, epoch)[:whole] for epoch in epochs]
     encoded, labels = _encoded(split), tf.constant(split.labels)
+    proposals = split.proposals
 
     def augmented(epoch, index):
         image = resize(decode_image(encoded(index), max_pixels), size)
         # One seed for each image of each epoch, whoever computes it and when.
         key = tf.random.fold_in(tf.constant([seed, 0]), epoch)
         key = tf.random.fold_in(key, index)
-        image = random_crop_and_flip(image, crop, flip, key)
-        return image, labels[index]
+        place = random_place(size - crop, flip, key)
+        image = cut(image, crop, place)
+        if proposals is None:
+            return image, labels[index]
+        boxes = boxes_in_crop(tf.gather(proposals, index), size, crop, place)
+        return (image, boxes), labels[index]
 
     return (
         tf.data.Dataset.from_tensor_slices(
@@ -196,14 +252,23 @@ def evaluation_pipeline(split, sizes, crop, batch_size, max_pixels=MAX_PIXELS):
 
     Returns:
         A `tf.data.Dataset` of tuples with `(B, crop, crop, 3)` for each of `sizes`.
+        Where the split has proposals, they come last: `(B, K, 4)` boxes as fractions of
+        the (first size's) crop.
     """
-    encoded = _encoded(split)
+    encoded, proposals = _encoded(split), split.proposals
 
     def prepare(index):
-        return tuple(
+        images = tuple(
             prepare_image(encoded(index), size, crop or size, max_pixels)
             for size in sizes
         )
+        if proposals is None:
+            return images
+        boxes = tf.gather(proposals, index)
+        if crop:
+            top = (sizes[0] - crop) // 2
+            boxes = boxes_in_crop(boxes, sizes[0], crop, Place(top, top))
+        return *images, boxes
 
     return (
         tf.data.Dataset.range(len(split))

@@ -227,12 +227,13 @@ class Run:
         Raises:
             ValueError: A size leaves no room for the crop margin.
         """
-        stride = backbones.BACKBONES[self.config.backbone].stride
+        backbone = backbones.BACKBONES[self.config.backbone]
+        cells = backbone.stride, backbone.padding
         scales = [
             dataclasses.replace(self.config, image_size=size)
             for size in sizes or [self.config.image_size]
         ]
-        members = [Member(model, s.image_size, s.crop, stride) for s in scales]
+        members = [Member(model, s.image_size, s.crop, *cells) for s in scales]
         return MultiView(members, **views)
 
     def served_view(self, model):

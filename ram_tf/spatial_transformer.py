@@ -87,6 +87,22 @@ def matrix_to_box(matrices, clip=True):
     return tf.clip_by_value(box, 0.0, 1.0) if clip else box
 
 
+def box_to_theta(boxes):
+    """The theta whose region covers a box: the way back from `matrix_to_box`.
+
+    Args:
+        boxes: `(..., 4)` `ymin, xmin, ymax, xmax` as fractions of the map; they may
+            reach beyond it.
+
+    Returns:
+        `(..., 4)` `s_x, s_y, t_x, t_y`.
+    """
+    top, left, bottom, right = tf.unstack(boxes, axis=-1)
+    return tf.stack(
+        [right - left, bottom - top, left + right - 1.0, top + bottom - 1.0], -1
+    )
+
+
 @keras.saving.register_keras_serializable(package="ram_tf")
 class SpatialTransformer(keras.layers.Layer):
     """Samples an attentional region from a feature map (paper, section 3.1).

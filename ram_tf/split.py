@@ -22,6 +22,9 @@ class Split:
             nothing was boxed. None where the data set has no boxes at all.
         notes: Sentences on what was left out on the way and how many, for the log.
         name: What the data set calls the split.
+        proposals: `(n, K, 4)` float32 `ymin, xmin, ymax, xmax`, fractions of the image:
+            the regions to look at, where a model is not to find them itself (see
+            `ram_tf.proposals`); else None.
     """
 
     images: tuple[str | bytes, ...]
@@ -31,6 +34,7 @@ class Split:
     boxes: tuple[dict[str, np.ndarray], ...] | None = None
     notes: tuple[str, ...] = ()
     name: str = ""
+    proposals: np.ndarray | None = None
 
     def __post_init__(self):
         expected = (len(self.images), len(self.label_names))
@@ -46,12 +50,14 @@ class Split:
 
     def take(self, indices):
         """Returns the split of these images, in this order."""
+        rows = np.asarray(indices, dtype=int)
         return dataclasses.replace(
             self,
             images=tuple(self.images[i] for i in indices),
             names=tuple(self.names[i] for i in indices),
-            labels=self.labels[np.asarray(indices, dtype=int)],
+            labels=self.labels[rows],
             boxes=self.boxes and tuple(self.boxes[i] for i in indices),
+            proposals=None if self.proposals is None else self.proposals[rows],
         )
 
     def hold_out(self, fraction, seed):

@@ -26,12 +26,14 @@ class Member(NamedTuple):
         size: N: images are resized to N x N.
         crop: Edge of a view in pixels, N - 64 in the paper.
         stride: Pixels of the image per cell of the backbone's feature map.
+        padding: Pixels that the backbone adds around an image.
     """
 
     model: RDAR
     size: int
     crop: int
     stride: int
+    padding: int = 0
 
 
 def offsets(size, crop, count):
@@ -51,7 +53,7 @@ def offsets(size, crop, count):
     return [(centre, centre), *corners][:count]
 
 
-def cut_features(maps, size, crop, stride, count):
+def cut_features(maps, size, crop, stride, count, padding=0):
     """Cuts the crops of an image from its feature map instead of from the image.
 
     A crop has as many cells as strides fit it, rounded, one cell apart. Where it does
@@ -65,15 +67,17 @@ def cut_features(maps, size, crop, stride, count):
         crop: Edge of a crop in pixels.
         stride: Pixels per cell.
         count: 1 or 5, see `offsets`.
+        padding: Pixels that the backbone adds around an image, and so around a crop.
 
     Returns:
         `(B, count, h, w, C)`.
     """
-    cells = [min(max(1, round(crop / stride)), edge) for edge in maps.shape[1:3]]
+    padded = crop + 2 * padding
+    cells = [min(max(1, round(padded / stride)), edge) for edge in maps.shape[1:3]]
     views = []
     for corner in offsets(size, crop, count):
         (s_y, t_y), (s_x, t_x) = (
-            _place(start + crop / 2, stride, *edges)
+            _place(start + padded / 2, stride, *edges)
             for start, *edges in zip(corner, cells, maps.shape[1:3], strict=True)
         )
         theta = tf.tile([[s_x, s_y, t_x, t_y]], [tf.shape(maps)[0], 1])
@@ -202,12 +206,14 @@ class MultiView:
 
     def _look(self, member, images, boxes=None):
         """One member's centre view, its scores and its description over the views."""
-        model, size, crop, stride = member
+        model, size, crop, stride, padding = member
         sides = [images] if self.count < 10 else [images, images[:, :, ::-1]]
         per_side = min(self.count, 5)
         if self.source == "features":
             views = [
-                cut_features(model.backbone(side), size, crop, stride, per_side)
+                cut_features(
+                    model.backbone(side), size, crop, stride, per_side, padding
+                )
                 for side in sides
             ]
         else:

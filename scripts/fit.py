@@ -9,14 +9,12 @@ Interrupted, the same command with --resume goes on after the last whole epoch.
 """
 
 import argparse
-import os
 import pathlib
-import sys
 
-from ram_tf import cli, config, run_splits, training
+from ram_tf import cli, config, proposals, run_splits, training
 from ram_tf.evaluation import calibrate, evaluate, look, look_pooled, table, write
 from ram_tf.export import export
-from ram_tf.prediction import write_samples
+from ram_tf.prediction import how_to_try, write_samples
 from ram_tf.run import Run
 
 
@@ -42,6 +40,7 @@ def main(argv):
     folder = pathlib.Path(arguments.output_dir or pathlib.Path("runs") / name)
     splits = run_splits.load(settings)
     run = Run.start(folder, settings, splits.train.label_names, arguments.resume)
+    splits = run_splits.RunSplits(*(proposals.for_run(run, split) for split in splits))
 
     pooled, model = training.train(run, splits.train, splits.selection)
 
@@ -57,19 +56,12 @@ def main(argv):
     )
     write(result, run.folder / "results.json")
     print(table(result))
+    if settings.given_regions:
+        print("\nnot exported: object proposals cannot be found in the model's graph")
+        return 0
     version = export(view, run, pathlib.Path(arguments.saved_models) / name)
     samples = write_samples(run, view, report)
-    programs = os.path.relpath(pathlib.Path(sys.executable).parent)
-    signature = f"--dir {version} --tag_set serve --signature_def serving_default"
-    print(
-        f"\nregions on a dozen images: {samples.picture}"
-        f"\nSavedModel: {version}\n\ntry next:"
-        f"\n  {programs}/saved_model_cli show {signature}"
-        f"\n  {programs}/saved_model_cli run {signature} "
-        f"--inputs image_bytes={samples.npy}"
-        f"\n  {programs}/python scripts/predict.py --model_dir {version} "
-        f"--output_dir {folder / 'predictions'} {samples.image}"
-    )
+    print(how_to_try(version, samples, folder / "predictions"))
     return 0
 
 

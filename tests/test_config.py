@@ -8,6 +8,7 @@ import pytest
 
 from ram_tf import config, datasets
 from ram_tf.config import Config
+from ram_tf.model import Objective
 from ram_tf.presets import PRESET_OF, PRESETS
 
 FIELDS = dataclasses.fields(Config)
@@ -126,6 +127,13 @@ def test_the_objective_has_the_settings_numbers():
     objective = settings.objective
     assert dataclasses.asdict(objective).items() <= dataclasses.asdict(settings).items()
     assert (objective.loss, objective.gamma) == ("asl", 0.7)
+
+
+def test_given_regions_are_not_constrained():
+    settings = Config(region_source="proposals", gamma=0.7)
+    assert settings.objective == Objective(gamma=0.7, constraints="")
+    assert settings.given_regions
+    assert not Config().given_regions
 
 
 def parse(*arguments):

@@ -232,6 +232,53 @@ def test_pooled_classifier_minimises_its_classification_loss_alone(images):
     assert report["loss"] == pytest.approx(float(terms["classification"]), rel=1e-5)
 
 
+def make_given(like=None, policy=None):
+    """A model that is given its regions, with the other weights of another model."""
+    with_policy = {"dtype": policy} if policy else {}
+    attention = RecurrentMemorizedAttention(
+        LABELS, 2, 16, (4, 4), given_regions=True, **with_policy
+    )
+    model = RDAR(make_backbone(), attention, Objective(), **with_policy)
+    model((np.zeros((1, 24, 24, 3), "float32"), np.zeros((1, 2, 4), "float32")))
+    if like:
+        localization = {id(v) for v in like.attention.theta_variables}
+        kept = [v for v in like.variables if id(v) not in localization]
+        for variable, value in zip(model.variables, kept, strict=True):
+            variable.assign(value)
+    return model
+
+
+BOXES = np.array(
+    [[[0.1, 0.2, 0.7, 0.9], [-0.2, 0.5, 0.4, 1.3]], [[0, 0, 1, 1], [0.4, 0.1, 0.6, 1]]],
+    "float32",
+)
+
+
+def test_given_its_own_regions_as_boxes_a_model_scores_the_same(images):
+    model = make_model()
+    expected = model(images)
+    boxes = matrix_to_box(expected["regions"], clip=False)
+    outputs = make_given(like=model)((images, boxes))
+    # Scales of both signs: a mirrored region is not that of its box.
+    same = (expected["regions"].numpy()[:, :, [0, 1], [0, 1]] > 0).all((1, 2))
+    assert same.any()
+    for name in ("region_scores", "regions", "scores", "boxes"):
+        actual, wanted = (o[name].numpy()[same] for o in (outputs, expected))
+        np.testing.assert_allclose(actual, wanted, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("policy", ["float32", "mixed_bfloat16"])
+def test_given_boxes_come_out_as_they_went_in(images, policy):
+    outputs = make_given(policy=policy)((images, BOXES))
+    np.testing.assert_allclose(outputs["boxes"], BOXES.clip(0, 1), atol=1e-6)
+
+
+def test_regions_that_are_to_be_given_and_are_not_say_what_cannot_be_done(images):
+    model = make_given()
+    with pytest.raises(ValueError, match="neither exported nor asked for predictions"):
+        model.attend(model.backbone(images))
+
+
 def test_objectives_defaults_are_the_papers():
     # Section 4.2 and 4.3.
     assert dataclasses.asdict(Objective()) == {

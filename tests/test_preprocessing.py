@@ -12,13 +12,16 @@ import tensorflow as tf
 
 from ram_tf import preprocessing
 from ram_tf.preprocessing import (
+    Place,
+    boxes_in_crop,
     centre_crop,
+    cut,
     decode_image,
     epoch_order,
     evaluation_pipeline,
     find_unreadable,
     prepare_image,
-    random_crop_and_flip,
+    random_place,
     resize,
     training_pipeline,
 )
@@ -226,10 +229,24 @@ def places():
     return np.stack([y, x, 0 * x], -1).astype("float32")
 
 
+def random_crop_and_flip(image, crop, flip, seed):
+    return cut(image, crop, random_place(len(image) - crop, flip, seed)).numpy()
+
+
+def test_random_crops_and_flips_are_tensorflows():
+    for i in range(20):
+        seed = tf.constant([3, i])
+        place, mirror = tf.unstack(tf.random.split(seed, 2))
+        expected = tf.image.stateless_random_crop(places(), (8, 8, 3), place)
+        expected = tf.image.stateless_random_flip_left_right(expected, mirror)
+        seen = random_crop_and_flip(places(), 8, True, seed)
+        np.testing.assert_array_equal(seen, expected)
+
+
 def test_crops_are_cut_from_everywhere_inside_the_image():
     corners = set()
     for i in range(200):
-        crop = random_crop_and_flip(places(), 8, False, tf.constant([0, i])).numpy()
+        crop = random_crop_and_flip(places(), 8, False, tf.constant([0, i]))
         top, left = crop[0, 0, :2].astype(int)
         corners.add((top, left))
         np.testing.assert_array_equal(crop, places()[top : top + 8, left : left + 8])
@@ -239,7 +256,7 @@ def test_crops_are_cut_from_everywhere_inside_the_image():
 def test_about_half_the_images_are_mirrored():
     image, mirrored = places(), 0
     for i in range(200):
-        seen = random_crop_and_flip(image, 10, True, tf.constant([0, i])).numpy()
+        seen = random_crop_and_flip(image, 10, True, tf.constant([0, i]))
         if not np.array_equal(seen, image):
             np.testing.assert_array_equal(seen, image[:, ::-1])
             mirrored += 1
@@ -249,9 +266,24 @@ def test_about_half_the_images_are_mirrored():
 def test_place_and_mirroring_are_independent():
     corners = {True: set(), False: set()}
     for i in range(300):
-        crop = random_crop_and_flip(places(), 8, True, tf.constant([0, i])).numpy()
+        crop = random_crop_and_flip(places(), 8, True, tf.constant([0, i]))
         corners[bool(crop[0, 0, 1] > crop[0, 1, 1])].add(crop[0, :, 1].min())
     assert corners == {True: {0, 1, 2}, False: {0, 1, 2}}
+
+
+@pytest.mark.parametrize(
+    ("mirrored", "expected"),
+    [
+        # Rows 20 to 60 of 100 lie 10 below the crop's top, columns 30 to 90 lie 25
+        # beside its left; the crop has 50 of each.
+        (False, [0.2, 0.1, 1.0, 1.3]),
+        (True, [0.2, -0.3, 1.0, 0.9]),
+    ],
+)
+def test_boxes_in_a_crop_by_hand(mirrored, expected):
+    boxes = tf.constant([[0.2, 0.3, 0.6, 0.9]])
+    seen = boxes_in_crop(boxes, 100, 50, Place(10, 25, mirrored))
+    np.testing.assert_allclose(seen, [expected], atol=1e-6)
 
 
 @pytest.mark.parametrize("count", [1, 7, 100])
@@ -378,6 +410,71 @@ def test_evaluation_sees_every_image_once_in_order_prepared(split):
     assert [len(batch) for batch in batches] == [4, 4, 2]
     expected = [prepare_image(image, 12, 8) for image in split.images]
     np.testing.assert_allclose(np.concatenate(batches), expected, atol=1e-4)
+
+
+@pytest.fixture(scope="module")
+def boxed():
+    """Black images, each with a white box of its own, and proposals that are it."""
+    rng = np.random.default_rng(0)
+    images, proposals = [], []
+    for _ in range(COUNT):
+        top, left = rng.integers(4, 8, 2)
+        bottom, right = rng.integers(11, 15, 2)
+        image = np.zeros((20, 20, 3), "uint8")
+        image[top:bottom, left:right] = 255
+        images.append(encode(image))
+        proposals.append([[top, left, bottom, right], [0, 0, 20, 20]])
+    return Split(
+        images=tuple(images),
+        names=tuple(f"{i}.png" for i in range(COUNT)),
+        labels=np.eye(COUNT, dtype=np.int8),
+        label_names=tuple(f"label {i}" for i in range(COUNT)),
+        proposals=np.array(proposals, "float32") / 20,
+    )
+
+
+def white(image):
+    """The box of what is white, as fractions of the image."""
+    rows, columns = np.nonzero(image[..., 0] > 128)
+    ends = [rows.min(), columns.min(), rows.max() + 1, columns.max() + 1]
+    return np.array(ends) / len(image)
+
+
+@pytest.mark.parametrize("flip", [True, False])
+def test_proposals_go_with_the_crops_and_flips_of_training(boxed, flip):
+    data = training_pipeline(boxed, 20, 16, flip, 2, range(3), 0)
+    places = set()
+    for (images, boxes), _ in data.as_numpy_iterator():
+        for image, (box, whole) in zip(images, boxes, strict=True):
+            np.testing.assert_allclose(box, white(image), atol=1e-5)
+            assert whole[2] - whole[0] == pytest.approx(20 / 16)
+            places.add(tuple(whole))
+    assert len(places) > 10  # of 25 corners
+
+
+def test_proposals_do_not_change_what_training_sees(boxed):
+    plain = dataclasses.replace(boxed, proposals=None)
+    pairs = zip(
+        training_pipeline(boxed, 20, 16, True, 2, range(2), 0).as_numpy_iterator(),
+        training_pipeline(plain, 20, 16, True, 2, range(2), 0).as_numpy_iterator(),
+        strict=True,
+    )
+    for ((images, _), labels), (expected, expected_labels) in pairs:
+        np.testing.assert_array_equal(images, expected)
+        np.testing.assert_array_equal(labels, expected_labels)
+
+
+def test_proposals_go_with_the_centre_crops_of_evaluation(boxed):
+    for images, boxes in evaluation_pipeline(boxed, [20], 16, 4).as_numpy_iterator():
+        for image, (box, whole) in zip(images, boxes, strict=True):
+            np.testing.assert_allclose(box, white(image), atol=1e-5)
+            np.testing.assert_allclose(whole, [-1 / 8, -1 / 8, 9 / 8, 9 / 8])
+
+
+def test_proposals_of_whole_images_stay_as_they_are(boxed):
+    batches = evaluation_pipeline(boxed, [20, 24], None, 4).as_numpy_iterator()
+    boxes = [boxes for _, _, boxes in batches]
+    np.testing.assert_array_equal(np.concatenate(boxes), boxed.proposals)
 
 
 def on_disk(split, folder):

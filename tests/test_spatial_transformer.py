@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from ram_tf.spatial_transformer import (
     SpatialTransformer,
+    box_to_theta,
     matrix_to_box,
     sample_region,
     theta_to_matrix,
@@ -261,3 +262,18 @@ def test_matrix_to_box_by_hand(theta, unclipped, clipped):
     matrix = theta_to_matrix(tf.constant([theta]))
     np.testing.assert_allclose(matrix_to_box(matrix, clip=False), [unclipped])
     np.testing.assert_allclose(matrix_to_box(matrix), [clipped])
+
+
+@pytest.mark.parametrize(
+    ("box", "theta"),
+    [
+        pytest.param([0, 0, 1, 1], WHOLE, id="whole map"),
+        pytest.param([0, 0.625, 0.5, 0.875], [0.25, 0.5, 0.5, -0.5], id="inside"),
+        pytest.param([-0.25, 0.75, 1.25, 1.25], [0.5, 1.5, 1, 0], id="overhanging"),
+    ],
+)
+def test_box_to_theta_by_hand_and_back(box, theta):
+    found = box_to_theta(tf.constant([box], tf.float32))
+    np.testing.assert_allclose(found, [theta])
+    back = matrix_to_box(theta_to_matrix(found), clip=False)
+    np.testing.assert_allclose(back, [box])

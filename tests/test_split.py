@@ -11,6 +11,7 @@ def make_split(count):
         labels=np.arange(2 * count).reshape(count, 2).astype(np.int8),
         label_names=("cat", "dog"),
         boxes=tuple({"cat": np.full((1, 4), i, np.float32)} for i in range(count)),
+        proposals=np.arange(4 * count, dtype=np.float32).reshape(count, 1, 4),
     )
 
 
@@ -20,11 +21,13 @@ def test_take_keeps_every_image_with_its_own_facts():
     assert taken.names == ("3.jpg", "1.jpg")
     np.testing.assert_array_equal(taken.labels, [[6, 7], [2, 3]])
     assert [boxes["cat"][0, 0] for boxes in taken.boxes] == [3, 1]
+    np.testing.assert_array_equal(taken.proposals[:, 0, 0], [12, 4])
 
 
 def test_take_of_a_split_without_boxes_has_none():
     split = Split(("a", "b"), ("a", "b"), np.zeros((2, 1), np.int8), ("cat",))
     assert split.take([1]).boxes is None
+    assert split.take([1]).proposals is None
 
 
 def test_take_of_nothing_is_empty():

@@ -141,6 +141,13 @@ def test_cells_that_do_not_fill_a_crop_lie_in_its_middle():
         np.testing.assert_allclose(views[view], (ramp(4) + first)[0], atol=1e-5)
 
 
+def test_a_padded_map_has_cells_on_the_borders_of_image_and_crop():
+    # Cells at 0, 4 ... 24 of 24 pixels; a crop of 16 in the centre has 4 ... 20.
+    views = cut_features(ramp(7), 24, 16, 4, 5, padding=2)[0]
+    for view, first in ((0, 1), (1, 0), (4, 2)):
+        np.testing.assert_allclose(views[view], (ramp(5) + first)[0], atol=1e-5)
+
+
 def test_cells_that_overfill_a_crop_stay_on_the_map():
     # 14 pixels are 3.5 cells: 4 of them would begin a quarter of a cell outside.
     views = cut_features(ramp(6), 24, 14, 4, 5)[0]

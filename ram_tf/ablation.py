@@ -1,0 +1,196 @@
+"""The comparisons of section 5.3, tables 3 to 6 and figure 5, on any data.
+
+A table is a list of runs that differ from a base in a setting or two. Each is trained
+in a folder of its own, named after what it is, so that tables share their runs and an
+interrupted command goes on with the run that it was at.
+"""
+
+import dataclasses
+import functools
+import json
+import shutil
+import statistics
+
+import keras
+
+from ram_tf import evaluation, proposals, run_splits, training
+from ram_tf.paper_tables import CROPS
+from ram_tf.preprocessing import decode_image
+from ram_tf.run import Run, replacing
+from ram_tf.visualization import BLUE, GREEN, contact_sheet, draw_boxes
+
+EDGE_BOXES = 5  # in figure 5
+
+
+def compare(table, base, seeds, output_dir, svm=False):
+    """Trains what a table needs and is not there yet, and evaluates it.
+
+    Step 1 depends on image size and seed alone: it is trained once for each of them in
+    a folder of its own, and its weights are copied to the runs. Ten views become five
+    where images are not mirrored in training (ours: the mirror of what has a left and
+    a right is no view of it).
+
+    Args:
+        table: A `paper_tables.Table`.
+        base: The `Config` that the settings of its rows are put in.
+        seeds: Every run is trained with each of them.
+        output_dir: Where the runs are; the result is written there as well.
+        svm: Whether SVMs on the views' features give the scores (section 5.1).
+
+    Returns:
+        A dict ready for JSON, figures in percent: `table`, `title`, `dataset`, `split`,
+        `images`, `seeds`, `svm`, `columns` and `rows`, each of them `name`, `views`,
+        `scales`, `paper`, and `ours`: by figure a dict of `mean`, `deviation` (the
+        standard deviation of a sample; None for one seed) and the `values` by seed.
+    """
+    most = 10 if base.flip else 5
+
+    @functools.lru_cache(maxsize=1)
+    def splits(seed):
+        return run_splits.load(dataclasses.replace(base, seed=seed))
+
+    results = {row.name: [] for row in table.rows}
+    for seed in seeds:
+        for number, row in enumerate(table.rows, 1):
+            print(
+                f"table {table.number}, seed {seed}, row {number} of "
+                f"{len(table.rows)}: {row.name}"
+            )
+            models = [
+                dataclasses.replace(base, seed=seed, **changes)
+                for changes in row.models
+            ]
+            result = _result(
+                models,
+                min(row.views, most),
+                svm,
+                output_dir,
+                functools.partial(splits, seed),
+            )
+            results[row.name].append(result)
+    first = next(iter(results.values()))[0]
+    compared = {
+        "table": table.number,
+        "title": table.title,
+        "dataset": base.dataset,
+        "split": first["split"],
+        "images": first["images"],
+        "seeds": list(seeds),
+        "svm": svm,
+        "columns": list(table.columns),
+        "rows": [
+            {
+                "name": row.name,
+                "views": results[row.name][0]["protocol"]["views"],
+                "scales": results[row.name][0]["protocol"]["scales"],
+                "paper": list(row.paper),
+                "ours": {
+                    figure: _over_seeds([r[figure] for r in results[row.name]])
+                    for figure in table.figures
+                },
+            }
+            for row in table.rows
+        ],
+    }
+    evaluation.write(compared, output_dir / f"table{table.number}.json")
+    return compared
+
+
+def _result(models, views, svm, output_dir, load):
+    """What the models of these settings together say of the report split."""
+    runs = [_trained(settings, output_dir, load) for settings in models]
+    name = "+".join(run.folder.name for run in runs)
+    path = output_dir / "results" / f"{name}-{CROPS[views]}{'-svm' * svm}.json"
+    if path.exists():
+        return json.loads(path.read_text())
+    source = "features" if views > 1 or svm else "image"
+    look = evaluation.Views(count=views, source=source, svm=svm)
+    result = evaluation.evaluate_runs(runs, load().report, runs[0].config, look)
+    path.parent.mkdir(exist_ok=True)
+    evaluation.write(result, path)
+    return result
+
+
+def _trained(settings, output_dir, load):
+    """The finished run of these settings, begun or resumed where it is not there."""
+    regions = (
+        "proposals"
+        if settings.given_regions
+        else f"attention-{settings.constraints or 'null'}"
+    )
+    run = _start(settings, output_dir, regions, load)
+    calibrated = run.calibration_file.exists() or not settings.calibrate
+    if run.model_weights.exists() and calibrated:
+        return run
+    # Graphs and weights of earlier runs would stay in memory.
+    keras.utils.clear_session()
+    if not run.pooled_weights.exists():
+        _copy_step_1(run, output_dir, load)
+    train, selection = (proposals.for_run(run, split) for split in load()[:2])
+    _, model = training.train(run, train, selection)
+    if settings.calibrate:
+        evaluation.calibrate(run, model, selection)
+    return run
+
+
+def _copy_step_1(run, output_dir, load):
+    unlike = {"region_source": "attention", "constraints": "ASP"}
+    settings = dataclasses.replace(run.config, **unlike)
+    first = _start(settings, output_dir, "step1", load)
+    training.train_pooled(first, load().train, load().selection)
+    # The weights last, as with them step 1 counts as trained.
+    for name in ("pooling.txt", first.pooled_weights.name):
+        if (first.folder / name).exists():
+            with replacing(run.folder / name) as beside:
+                shutil.copyfile(first.folder / name, beside)
+
+
+def _start(settings, output_dir, name, load):
+    folder = output_dir / f"{name}-{settings.image_size}-seed{settings.seed}"
+    begun = (folder / "config.json").is_file()
+    # Data are read only where something is to be done with them.
+    names = Run.open(folder).label_names if begun else load().train.label_names
+    return Run.start(folder, settings, names, resume=True)
+
+
+def _over_seeds(values):
+    values = [None if value is None else 100 * value for value in values]
+    known = [value for value in values if value is not None]
+    return {
+        "mean": statistics.mean(known) if known else None,
+        "deviation": statistics.stdev(known) if len(known) > 1 else None,
+        "values": values,
+    }
+
+
+def draw_figure_5(predictor, paths, path):
+    """Draws the model's regions on images beside the top five EdgeBoxes (figure 5).
+
+    Args:
+        predictor: A `Predictor`.
+        paths: Image files.
+        path: The picture that is written: for each image its K regions in green, then
+            the proposals in blue.
+
+    Raises:
+        ValueError: An image cannot be read.
+    """
+    pictures = []
+    for image_path in paths:
+        encoded = image_path.read_bytes()
+        outputs = predictor([encoded])
+        if not outputs["valid"][0]:
+            raise ValueError(
+                "The image cannot be read. Expected a JPEG or PNG file. "
+                f"Received: {image_path}"
+            )
+        image = decode_image(encoded, predictor.config.max_pixels).numpy()
+        found = proposals.edge_boxes(image, EDGE_BOXES)
+        regions = outputs["boxes"][0]
+        pictures += [
+            draw_boxes(image, regions, GREEN, f"{len(regions)} attentional regions"),
+            draw_boxes(image, found, BLUE, f"top {EDGE_BOXES} EdgeBoxes"),
+        ]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(path) as beside:
+        contact_sheet(pictures).save(beside)

@@ -1,0 +1,171 @@
+"""Tables 3 to 6 of the paper: what each row changes, its figures, and ours beside."""
+
+from typing import NamedTuple
+
+CROPS = {1: "single-crop", 5: "five-crop", 10: "ten-crop"}
+
+
+class Row(NamedTuple):
+    """A row of a table.
+
+    Args:
+        name: What the paper calls it.
+        models: For each model that looks, the settings that differ from the base.
+        views: How many views of an image each of them sees.
+        paper: The paper's figures in percent, for the columns of the table.
+    """
+
+    name: str
+    models: tuple[dict, ...]
+    views: int
+    paper: tuple[float, ...]
+
+
+class Table(NamedTuple):
+    """A table of the paper.
+
+    Args:
+        number: The paper's.
+        title: What it compares.
+        figures: Those of ours that are shown, by their names in a result.
+        columns: What the paper's figures are.
+        rows: `Row`s.
+    """
+
+    number: int
+    title: str
+    figures: tuple[str, ...]
+    columns: tuple[str, ...]
+    rows: tuple[Row, ...]
+
+
+def _constrained(name, *paper):
+    """A row of tables 4 and 5: with the constraints of its name, in ten views."""
+    letters = "" if name == "null" else name.replace("+", "")
+    changes = {"region_source": "attention", "constraints": letters}
+    return Row(name, (changes,), 10, paper)
+
+
+TABLE_3 = Table(
+    3,
+    "object proposals against attentional regions",
+    ("mAP",),
+    ("mAP, VOC 2007",),
+    (
+        Row("object proposals", ({"region_source": "proposals"},), 1, (88.6,)),
+        Row("attentional regions", ({"region_source": "attention"},), 1, (90.4,)),
+    ),
+)
+TABLE_4 = Table(
+    4,
+    "constraints of the regions: A anchor, S scale, P positive",
+    ("mAP",),
+    ("mAP, VOC 2007",),
+    (
+        _constrained("null", 89.9),
+        _constrained("S+P", 90.2),
+        _constrained("A+S", 90.4),
+        _constrained("A+P", 90.3),
+        _constrained("A+S+P", 91.3),
+    ),
+)
+TABLE_5 = Table(
+    5,
+    "with and without constraints of the regions",
+    ("CF1", "OF1", "mAP"),
+    ("CF1, MS-COCO", "OF1", "mAP"),
+    (
+        _constrained("null", 65.8, 70.9, 71.5),
+        _constrained("A+S+P", 66.5, 71.3, 72.2),
+    ),
+)
+
+
+def table_6(small=512, large=640):
+    """Scales and views, one model a scale.
+
+    Args:
+        small: Edge N of the images of the first model.
+        large: That of the second one.
+
+    Returns:
+        The `Table`; the paper's figures are those of 512 and 640.
+    """
+    one, other = {"image_size": small}, {"image_size": large}
+    return Table(
+        6,
+        "scales and views, one model a scale",
+        ("mAP",),
+        ("mAP, VOC 2007", "mAP, MS-COCO"),
+        (
+            Row(f"s={small} + single-crop", (one,), 1, (90.4, 70.4)),
+            Row(f"s={large} + single-crop", (other,), 1, (90.4, 70.5)),
+            Row(f"s={small} + ten-crop", (one,), 10, (91.3, 72.2)),
+            Row(f"s={large} + ten-crop", (other,), 10, (91.3, 72.3)),
+            Row("two scales + ten-crop", (one, other), 10, (91.9, 73.4)),
+        ),
+    )
+
+
+def of(number, image_size, scales=None):
+    """A table by its number.
+
+    Args:
+        number: 3 to 6.
+        image_size: N of the base.
+        scales: The two of table 6; default: the base's N, and a quarter more in whole
+            32s, as 640 is to 512.
+
+    Returns:
+        The `Table`.
+    """
+    if number == 6:
+        return table_6(*scales or (image_size, round(image_size * 1.25 / 32) * 32))
+    return {3: TABLE_3, 4: TABLE_4, 5: TABLE_5}[number]
+
+
+def text(compared):
+    """Writes a comparison as the paper's table, our figures beside the paper's.
+
+    Args:
+        compared: What `ablation.compare` returned.
+
+    Returns:
+        Lines of text.
+    """
+    rows, seeds = compared["rows"], compared["seeds"]
+    looks = " and ".join(CROPS[v] for v in sorted({row["views"] for row in rows}))
+    if CROPS[5] in looks:
+        looks += " (not ten: these images are not mirrored)"
+    scales = sorted({scale for row in rows for scale in row["scales"]})
+    scored = "linear SVMs on the features" if compared["svm"] else "the network"
+    spread = "mean ± standard deviation over seeds" if len(seeds) > 1 else "seed"
+    head = [
+        f"Table {compared['table']}: {compared['title']}; percent",
+        f"ours: {compared['dataset']} {compared['split']}, {compared['images']} "
+        f"images; {looks} at {' and '.join(map(str, scales))}; scored by {scored}; "
+        f"{spread} {' '.join(map(str, seeds))}",
+    ]
+    names = [f"ours: {name}" for name in rows[0]["ours"]]
+    cells = [("", *names, *(f"paper: {name}" for name in compared["columns"]))]
+    for row in rows:
+        ours = [_cell(figure) for figure in row["ours"].values()]
+        cells.append(
+            (row["name"], *ours, *(f"{number:.1f}" for number in row["paper"]))
+        )
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    lines = []
+    for name, *figures in cells:
+        aligned = zip(figures, widths[1:], strict=True)
+        lines.append(
+            "  ".join([name.ljust(widths[0])] + [f.rjust(w) for f, w in aligned])
+        )
+    return "\n".join([*head, *lines])
+
+
+def _cell(figure):
+    if figure["mean"] is None:
+        return "-"
+    if figure["deviation"] is None:
+        return f"{figure['mean']:.1f}"
+    return f"{figure['mean']:.1f} ± {figure['deviation']:.1f}"

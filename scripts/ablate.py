@@ -1,0 +1,75 @@
+"""Repeats the paper's comparisons (section 5.3) on any data, with one command each.
+
+    python scripts/ablate.py --table 4 --seeds 0 1 2                   the digits
+    python scripts/ablate.py --table 3 --dataset csv --data_dir MINE
+    python scripts/ablate.py --figure 5 --model_dir runs/mine a.jpg b.jpg
+
+Tables: 3 object proposals against attentional regions, 4 and 5 constraints, 6 scales
+and views. Trains what is not there yet, which takes as long as fit.py does for each
+row and seed, and prints the paper's table with our figures beside the paper's.
+Interrupted and started again, it goes on with the run that it was at.
+"""
+
+import argparse
+import pathlib
+
+from ram_tf import ablation, cli, config, paper_tables
+from ram_tf.prediction import Predictor, find_images
+from ram_tf.presets import PRESET_OF
+
+
+def parse(argv):
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    what = parser.add_mutually_exclusive_group(required=True)
+    what.add_argument("--table", type=int, choices=(3, 4, 5, 6))
+    what.add_argument("--figure", type=int, choices=(5,))
+    parser.add_argument(
+        "--output_dir", type=pathlib.Path, help="default: runs/ablation-NAME"
+    )
+    parser.add_argument("--seeds", type=int, nargs="+", help="default: the run's seed")
+    parser.add_argument(
+        "--scales", type=int, nargs=2, help="table 6; default: the image size and 1.25x"
+    )
+    parser.add_argument(
+        "--svm",
+        action=argparse.BooleanOptionalAction,
+        help="score by SVMs on the features; default: tables 4 to 6 of preset paper",
+    )
+    parser.add_argument("--model_dir", help="figure 5: a run's folder, or a SavedModel")
+    parser.add_argument("images", nargs="*", help="figure 5: files, or folders of them")
+    config.add_arguments(parser)
+    arguments = parser.parse_args(argv)
+    if arguments.figure and not (arguments.model_dir and arguments.images):
+        parser.error("figure 5 is drawn with --model_dir RUN IMAGE...")
+    if arguments.table and (arguments.model_dir or arguments.images):
+        parser.error("--model_dir and images are for --figure 5")
+    if arguments.scales and arguments.table != 6:
+        parser.error("--scales are those of --table 6")
+    return arguments
+
+
+def main(argv):
+    arguments = parse(argv)
+    settings = config.from_arguments(arguments)
+    folder = arguments.output_dir or pathlib.Path(
+        f"runs/ablation-{settings.saved_name}"
+    )
+    if arguments.figure:
+        path = folder / "figure5.png"
+        predictor = Predictor.load(arguments.model_dir)
+        ablation.draw_figure_5(predictor, find_images(arguments.images), path)
+        print(path)
+        return 0
+    by_paper = (arguments.preset or PRESET_OF[settings.dataset]) == "paper"
+    svm = by_paper and arguments.table != 3 if arguments.svm is None else arguments.svm
+    table = paper_tables.of(arguments.table, settings.image_size, arguments.scales)
+    seeds = arguments.seeds or [settings.seed]
+    compared = ablation.compare(table, settings, seeds, folder, svm)
+    print(f"\n{paper_tables.text(compared)}")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(cli.run(main))

@@ -1,0 +1,173 @@
+"""Tables from small runs: what is trained, what is shared, what an interrupt leaves."""
+
+import dataclasses
+import json
+import statistics
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from ram_tf import ablation, run_splits, training
+from ram_tf.config import Config
+from ram_tf.paper_tables import TABLE_5, table_6
+from ram_tf.prediction import Predictor
+from ram_tf.run import Run
+from ram_tf.visualization import BLUE, GREEN
+
+SMALL = Config(
+    dataset="csv",
+    backbone="small",
+    weights="none",
+    image_size=40,
+    crop_margin=8,
+    regions=2,
+    region_size=4,
+    units=16,
+    loss="bce",
+    batch_size=8,
+    pooled_epochs=1,
+    epochs=1,
+    pooled_learning_rate=1e-3,
+    learning_rate=1e-3,
+)
+# In one view, which takes a fraction of the time.
+TABLE = TABLE_5._replace(rows=[row._replace(views=1) for row in TABLE_5.rows])
+
+
+def base(squares, **changes):
+    return dataclasses.replace(SMALL, data_dir=str(squares), **changes)
+
+
+@pytest.fixture(scope="module")
+def undisturbed(squares, tmp_path_factory):
+    """Table 5 of small runs: the folder of the runs, and the comparison."""
+    folder = tmp_path_factory.mktemp("undisturbed")
+    return folder, ablation.compare(TABLE, base(squares), [0], folder)
+
+
+def test_rows_are_runs_of_their_own_that_differ_as_the_table_says(undisturbed):
+    folder, _ = undisturbed
+    null = Run.open(folder / "attention-null-40-seed0").config
+    full = Run.open(folder / "attention-ASP-40-seed0").config
+    assert null == dataclasses.replace(full, constraints="")
+    assert full.constraints == "ASP"
+
+
+def test_rows_share_one_training_of_step_1(undisturbed):
+    folder, _ = undisturbed
+    assert [path.parent.name for path in folder.glob("*/step1")] == ["step1-40-seed0"]
+    first = folder / "step1-40-seed0" / "pooled.weights.h5"
+    for name in ("null", "ASP"):
+        path = folder / f"attention-{name}-40-seed0" / "pooled.weights.h5"
+        assert path.read_bytes() == first.read_bytes()
+
+
+@pytest.mark.slow
+def test_a_row_has_the_weights_of_a_run_by_itself(undisturbed, tmp_path):
+    folder, _ = undisturbed
+    row = Run.open(folder / "attention-null-40-seed0")
+    splits = run_splits.load(row.config)
+    run = Run.start(tmp_path, row.config, splits.train.label_names)
+    whole = training.train(run, splits.train, splits.selection)
+    shared = row.load_pooled(), row.load_model()
+    for expected, model in zip(whole, shared, strict=True):
+        for one, other in zip(expected.get_weights(), model.get_weights(), strict=True):
+            np.testing.assert_array_equal(one, other)
+
+
+def test_figures_are_percent_of_those_that_evaluation_wrote(undisturbed):
+    folder, compared = undisturbed
+    assert json.loads((folder / "table5.json").read_text()) == compared
+    for row, letters in zip(compared["rows"], ("null", "ASP"), strict=True):
+        path = folder / "results" / f"attention-{letters}-40-seed0-single-crop.json"
+        result = json.loads(path.read_text())
+        assert result["protocol"]["views"] == 1
+        for name in ("CF1", "OF1", "mAP"):
+            assert row["ours"][name]["mean"] == pytest.approx(100 * result[name])
+
+
+def test_an_interrupted_table_goes_on_with_the_run_that_it_was_at(
+    squares, undisturbed, tmp_path, monkeypatch
+):
+    train, begun = training.train, []
+
+    def interrupted(run, *splits):
+        begun.append(run.folder.name)
+        if len(begun) == 2:
+            raise KeyboardInterrupt
+        return train(run, *splits)
+
+    monkeypatch.setattr(training, "train", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        ablation.compare(TABLE, base(squares), [0], tmp_path)
+    finished = (tmp_path / begun[0] / "model.weights.h5").stat().st_mtime_ns
+    compared = ablation.compare(TABLE, base(squares), [0], tmp_path)
+    # Once the first run, twice the one that was interrupted.
+    assert begun == [begun[0], begun[1], begun[1]]
+    assert (tmp_path / begun[0] / "model.weights.h5").stat().st_mtime_ns == finished
+    assert compared == undisturbed[1]
+
+
+def test_what_is_there_is_neither_trained_nor_evaluated_again(
+    squares, undisturbed, monkeypatch
+):
+    folder, compared = undisturbed
+    monkeypatch.delattr(training, "train")
+    monkeypatch.delattr(ablation.run_splits, "load")
+    assert ablation.compare(TABLE, base(squares), [0], folder) == compared
+
+
+def test_other_settings_than_those_of_the_runs_that_are_there_are_refused(
+    squares, undisturbed
+):
+    settings = dataclasses.replace(base(squares), epochs=2)
+    with pytest.raises(ValueError, match=r"epochs=2 \(was 1\)"):
+        ablation.compare(TABLE, settings, [0], undisturbed[0])
+
+
+def test_spread_is_that_of_a_sample():
+    values = [0.8, 0.9, 0.7]
+    spread = ablation._over_seeds(values)
+    assert spread["mean"] == pytest.approx(80)
+    assert spread["deviation"] == pytest.approx(100 * statistics.stdev(values))
+    assert ablation._over_seeds([0.5])["deviation"] is None
+    assert ablation._over_seeds([None, None])["mean"] is None
+
+
+@pytest.mark.slow
+def test_scales_and_views_of_table_6_look_as_they_say(squares, tmp_path):
+    # Not mirrored: five views in place of ten.
+    settings = base(squares, flip=False)
+    compared = ablation.compare(table_6(40, 48), settings, [0], tmp_path)
+    looks = [(row["views"], row["scales"]) for row in compared["rows"]]
+    assert looks == [(1, [40]), (1, [48]), (5, [40]), (5, [48]), (5, [40, 48])]
+    assert len(list(tmp_path.glob("*/model.weights.h5"))) == 2
+
+
+@pytest.fixture(scope="module")
+def predictor(tmp_path_factory):
+    run = Run.start(tmp_path_factory.mktemp("figure"), SMALL, ("red", "green"))
+    return Predictor.of(run.view(run.build_model(run.build_pooled("max"))), run)
+
+
+def test_figure_5_shows_regions_in_green_beside_proposals_in_blue(
+    squares, predictor, tmp_path
+):
+    path = tmp_path / "new" / "figure5.png"
+    images = [squares / "val0.png", squares / "val1.png"]
+    ablation.draw_figure_5(predictor, images, path)
+    picture = np.asarray(Image.open(path))
+    quarters = np.array_split(picture, 4, axis=1)
+    for quarter, ink, other in zip(
+        quarters, [GREEN, BLUE] * 2, [BLUE, GREEN] * 2, strict=True
+    ):
+        assert (quarter == ink).all(-1).any()
+        assert not (quarter == other).all(-1).any()
+
+
+def test_figure_5_of_no_image_names_it(predictor, tmp_path):
+    (tmp_path / "text.png").write_text("no image")
+    with pytest.raises(ValueError, match=r"cannot be read.*text\.png"):
+        ablation.draw_figure_5(predictor, [tmp_path / "text.png"], tmp_path / "f.png")
+    assert not (tmp_path / "f.png").exists()

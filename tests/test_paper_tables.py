@@ -1,0 +1,123 @@
+"""The printed tables: the paper's numbers, copied here once more, and ours beside."""
+
+import re
+
+import pytest
+
+from ram_tf import paper_tables
+from ram_tf.config import Config
+
+# Section 5.3 of the paper, row by row.
+PAPER = {
+    3: {"object proposals": [88.6], "attentional regions": [90.4]},
+    4: {
+        "null": [89.9],
+        "S+P": [90.2],
+        "A+S": [90.4],
+        "A+P": [90.3],
+        "A+S+P": [91.3],
+    },
+    5: {"null": [65.8, 70.9, 71.5], "A+S+P": [66.5, 71.3, 72.2]},
+    6: {
+        "s=512 + single-crop": [90.4, 70.4],
+        "s=640 + single-crop": [90.4, 70.5],
+        "s=512 + ten-crop": [91.3, 72.2],
+        "s=640 + ten-crop": [91.3, 72.3],
+        "two scales + ten-crop": [91.9, 73.4],
+    },
+}
+
+
+def compared(table, means=(12.34, 56.78, 90.12), deviation=None, views=None):
+    """What `ablation.compare` would return, had all rows the same figures."""
+    ours = {
+        name: {"mean": mean, "deviation": deviation, "values": [mean]}
+        for name, mean in zip(table.figures, means, strict=False)
+    }
+    return {
+        "table": table.number,
+        "title": table.title,
+        "dataset": "voc2007",
+        "split": "test",
+        "images": 4952,
+        "seeds": [0] if deviation is None else [0, 1, 2],
+        "svm": False,
+        "columns": list(table.columns),
+        "rows": [
+            {
+                "name": row.name,
+                "views": views or row.views,
+                "scales": [512],
+                "paper": list(row.paper),
+                "ours": ours,
+            }
+            for row in table.rows
+        ],
+    }
+
+
+@pytest.mark.parametrize("number", PAPER)
+def test_the_papers_numbers_stand_beside_ours(number):
+    text = paper_tables.text(compared(paper_tables.of(number, 512)))
+    assert text.startswith(f"Table {number}: ")
+    rows = [line for line in text.splitlines() if "12.3" in line]
+    found = {}
+    for row in rows:
+        name, *figures = re.split(r"  +", row.strip())
+        ours = 3 if number == 5 else 1
+        assert figures[:ours] == ["12.3", "56.8", "90.1"][:ours]
+        found[name] = [float(figure) for figure in figures[ours:]]
+    assert found == PAPER[number]
+
+
+def test_several_seeds_are_told_by_mean_and_deviation():
+    table = paper_tables.of(4, 512)
+    text = paper_tables.text(compared(table, deviation=0.25))
+    assert text.count("12.3 ± 0.2") == 5
+    assert "mean ± standard deviation over seeds 0 1 2" in text
+    assert "±" not in paper_tables.text(compared(table))
+
+
+def test_a_figure_that_there_is_none_of_is_a_dash():
+    text = paper_tables.text(compared(paper_tables.of(3, 512), [None]))
+    assert re.search(r"object proposals +- +88\.6", text)
+
+
+def test_the_head_tells_what_scored_and_how_it_looked():
+    table = paper_tables.of(4, 512)
+    plain = compared(table)
+    head = paper_tables.text(plain).splitlines()[1]
+    assert head.startswith("ours: voc2007 test, 4952 images; ten-crop at 512; ")
+    assert "scored by the network; seed 0" in head
+    head = paper_tables.text({**plain, "svm": True}).splitlines()[1]
+    assert "scored by linear SVMs" in head
+    head = paper_tables.text(compared(table, views=5)).splitlines()[1]
+    assert "five-crop (not ten: these images are not mirrored)" in head
+
+
+@pytest.mark.parametrize(
+    ("size", "scales", "expected"),
+    [(512, None, (512, 640)), (104, None, (104, 128)), (104, (64, 96), (64, 96))],
+)
+def test_table_6_has_two_scales(size, scales, expected):
+    table = paper_tables.of(6, size, scales)
+    sizes = [[model["image_size"] for model in row.models] for row in table.rows]
+    small, large = expected
+    assert sizes == [[small], [large], [small], [large], [small, large]]
+
+
+@pytest.mark.parametrize("number", PAPER)
+def test_rows_change_what_their_names_say_and_nothing_else(number):
+    changes = {row.name: row.models[0] for row in paper_tables.of(number, 512).rows}
+    for name, change in changes.items():
+        Config(**change)
+        if number == 3:
+            assert change == {
+                "region_source": name.split()[0]
+                .replace("object", "proposals")
+                .replace("attentional", "attention")
+            }
+        elif number < 6:
+            letters = set(name) & set("ASP") if name != "null" else set()
+            assert set(change["constraints"]) == letters
+            assert set(change) == {"region_source", "constraints"}
