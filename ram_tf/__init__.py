@@ -2,8 +2,9 @@
 
 The way of the data: files (`datasets`) -> pipeline (`preprocessing`) -> feature map
 (`backbones`) -> region after region (`spatial_transformer`, `recurrent_attention`) ->
-scores and regions (`model`) -> `losses`, `metrics` -> the two steps (`training`) ->
-figures (`evaluation`) and a SavedModel (`export`, `prediction`).
+scores and regions (`model`, in one view or several: `views`) -> `losses`, `metrics` ->
+the two steps (`training`) -> figures (`svm`, `protocols`, `evaluation`, `report`; the
+paper's tables: `ablation`) and a SavedModel (`export`, `prediction`).
 
 Shapes, everywhere: `B` images, `H W C` feature map, `K` regions, `h w` sampled size,
 `L` labels.
