@@ -185,11 +185,12 @@ def test_pooled_head_start_scores_as_step_1_does(tmp_path, images, pooled_units)
         units=32,
         regions=1,
         starts="whole",
+        region_size=5,
     )
     run = Run.start(tmp_path, settings, NAMES)
     pooled = run.build_pooled("max")
     model = run.build_model(pooled)
-    # The one region is the whole map, which the sampler sees at 4x4 cells as it is.
+    # The one region is the whole map, which the sampler sees at 5x5 cells as it is.
     before, after = pooled(images)["scores"], model(images)["scores"]
     assert np.linalg.norm(after - before) < 0.03 * np.linalg.norm(before)
 

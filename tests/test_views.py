@@ -230,7 +230,7 @@ def look_by_loops(members, images, describe):
         Per member its scores `(B, L)` and its description `(B, D)`.
     """
     scores, descriptions = [], []
-    for (model, size, crop, _), batch in zip(members, images, strict=True):
+    for (model, size, crop, *_), batch in zip(members, images, strict=True):
         places = [0, size - crop]
         middle = (size - crop) // 2
         corners = [(middle, middle), *itertools.product(places, places)]
