@@ -13,7 +13,7 @@ import statistics
 
 import keras
 
-from ram_tf import evaluation, proposals, run_splits, training
+from ram_tf import evaluation, proposals, results, run_splits, training
 from ram_tf.paper_tables import CROPS
 from ram_tf.preprocessing import decode_image
 from ram_tf.run import Run, replacing
@@ -49,7 +49,7 @@ def compare(table, base, seeds, output_dir, svm=False):
     def splits(seed):
         return run_splits.load(dataclasses.replace(base, seed=seed))
 
-    results = {row.name: [] for row in table.rows}
+    by_row = {row.name: [] for row in table.rows}
     for seed in seeds:
         for number, row in enumerate(table.rows, 1):
             print(
@@ -67,8 +67,8 @@ def compare(table, base, seeds, output_dir, svm=False):
                 output_dir,
                 functools.partial(splits, seed),
             )
-            results[row.name].append(result)
-    first = next(iter(results.values()))[0]
+            by_row[row.name].append(result)
+    first = next(iter(by_row.values()))[0]
     compared = {
         "table": table.number,
         "title": table.title,
@@ -81,18 +81,18 @@ def compare(table, base, seeds, output_dir, svm=False):
         "rows": [
             {
                 "name": row.name,
-                "views": results[row.name][0]["protocol"]["views"],
-                "scales": results[row.name][0]["protocol"]["scales"],
+                "views": by_row[row.name][0]["protocol"]["views"],
+                "scales": by_row[row.name][0]["protocol"]["scales"],
                 "paper": list(row.paper),
                 "ours": {
-                    figure: _over_seeds([r[figure] for r in results[row.name]])
+                    figure: _over_seeds([r[figure] for r in by_row[row.name]])
                     for figure in table.figures
                 },
             }
             for row in table.rows
         ],
     }
-    evaluation.write(compared, output_dir / f"table{table.number}.json")
+    results.write(compared, output_dir / f"table{table.number}.json")
     return compared
 
 
@@ -107,7 +107,7 @@ def _result(models, views, svm, output_dir, load):
     look = evaluation.Views(count=views, source=source, svm=svm)
     result = evaluation.evaluate_runs(runs, load().report, runs[0].config, look)
     path.parent.mkdir(exist_ok=True)
-    evaluation.write(result, path)
+    results.write(result, path)
     return result
 
 

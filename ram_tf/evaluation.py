@@ -1,31 +1,19 @@
-"""From a model and a split to the table of figures that a person compares."""
+"""Through which eyes a split is looked at: views, SVMs, runs and SavedModels."""
 
 import dataclasses
-import json
 import math
+import pathlib
 from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
 
-from ram_tf import (
-    bootstrap,
-    cache,
-    calibration,
-    metrics,
-    proposals,
-    protocols,
-    run_splits,
-    svm,
-)
-from ram_tf.model import crop_to_image
+from ram_tf import cache, calibration, config, proposals, protocols, run_splits, svm
+from ram_tf.prediction import Predictor
 from ram_tf.preprocessing import evaluation_pipeline, read_files
-from ram_tf.run import replacing
-
-PAPER = protocols.PROTOCOLS["rdar"]
-INTERPOLATIONS = ("none", "voc2010", "voc2007")
-FIGURES = ("mAP", "OP", "OR", "OF1", "CP", "CR", "CF1")  # beginnings of their names
+from ram_tf.results import PAPER, evaluate
+from ram_tf.run import Run, replacing
 
 
 def look(view, split, settings):
@@ -99,107 +87,16 @@ def calibrate(run, model, split):
         beside.write_text(fitted.to_json(run.label_names))
 
 
-def evaluate(outputs, split, settings, protocol=PAPER, about=None, **others):
-    """Computes what `evaluate.py` reports.
-
-    Args:
-        outputs: The attention model's dict of arrays over the split.
-        split: The `Split`; unknown labels are left out.
-        settings: The `Config`.
-        protocol: A `Protocol`.
-        about: `MultiView.about` of the view that gave the outputs; None for the plain
-            centre view.
-        **others: What the model is compared with over the same split, a dict of arrays
-            each; `pooled` is the pooled classifier.
-
-    Returns:
-        A dict ready for JSON, NaN as None. `mAP`, `AP`, `OP` ... `CF1` as the protocol
-        has them, and its `warnings`; `mAP_<interpolation>` in all three; `mAP_min10`
-        over labels with 10 positives or more; `intervals`, 95 % bootstrap intervals;
-        for each of `others` the same figures under its name, and under `above_<name>`
-        the paired bootstrap of the difference in `mAP_min10`; `region_iou`; and on data
-        with boxes `pointing`, `pointing_centre` (always the centre of the image) and
-        `pointing_pairs`; `calibration_error`, and `at_thresholds`, OP to CF1 where each
-        label has its fitted threshold.
-    """
-    about = about or {
-        "views": 1,
-        "views_from": "image",
-        "scales": [settings.image_size],
-        "crops": [settings.crop],
-    }
-    labels, probabilities = split.labels, outputs["probabilities"]
-    result = _figures(labels, outputs, split.label_names, protocol)
-    result |= {"images": len(split), "split": split.name}
-    result["protocol"] = {
-        **dataclasses.asdict(protocol),
-        **about,
-        "difficult": settings.difficult,
-        "ranked_by": "probabilities",
-    }
-    result["warnings"] = protocols.warnings_for(
-        labels, probabilities, split.label_names, protocol
+def add_model_arguments(parser):
+    """Adds the flags of `look_as_asked` that say whose eyes and which images."""
+    parser.add_argument(
+        "--model_dir",
+        required=True,
+        nargs="+",
+        help="a run's output folder, several to look together, or a SavedModel's",
     )
-    # The bootstrap counts as the paper's protocol does.
-    if dataclasses.replace(protocol, name=PAPER.name) == PAPER:
-        result["intervals"] = bootstrap.intervals(
-            labels, probabilities, protocol.threshold, protocol.top_k[0]
-        )
-    result["calibration_error"] = calibration.calibration_error(labels, probabilities)
-    if "thresholds" in about:
-        result["at_thresholds"] = metrics.precision_recall_f1(
-            labels, probabilities, about["thresholds"]
-        )
-    result["region_iou"] = metrics.region_iou(outputs["boxes"])
-    if split.boxes is not None:
-        crop_fraction = about["crops"][0] / about["scales"][0]
-        result |= _pointing(outputs, split, crop_fraction)
-    result["pooled"] = None
-    for name, other in others.items():
-        result[name] = _figures(labels, other, split.label_names, protocol)
-        result[f"above_{name}"] = bootstrap.paired_difference(
-            labels, other["probabilities"], probabilities
-        )
-    return _without_nan(result)
-
-
-def _figures(labels, outputs, label_names, protocol):
-    probabilities = outputs["probabilities"]
-    figures = protocols.figures(labels, probabilities, protocol)
-    by_label = zip(label_names, figures["AP"].tolist(), strict=True)
-    figures["AP"] = dict(by_label)
-    for interpolation in INTERPOLATIONS:
-        figures[f"mAP_{interpolation}"] = metrics.mean_average_precision(
-            labels, probabilities, interpolation
-        )
-    figures["mAP_min10"] = metrics.mean_average_precision(
-        labels, probabilities, protocol.interpolation, min_positives=10
-    )
-    return figures
-
-
-def _pointing(outputs, split, crop_fraction):
-    # As predicted: a region may lie half outside, its clipped box would be shifted.
-    centres = (outputs["regions"][:, :, ::-1, 2] + 1) / 2  # (n, K, 2), y first
-    centres = crop_to_image(centres, crop_fraction)
-    known = split.boxes, split.labels, split.label_names
-    score, pairs = metrics.pointing_score(*known, centres, outputs["region_scores"])
-    middle = np.full((len(split), 1, 2), 0.5)
-    alone = np.zeros((len(split), 1, len(split.label_names)))
-    centre, _ = metrics.pointing_score(*known, middle, alone)
-    return {
-        "pointing": score,
-        "pointing_centre": centre,
-        "pointing_pairs": pairs,
-    }
-
-
-def _without_nan(value):
-    if isinstance(value, dict):
-        return {name: _without_nan(item) for name, item in value.items()}
-    if isinstance(value, float) and math.isnan(value):
-        return None
-    return value
+    parser.add_argument("--split", help="default: the one of the run's report")
+    config.add_data_arguments(parser)
 
 
 def add_arguments(parser):
@@ -306,6 +203,25 @@ class Seen(NamedTuple):
     outputs: dict
     about: dict
     others: dict
+
+
+def look_as_asked(arguments, views):
+    """Looks at the images of parsed flags through the models of parsed flags.
+
+    Args:
+        arguments: With the flags of `add_model_arguments`.
+        views: `Views`.
+
+    Returns:
+        What is `Seen`, the `Split`, and its `Config`.
+    """
+    folders = arguments.model_dir
+    is_run = (pathlib.Path(folders[0]) / "config.json").is_file()
+    models = [(Run.open if is_run else Predictor.load)(folder) for folder in folders]
+    settings = config.with_data(models[0].config, arguments)
+    split = run_splits.load_report(settings, arguments.split, models[0].label_names)
+    see = see_runs if is_run else see_served
+    return see(models, split, settings, views), split, settings
 
 
 def evaluate_runs(runs, split, settings, views, protocol=PAPER):
@@ -466,23 +382,6 @@ def svm_view(runs):
     return svm.SVMView(view, fitted)
 
 
-def evaluate_served(predictors, split, settings, views, protocol=PAPER):
-    """Evaluates what `see_served` sees.
-
-    Args:
-        predictors: See `see_served`.
-        split: The `Split` to report on.
-        settings: The `Config` of the split.
-        views: See `see_served`.
-        protocol: A `Protocol`.
-
-    Returns:
-        What `evaluate` does, with no pooled classifier to compare.
-    """
-    seen = see_served(predictors, split, settings, views)
-    return evaluate(seen.outputs, split, settings, protocol, seen.about)
-
-
 def see_served(predictors, split, settings, views):
     """Looks at a split through a SavedModel, in the way it was exported.
 
@@ -504,82 +403,3 @@ def see_served(predictors, split, settings, views):
             "--views or --svm, or else the output folders of runs"
         )
     return Seen(look_served(predictors[0], split), predictors[0].about, {})
-
-
-def columns(result):
-    """The figures of the model and of what it was compared with.
-
-    Args:
-        result: What `evaluate` returned.
-
-    Returns:
-        A dict from name to figures, the model's own first: "svm" where the SVMs are
-        compared with the attention model they look through, else "attention".
-    """
-    compared = [
-        name.removeprefix("above_") for name in result if name.startswith("above_")
-    ]
-    own = "svm" if "attention" in compared else "attention"
-    return {own: result} | {name: result[name] for name in compared}
-
-
-def table(result):
-    """Writes a result as the table that a person reads.
-
-    Args:
-        result: What `evaluate` returned.
-
-    Returns:
-        Lines of text: a row of AP for each label, then the means and the figures of
-        Eq. 15, for the model and what it was compared with; then intervals, pointing
-        and warnings.
-    """
-    models = columns(result)
-    own, *compared = models
-    rows = [("", *models)]
-    rows += [
-        (f"AP {label}", *(_percent(m["AP"][label]) for m in models.values()))
-        for label in result["AP"]
-    ]
-    figures = [name for name in result if name.startswith(FIGURES)]
-    for name in figures:
-        rows.append((name, *(_percent(m[name]) for m in models.values())))
-    for name in ("calibration_error", "pointing", "pointing_centre", "region_iou"):
-        if name in result:
-            rows.append((name, _percent(result[name]), *[""] * len(compared)))
-    if "at_thresholds" in result:
-        for name, value in result["at_thresholds"].items():
-            row = f"{name} at fitted thresholds", _percent(value)
-            rows.append((*row, *[""] * len(compared)))
-    width = max(len(row[0]) for row in rows)
-    lines = [
-        row[0].ljust(width) + "".join(cell.rjust(12) for cell in row[1:])
-        for row in rows
-    ]
-    lines += [
-        f"{name}: {_percent(result[name])}, 95 % interval {_percent(i['low'])} to "
-        f"{_percent(i['high'])} (bootstrap over images)"
-        for name, i in result.get("intervals", {}).items()
-        if i["low"] is not None
-    ]
-    for name in compared:
-        above = result[f"above_{name}"]
-        if above["difference"] is not None:
-            difference, low, high = (
-                f"{100 * above[key]:+.1f}" for key in ("difference", "low", "high")
-            )
-            lines.append(
-                f"{own} - {name}, mAP_min10: {difference} points, 95 % interval {low} "
-                f"to {high} (paired bootstrap)"
-            )
-    return "\n".join([*lines, *result["warnings"]])
-
-
-def _percent(value):
-    return "-" if value is None else f"{100 * value:.1f}"
-
-
-def write(result, path):
-    """Writes a result as JSON."""
-    with replacing(path) as beside:
-        beside.write_text(json.dumps(result, indent=2) + "\n")

@@ -15,7 +15,7 @@ import jinja2
 import numpy as np
 from PIL import Image
 
-from ram_tf import calibration, evaluation, metrics, protocols, visualization
+from ram_tf import calibration, metrics, protocols, results, visualization
 from ram_tf.preprocessing import decode_image, read_files
 from ram_tf.run import replacing
 
@@ -89,7 +89,7 @@ def render(seen, split, settings, result, protocol, title, pictures=3):
         split.labels, outputs["probabilities"], protocol, protocol.top_k[0]
     )
     confusion = metrics.confusion(labels, predicted)
-    own, *compared = evaluation.columns(result)
+    own, *compared = results.columns(result)
     environment = jinja2.Environment(
         autoescape=True,
         undefined=jinja2.StrictUndefined,
@@ -121,7 +121,7 @@ def render(seen, split, settings, result, protocol, title, pictures=3):
         sections=SECTIONS,
         meanings=MEANINGS,
         figures=sorted(
-            (name for name in result if name.startswith(evaluation.FIGURES)),
+            (name for name in result if name.startswith(results.FIGURES)),
             key=lambda name: not name.startswith("mAP"),
         ),
         thresholded=result.get("at_thresholds", {}),

@@ -9,7 +9,7 @@ import tensorflow as tf
 from scipy.optimize import minimize
 from scipy.special import expit
 from sklearn.metrics import average_precision_score
-from sklearn.model_selection import StratifiedKFold
+from sklearn.model_selection import StratifiedKFold, cross_val_predict
 from sklearn.svm import LinearSVC
 from tqdm import tqdm
 
@@ -121,7 +121,6 @@ class SVMView:
         self.view = view
         self.svm = svm
         self.models, self.sizes = view.models, view.sizes
-        self.crop_fraction = view.crop_fraction
 
     @property
     def about(self):
@@ -200,12 +199,8 @@ def _svm(cost):
 
 def _left_out(x, y, cost, seed, folds):
     """The decision on each image by an SVM that has not seen it."""
-    decisions = np.empty(len(y))
     parts = StratifiedKFold(folds, shuffle=True, random_state=seed)
-    for seen, unseen in parts.split(x, y):
-        svm = _svm(cost).fit(x[seen], y[seen])
-        decisions[unseen] = svm.decision_function(x[unseen])
-    return decisions
+    return cross_val_predict(_svm(cost), x, y, cv=parts, method="decision_function")
 
 
 def platt_scaling(present, decisions):

@@ -181,11 +181,6 @@ class MultiView:
             "models": len(self.models),
         }
 
-    @property
-    def crop_fraction(self):
-        """Edge of the view that `regions` are relative to, over the whole image's."""
-        return self.members[0].crop / self.members[0].size
-
     def __call__(self, inputs):
         images, boxes = inputs[: len(self.members)], inputs[len(self.members) :]
         looked = [

@@ -12,9 +12,10 @@ import argparse
 import pathlib
 
 from ram_tf import cli, config, proposals, run_splits, training
-from ram_tf.evaluation import calibrate, evaluate, look, look_pooled, table, write
+from ram_tf.evaluation import calibrate, look, look_pooled
 from ram_tf.export import export
 from ram_tf.prediction import how_to_try, write_samples
+from ram_tf.results import evaluate, table, write
 from ram_tf.run import Run
 
 

@@ -7,30 +7,14 @@ import statistics
 import numpy as np
 import pytest
 from PIL import Image
+from small_run import SMALL
 
 from ram_tf import ablation, run_splits, training
-from ram_tf.config import Config
 from ram_tf.paper_tables import TABLE_5, table_6
 from ram_tf.prediction import Predictor
 from ram_tf.run import Run
 from ram_tf.visualization import BLUE, GREEN
 
-SMALL = Config(
-    dataset="csv",
-    backbone="small",
-    weights="none",
-    image_size=40,
-    crop_margin=8,
-    regions=2,
-    region_size=4,
-    units=16,
-    loss="bce",
-    batch_size=8,
-    pooled_epochs=1,
-    epochs=1,
-    pooled_learning_rate=1e-3,
-    learning_rate=1e-3,
-)
 # In one view, which takes a fraction of the time.
 TABLE = TABLE_5._replace(rows=[row._replace(views=1) for row in TABLE_5.rows])
 

@@ -5,6 +5,7 @@ import os
 
 import numpy as np
 import pytest
+from spoilt import empty, flipped, single_array, text, truncated
 
 from ram_tf import cache
 from ram_tf.config import Config
@@ -169,29 +170,6 @@ def test_another_key_is_computed(tmp_path):
     cache.remember(tmp_path, "key", lambda: ARRAYS)
     other = {"scores": np.zeros(1)}
     assert_same_arrays(cache.remember(tmp_path, "other", lambda: other), other)
-
-
-def truncated(path):
-    path.write_bytes(path.read_bytes()[:-30])
-
-
-def flipped(path):
-    content = bytearray(path.read_bytes())
-    content[200] ^= 1
-    path.write_bytes(content)
-
-
-def empty(path):
-    path.write_bytes(b"")
-
-
-def text(path):
-    path.write_text("no arrays")
-
-
-def single_array(path):
-    with path.open("wb") as file:
-        np.save(file, np.zeros(3))
 
 
 def objects(path):

@@ -350,7 +350,9 @@ def test_fit_is_temperature_first_and_thresholds_of_what_it_gives(table, loss):
         calibration.calibration_error(labels, before),
         calibration.calibration_error(labels, after),
     )
-    assert 1 in unfitted
+    # The label without positives, and no other that reaches the floor.
+    assert [i for i in range(4) if thresholds[i] in (0.5, 1.0)] == unfitted
+    assert (1 in unfitted, thresholds[1]) == (True, 0.5)
 
 
 def test_calibration_mends_sigmoids_that_are_too_sure(table):

@@ -6,7 +6,7 @@ import shutil
 import numpy as np
 import pytest
 
-from ram_tf import evaluation, metrics, run_splits, svm
+from ram_tf import evaluation, metrics, results, run_splits, svm
 from ram_tf.config import Config
 from ram_tf.evaluation import Views, evaluate_runs, joint_view, svm_view
 from ram_tf.model import PooledClassifier
@@ -46,7 +46,7 @@ def outputs_of(probabilities, translations):
 def test_figures_of_a_hand_made_split():
     split = split_of([[1, 0], [0, 1], [1, 0]])
     outputs = outputs_of([[0.9, 0.1], [0.8, 0.7], [0.6, 0.2]], [0, 0])
-    result = evaluation.evaluate(outputs, split, SETTINGS)
+    result = results.evaluate(outputs, split, SETTINGS)
     # Ranking of a: present, absent, present.
     assert result["AP"] == pytest.approx({"a": (1 + 2 / 3) / 2, "b": 1.0})
     assert result["mAP"] == pytest.approx((5 / 6 + 1) / 2)
@@ -69,9 +69,7 @@ def test_pointing_maps_centres_from_the_crop_to_the_image():
         # Either a tiny box at that place, or one where the crop's own fraction is.
         cx, cy, r = (x, y, half) if half else (0.9, 0.7, 0.01)
         box = np.array([[cy - r, cx - r, cy + r, cx + r]], np.float32)
-        result = evaluation.evaluate(
-            outputs, split_of([[1, 0]], ({"a": box},)), SETTINGS
-        )
+        result = results.evaluate(outputs, split_of([[1, 0]], ({"a": box},)), SETTINGS)
         assert result["pointing"] == expected
         assert result["pointing_pairs"] == 1
         assert result["pointing_centre"] == 0.0
@@ -80,7 +78,7 @@ def test_pointing_maps_centres_from_the_crop_to_the_image():
 def test_a_result_is_json_without_nan():
     split = split_of([[1, 0], [0, 0]])
     outputs = outputs_of([[0.9, 0.1], [0.2, 0.3]], [0, 0])
-    result = evaluation.evaluate(outputs, split, SETTINGS, pooled=outputs)
+    result = results.evaluate(outputs, split, SETTINGS, pooled=outputs)
     text = json.dumps(result, allow_nan=False)
     assert json.loads(text)["AP"] == {"a": 1.0, "b": None}
     assert result["pooled"]["mAP"] == result["mAP"]
@@ -90,8 +88,8 @@ def test_the_table_shows_both_models_side_by_side():
     split = split_of([[1, 0], [0, 1]] * 10)
     good = outputs_of([[0.9, 0.1], [0.2, 0.7]] * 10, [0, 0])
     bad = outputs_of([[0.1, 0.9], [0.7, 0.2]] * 10, [0, 0])
-    result = evaluation.evaluate(good, split, SETTINGS, pooled=bad)
-    lines = evaluation.table(result).splitlines()
+    result = results.evaluate(good, split, SETTINGS, pooled=bad)
+    lines = results.table(result).splitlines()
     (row,) = (line.split() for line in lines if line.startswith("mAP "))
     assert row[1] == "100.0"
     assert float(row[2]) < 50
@@ -103,9 +101,9 @@ def test_a_result_file_is_written_whole(tmp_path):
     path = tmp_path / "result.json"
     path.write_text("old")
     with pytest.raises(TypeError):
-        evaluation.write({"mAP": object()}, path)
+        results.write({"mAP": object()}, path)
     assert path.read_text() == "old"
-    evaluation.write({"mAP": 0.5}, path)
+    results.write({"mAP": 0.5}, path)
     assert json.loads(path.read_text()) == {"mAP": 0.5}
     assert [p.name for p in tmp_path.iterdir()] == ["result.json"]
 
@@ -350,4 +348,4 @@ def test_several_views_come_from_features_unless_told_otherwise(flags, expected)
 )
 def test_a_saved_model_looks_in_its_own_way_only(count, views):
     with pytest.raises(ValueError, match="A SavedModel looks as it was exported"):
-        evaluation.evaluate_served([None] * count, None, SETTINGS, views)
+        evaluation.see_served([None] * count, None, SETTINGS, views)

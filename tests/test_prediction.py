@@ -1,10 +1,11 @@
+import dataclasses
 import json
 
 import numpy as np
 import pytest
 from PIL import Image
+from small_run import SMALL
 
-from ram_tf.config import Config
 from ram_tf.export import export
 from ram_tf.prediction import Predictor, find_images, predict, write_samples
 from ram_tf.run import Run
@@ -15,18 +16,7 @@ LABELS = ("blue", "green", "red")
 
 @pytest.fixture(scope="module")
 def run(squares, tmp_path_factory):
-    settings = Config(
-        dataset="csv",
-        data_dir=str(squares),
-        backbone="small",
-        weights="none",
-        image_size=40,
-        crop_margin=8,
-        regions=2,
-        region_size=4,
-        units=16,
-        loss="bce",
-    )
+    settings = dataclasses.replace(SMALL, data_dir=str(squares))
     run = Run.start(tmp_path_factory.mktemp("run"), settings, LABELS)
     pooled = run.build_pooled("average")
     pooled.save_weights(run.pooled_weights)

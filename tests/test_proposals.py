@@ -9,31 +9,14 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from PIL import Image
+from small_run import SMALL
 
-from ram_tf import evaluation, proposals, run_splits, training
-from ram_tf.config import Config
+from ram_tf import evaluation, metrics, proposals, run_splits, svm, training
 from ram_tf.evaluation import Views
 from ram_tf.export import export
 from ram_tf.prediction import Predictor
 from ram_tf.proposals import edge_boxes, edge_map, propose
 from ram_tf.run import Run
-
-SMALL = Config(
-    dataset="csv",
-    backbone="small",
-    weights="none",
-    image_size=40,
-    crop_margin=8,
-    regions=2,
-    region_size=4,
-    units=16,
-    loss="bce",
-    batch_size=8,
-    pooled_epochs=1,
-    epochs=1,
-    pooled_learning_rate=1e-3,
-    learning_rate=1e-3,
-)
 
 
 def small_config(data_dir, **changes):
@@ -223,7 +206,12 @@ def test_a_run_is_evaluated_with_svms_in_one_view_and_refused_in_ten(trained):
     run, report = trained
     views = Views(source="features", svm=True)
     result = evaluation.evaluate_runs([run], report, run.config, views)
-    assert result["mAP"] is not None
+    fitted = svm.OneVsRestSVM.load(run.svm)
+    view = evaluation.joint_view([run], views)
+    described = evaluation.look(view, proposals.for_run(run, report), run.config)
+    scores = fitted.judge(described)["probabilities"].numpy()
+    expected = metrics.mean_average_precision(report.labels, scores)
+    assert result["mAP"] == pytest.approx(expected)
     with pytest.raises(ValueError, match=r"centre view only.*count=10"):
         evaluation.evaluate_runs(
             [run], report, run.config, dataclasses.replace(views, count=10)

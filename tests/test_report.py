@@ -14,8 +14,9 @@ import subprocess
 import numpy as np
 import pytest
 from PIL import Image
+from small_run import SMALL
 
-from ram_tf import cli, evaluation, metrics, protocols, report
+from ram_tf import cli, evaluation, metrics, protocols, report, results
 from ram_tf.config import Config
 from ram_tf.run import Run
 from ram_tf.split import Split
@@ -72,17 +73,15 @@ def outputs_of(labels, regions, generator):
     }
 
 
-def evaluated(split, outputs, protocol=evaluation.PAPER):
+def evaluated(split, outputs, protocol=results.PAPER):
     about = ABOUT | {"thresholds": [0.4] * len(split.label_names)}
     other = outputs | {"probabilities": outputs["probabilities"][::-1]}
     seen = evaluation.Seen(outputs, about, {"pooled": other})
-    result = evaluation.evaluate(
-        outputs, split, SETTINGS, protocol, about, **seen.others
-    )
+    result = results.evaluate(outputs, split, SETTINGS, protocol, about, **seen.others)
     return seen, result
 
 
-def page_of(split, outputs, protocol=evaluation.PAPER, title="runs/digits", pictures=3):
+def page_of(split, outputs, protocol=results.PAPER, title="runs/digits", pictures=3):
     seen, result = evaluated(split, outputs, protocol)
     return report.render(seen, split, SETTINGS, result, protocol, title, pictures)
 
@@ -222,7 +221,7 @@ def test_figures_are_those_of_evaluate(name):
     _, result = evaluated(split, outputs, protocol)
     page = Page(page_of(split, outputs, protocol, pictures=1))
     rows = {key.split()[0]: row for key, row in page.table("figure").items()}
-    figures = [key for key in result if key.startswith(evaluation.FIGURES)]
+    figures = [key for key in result if key.startswith(results.FIGURES)]
     assert len(rows) == len(figures)
     for figure in figures:
         row = rows[figure]
@@ -440,19 +439,8 @@ def test_a_browser_shows_all_sections(tmp_path):
 @pytest.fixture(scope="module")
 def run(squares, tmp_path_factory):
     """A run that was not trained, which is enough to be reported on."""
-    settings = Config(
-        dataset="csv",
-        data_dir=str(squares),
-        backbone="small",
-        weights="none",
-        image_size=40,
-        crop_margin=8,
-        regions=2,
-        region_size=4,
-        region_pooling="average",
-        units=16,
-        batch_size=8,
-        loss="bce",
+    settings = dataclasses.replace(
+        SMALL, data_dir=str(squares), region_pooling="average"
     )
     names = ("blue", "green", "red")
     run = Run.start(tmp_path_factory.mktemp("run") / "run", settings, names)

@@ -10,6 +10,7 @@ from sklearn.frozen import FrozenEstimator
 from sklearn.metrics import average_precision_score
 from sklearn.model_selection import StratifiedKFold, cross_val_predict
 from sklearn.svm import LinearSVC
+from spoilt import empty, flipped, single_array, text, truncated
 
 from ram_tf import svm
 
@@ -278,29 +279,6 @@ def test_its_file_holds_plain_arrays_and_no_pickle(fitted, tmp_path):
     fitted.save(tmp_path / "svm.npz")
     with np.load(tmp_path / "svm.npz", allow_pickle=False) as saved:
         assert all(not saved[name].dtype.hasobject for name in saved.files)
-
-
-def truncated(path):
-    path.write_bytes(path.read_bytes()[:-100])
-
-
-def flipped(path):
-    content = bytearray(path.read_bytes())
-    content[200] ^= 1
-    path.write_bytes(content)
-
-
-def empty(path):
-    path.write_bytes(b"")
-
-
-def text(path):
-    path.write_text("no arrays")
-
-
-def single_array(path):
-    with path.open("wb") as file:
-        np.save(file, np.zeros(3))
 
 
 def other_arrays(path):

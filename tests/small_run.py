@@ -1,0 +1,20 @@
+"""Settings of a run on the `squares` that takes seconds."""
+
+from ram_tf.config import Config
+
+SMALL = Config(
+    dataset="csv",
+    backbone="small",
+    weights="none",
+    image_size=40,
+    crop_margin=8,
+    regions=2,
+    region_size=4,
+    units=16,
+    loss="bce",
+    batch_size=8,
+    pooled_epochs=1,
+    epochs=1,
+    pooled_learning_rate=1e-3,
+    learning_rate=1e-3,
+)
