@@ -63,6 +63,11 @@ class Config:
     image_size: int = option(512, "N: images are resized to N x N")
     crop_margin: int = option(64, "the model sees crops of N - MARGIN")
     flip: bool = option(True, "mirror training images at random")
+    zooms: str = option(
+        "1",
+        "factors of N, one drawn for each training image, that it is resized to before "
+        "it is cropped; 1,1,1.25,1.5 shows half of the crops larger",
+    )
 
     # Model
     model: str = option("rdar", "the attention model", ("rdar",))
@@ -192,6 +197,7 @@ class Config:
             self._check(name, getattr(self, name) >= 0, "0 or more")
         for name in ("seed", "patience", "layout_channels", "pooled_units"):
             self._check(name, getattr(self, name) >= 0, "0 or more")
+        self._check("zooms", all(1 <= zoom < 4 for zoom in self.zoom_factors), "1 to 4")
         flat = "flatten" in (self.pooling, self.region_pooling)
         self._check(
             "region_size",
@@ -223,6 +229,21 @@ class Config:
     def saved_name(self):
         """The folder of the SavedModel's versions."""
         return self.name or self.dataset
+
+    @property
+    def zoom_factors(self):
+        """`zooms` as numbers.
+
+        Raises:
+            ValueError: It is no list of numbers.
+        """
+        try:
+            return tuple(map(float, self.zooms.split(",")))
+        except ValueError as error:
+            raise ValueError(
+                "zooms is no list of factors. Expected numbers such as 1,1.25. "
+                f"Received: {self.zooms!r}"
+            ) from error
 
     @property
     def fractions(self):

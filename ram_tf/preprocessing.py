@@ -136,6 +136,23 @@ def random_place(margin, flip, seed):
     )
 
 
+def random_edge(edges, seed):
+    """Draws one of the edges that an image may be resized to, each as likely.
+
+    Args:
+        edges: Integers; one that is to come more often may be repeated.
+        seed: `(2,)` integers; the same seed gives the same edge.
+
+    Returns:
+        The integer where there is one alone, otherwise a scalar tensor.
+    """
+    if len(edges) == 1:
+        return edges[0]
+    seed = tf.random.fold_in(seed, 1)  # not the one that draws the place
+    drawn = tf.random.stateless_uniform([], seed, 0, len(edges), tf.int32)
+    return tf.constant(edges)[drawn]
+
+
 def cut(image, crop, place):
     """Cuts `(N, N, 3)` to `(crop, crop, 3)` at a `Place`."""
     image = tf.slice(image, [place.top, place.left, 0], [crop, crop, 3])
@@ -158,7 +175,8 @@ def boxes_in_crop(boxes, size, crop, place):
         outside keeps its size.
     """
     corner = tf.cast(tf.stack([place.top, place.left] * 2), tf.float32)
-    top, left, bottom, right = tf.unstack((boxes * size - corner) / crop, axis=-1)
+    edge = tf.cast(size, tf.float32)
+    top, left, bottom, right = tf.unstack((boxes * edge - corner) / crop, axis=-1)
     left, right = (
         tf.where(place.mirrored, 1.0 - right, left),
         tf.where(place.mirrored, 1.0 - left, right),
@@ -191,7 +209,15 @@ def epoch_order(count, seed, epoch):
 
 
 def training_pipeline(
-    split, size, crop, flip, batch_size, epochs, seed, max_pixels=MAX_PIXELS
+    split,
+    size,
+    crop,
+    flip,
+    batch_size,
+    epochs,
+    seed,
+    zooms=(1.0,),
+    max_pixels=MAX_PIXELS,
 ):
     """Batches for training, epoch after epoch, reproducible by seed.
 
@@ -203,7 +229,9 @@ def training_pipeline(
         batch_size: Images a batch, at most the number of images; what is left over at
             the end of an epoch is dropped (another part each time).
         epochs: Which epochs, a range.
-        seed: Of order, crops and flips.
+        seed: Of order, zooms, crops and flips.
+        zooms: One of these is drawn for each image, which is then resized to N * zoom
+            before it is cut (ours; 1 alone is the paper's).
         max_pixels: See `decode_image`.
 
     Returns:
@@ -216,17 +244,19 @@ def training_pipeline(
     orders = [epoch_order(len(split), seed, epoch)[:whole] for epoch in epochs]
     encoded, labels = _encoded(split), tf.constant(split.labels)
     proposals = split.proposals
+    edges = [round(size * zoom) for zoom in zooms]
 
     def augmented(epoch, index):
-        image = resize(decode_image(encoded(index), max_pixels), size)
         # One seed for each image of each epoch, whoever computes it and when.
         key = tf.random.fold_in(tf.constant([seed, 0]), epoch)
         key = tf.random.fold_in(key, index)
-        place = random_place(size - crop, flip, key)
+        edge = random_edge(edges, key)
+        place = random_place(edge - crop, flip, key)
+        image = resize(decode_image(encoded(index), max_pixels), edge)
         image = cut(image, crop, place)
         if proposals is None:
             return image, labels[index]
-        boxes = boxes_in_crop(tf.gather(proposals, index), size, crop, place)
+        boxes = boxes_in_crop(tf.gather(proposals, index), edge, crop, place)
         return (image, boxes), labels[index]
 
     return (

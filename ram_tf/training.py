@@ -153,6 +153,7 @@ def _fit(run, name, model, epochs, learning_rate, data):
                 batch_size,
                 remaining,
                 settings.seed,
+                settings.zoom_factors,
                 settings.max_pixels,
             ),
             initial_epoch=progress.epoch,

@@ -20,6 +20,8 @@ def other_value(field):
         return field.metadata["choices"][-1]
     if field.name == "constraints":
         return "AS"
+    if field.name == "zooms":
+        return "1,1.5"
     if field.type is str:
         return f"{field.default}x"
     if field.type is bool:
@@ -113,6 +115,13 @@ def test_a_choice_that_is_none_is_refused(field):
         ValueError, match=rf"Unknown {field.name}\. Expected one of.*'neither'"
     ):
         Config(**{field.name: "neither"})
+
+
+def test_zooms_are_factors_of_at_least_one():
+    assert Config(zooms="1,1,1.5").zoom_factors == (1, 1, 1.5)
+    for wrong in ("0.5", "1,,2", "large", "nan", "9"):
+        with pytest.raises(ValueError, match="zooms"):
+            Config(zooms=wrong)
 
 
 def test_fractions_are_three_numbers():

@@ -21,6 +21,7 @@ from ram_tf.preprocessing import (
     evaluation_pipeline,
     find_unreadable,
     prepare_image,
+    random_edge,
     random_place,
     resize,
     training_pipeline,
@@ -253,6 +254,22 @@ def test_crops_are_cut_from_everywhere_inside_the_image():
     assert corners == {(top, left) for top in range(3) for left in range(3)}
 
 
+def test_zooms_are_drawn_as_often_as_they_are_named():
+    drawn = [int(random_edge([10, 10, 20], tf.constant([0, i]))) for i in range(300)]
+    assert set(drawn) == {10, 20}
+    assert 160 < drawn.count(10) < 240  # 200 on average, deviation 8
+
+
+def test_zooming_crops_are_cut_from_larger_images(split):
+    zoomed = training_pipeline(split, 12, 10, False, 1, range(2), 0, (2.0,))
+    for image, label in zoomed.as_numpy_iterator():
+        whole = resize(decode_image(split.images[label.argmax()]), 24).numpy()
+        windows = np.lib.stride_tricks.sliding_window_view(whole, (10, 10), (0, 1))
+        differences = np.abs(windows - image[0].transpose(2, 0, 1)).max((2, 3, 4))
+        assert differences.min() < 1e-4
+        assert image.shape == (1, 10, 10, 3)
+
+
 def test_about_half_the_images_are_mirrored():
     image, mirrored = places(), 0
     for i in range(200):
@@ -450,6 +467,14 @@ def test_proposals_go_with_the_crops_and_flips_of_training(boxed, flip):
             assert whole[2] - whole[0] == pytest.approx(20 / 16)
             places.add(tuple(whole))
     assert len(places) > 10  # of 25 corners
+
+
+def test_proposals_go_with_zooming_crops(boxed):
+    data = training_pipeline(boxed, 20, 16, True, 2, range(3), 0, (1.0, 1.2))
+    edges = set()
+    for (_, boxes), _ in data.as_numpy_iterator():
+        edges |= set(np.round(16 * (boxes[:, 1, 2] - boxes[:, 1, 0])))
+    assert edges == {20, 24}
 
 
 def test_proposals_do_not_change_what_training_sees(boxed):
