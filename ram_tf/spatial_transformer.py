@@ -58,7 +58,8 @@ def sample_region(maps, theta, size):
     columns = hat_weights(theta[:, 0], theta[:, 2], size[1], width)  # (B, w, W)
     rows, columns = tf.cast(rows, maps.dtype), tf.cast(columns, maps.dtype)
     lines = tf.einsum("bhi,bijc->bhjc", rows, maps)  # (B, h, W, C)
-    return tf.einsum("bwj,bhjc->bhwc", columns, lines)  # (B, h, w, C)
+    # Broadcast over the lines: an einsum would transpose them there and back.
+    return tf.matmul(columns[:, None], lines)  # (B, h, w, C)
 
 
 def theta_to_matrix(theta):
