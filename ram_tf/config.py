@@ -88,6 +88,11 @@ class Config:
     pooled_units: int = option(
         0, "width of step 1's hidden layer, the W_fx to be; 0: a linear classifier"
     )
+    probe_cost: float = option(
+        0.0,
+        "step 1 starts from a linear probe: logistic regressions on the untouched "
+        "backbone's features with this cost C, such as 0.002; 0: from Xavier",
+    )
     region_source: str = option(
         "attention",
         "where regions come from: found by the model, or the K best object proposals "
@@ -193,8 +198,12 @@ class Config:
             self._check(name, 0 <= getattr(self, name) <= 1, "0 to 1")
         for name in ("pooled_learning_rate", "learning_rate", "units"):
             self._check(name, getattr(self, name) > 0, "more than 0")
-        for name in ("backbone_rate", "localization_rate", "gamma", "clip_norm"):
+        for name in (
+            "backbone_rate localization_rate gamma clip_norm probe_cost"
+        ).split():
             self._check(name, getattr(self, name) >= 0, "0 or more")
+        linear = not (self.probe_cost and self.pooled_units)
+        self._check("pooled_units", linear, "0 with probe_cost")
         for name in ("seed", "patience", "layout_channels", "pooled_units"):
             self._check(name, getattr(self, name) >= 0, "0 or more")
         self._check("zooms", all(1 <= zoom < 4 for zoom in self.zoom_factors), "1 to 4")

@@ -129,12 +129,16 @@ class PooledClassifier(MultiLabelModel):
         self.feature = units and keras.layers.Dense(units, "relu", name="W_fx")
         self.classifier = keras.layers.Dense(num_labels, dtype="float32", name="W_zs")
 
-    def call(self, images, training=False):
+    def pool(self, images):
+        """The feature vectors `(B, D)` of images, before dropout."""
         features = self.backbone(images)
         if self.pooling == "flatten":
             whole = tf.tile([WHOLE_MAP], [tf.shape(images)[0], 1])
             features = sample_region(features, whole, self.region_size)
-        x = self.pooled_dropout(pool_region(features, self.pooling), training=training)
+        return pool_region(features, self.pooling)
+
+    def call(self, images, training=False):
+        x = self.pooled_dropout(self.pool(images), training=training)
         if self.feature:
             x = self.feature(x)
         scores = self.classifier(x)

@@ -6,7 +6,8 @@ import math
 import keras
 import tensorflow as tf
 
-from ram_tf.model import RDAR
+from ram_tf import linear_probe
+from ram_tf.model import RDAR, PooledClassifier
 from ram_tf.optimizer import Adam
 from ram_tf.preprocessing import training_pipeline
 from ram_tf.progress import (
@@ -127,13 +128,16 @@ def _fit(run, name, model, epochs, learning_rate, data):
     folder.mkdir(exist_ok=True)
     progress = Progress(folder, model, settings, selection_split)
     progress.restore()
+    probes = settings.probe_cost and isinstance(model, PooledClassifier)
+    if probes and not progress.epoch:
+        linear_probe.start(model, train_split, settings)
     print(
         f"{name}: {type(model).__name__}, {len(train_split)} images, "
         f"{progress.epoch} of {epochs} epochs done"
     )
-    # A head that starts from step 1's classifier may be best before it overfits.
-    knowing = isinstance(model, RDAR) and settings.head_start == "pooled"
-    if knowing and not progress.epoch:
+    # A head that starts from what is known may be best before it overfits.
+    from_step1 = isinstance(model, RDAR) and settings.head_start == "pooled"
+    if (probes or from_step1) and not progress.epoch:
         progress.consider_start()
     if not progress.finished and progress.epoch < epochs:
         callbacks = [

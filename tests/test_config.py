@@ -22,6 +22,8 @@ def other_value(field):
         return "AS"
     if field.name == "zooms":
         return "1,1.5"
+    if field.name == "pooled_units":
+        return 0  # which probe_cost demands
     if field.type is str:
         return f"{field.default}x"
     if field.type is bool:

@@ -36,6 +36,7 @@ ORDER = (
     "svm",
     "optimizer",
     "progress",
+    "linear_probe",
     "training",
     "results",
     "export",
