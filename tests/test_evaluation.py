@@ -297,6 +297,7 @@ def older_release(run, data):
     arrays = cache.load(run.svm)
     del arrays["fitted_to"]
     np.savez(run.svm, **arrays)
+    assert OneVsRestSVM.load(run.svm).fitted_to == ""
     return ONE
 
 

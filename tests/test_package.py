@@ -38,6 +38,7 @@ ORDER = (
     "progress",
     "training",
     "results",
+    "references",
     "export",
     "prediction",
     "evaluation",
