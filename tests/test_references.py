@@ -1,12 +1,17 @@
 """The papers' figures: against their own means, the documentation, and by hand."""
 
+import dataclasses
 import pathlib
 import re
 
 import numpy as np
 import pytest
+from small_run import SMALL
+from test_scripts import script
+from test_voc import write_split
 
 from ram_tf import references, voc
+from ram_tf.run import Run
 
 DOCS = pathlib.Path(__file__).parents[1] / "docs" / "references.md"
 COCO_LABELS = tuple(f"label {i}" for i in range(80))
@@ -113,3 +118,27 @@ def test_differences_on_coco_by_hand(split):
 )
 def test_on_other_data_there_is_nothing_to_compare_with(dataset, split, labels):
     assert references.text(dataset, result_of(labels, split)) == ""
+
+
+@pytest.fixture(scope="module")
+def voc_run(tmp_path_factory):
+    """A run on two images of VOC 2007, as fit.py leaves it but for the training."""
+    folder = tmp_path_factory.mktemp("voc")
+    root = folder / "VOCdevkit" / "VOC2007"
+    for split in ("trainval", "test"):
+        write_split(root, split, {f"{split}1": {"cat": 1}, f"{split}2": {"dog": 1}})
+    settings = dataclasses.replace(SMALL, dataset="voc2007", data_dir=str(root))
+    run = Run.start(folder / "run", settings, voc.LABEL_NAMES)
+    pooled = run.build_pooled("average")
+    pooled.save_weights(run.pooled_weights)
+    run.build_model(pooled).save_weights(run.model_weights)
+    return run
+
+
+@pytest.mark.parametrize(("split", "compared"), [("test", True), ("trainval", False)])
+def test_evaluate_compares_the_test_split_alone(voc_run, split, compared, capsys):
+    status = script("evaluate")(f"--model_dir={voc_run.folder}", f"--split={split}")
+    assert status == 0
+    printed = capsys.readouterr().out
+    assert ("Differences to the papers on VOC 2007 test" in printed) == compared
+    assert bool(re.search(r"^AP cat +\d+\.\d +[+-]", printed, re.M)) == compared
