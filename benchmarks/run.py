@@ -150,6 +150,7 @@ def measure(group, backbone, arguments):
         )
     settings = {
         "backbone": backbone,
+        "weights": subject.settings.weights,
         "image_size": subject.settings.image_size,
         "crop": subject.settings.crop,
         "batch_size": batch,
