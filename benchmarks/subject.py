@@ -77,17 +77,16 @@ class Subject:
         """A `Run` that builds models; nothing of it is on disk."""
         return Run(self.folder, self.settings, voc.LABEL_NAMES)
 
-    @functools.cached_property
-    def pooled(self):
-        """Step 1's classifier."""
+    def build_pooled(self):
+        """Builds step 1's classifier."""
         settings = self.settings
         pooling = "average" if settings.pooling == "best" else settings.pooling
         return self.run.build_pooled(pooling, pretrained=False)
 
     @functools.cached_property
     def model(self):
-        """The attention model, on the same backbone."""
-        return self.run.build_model(self.pooled)
+        """The attention model. Step 1's classifier, which it starts from, is let go."""
+        return self.run.build_model(self.build_pooled())
 
     def images(self, edge):
         """A batch of noise `(B, edge, edge, 3)` float32 in [0, 255]."""

@@ -21,7 +21,7 @@ from benchmarks import (
 )
 from benchmarks.subject import Subject
 from benchmarks.timing import Candidate, Figure
-from ram_tf.model import PooledClassifier
+from ram_tf.model import RDAR, PooledClassifier
 from ram_tf.preprocessing import training_pipeline
 from ram_tf.recurrent_attention import pool_region
 from ram_tf.spatial_transformer import sample_region
@@ -210,14 +210,15 @@ def test_ten_views_are_those_of_the_evaluation(subject, looking, name, source):
 
 def test_eight_crops_of_224_pixels_count_as_eight_of_500(subject, looking, monkeypatch):
     shapes = []
+    call = PooledClassifier.call
 
-    class Noting(PooledClassifier):
-        def call(self, images, training=False):
-            shapes.append(images.shape)
-            return super().call(images, training)
+    def noting(self, images, training=False):
+        shapes.append(tuple(images.shape))
+        return call(self, images, training)
 
-    monkeypatch.setattr(subject.pooled, "__class__", Noting)
+    monkeypatch.setattr(PooledClassifier, "call", noting)
     proposals = forward.candidates(subject)["proposals"]
+    shapes.clear()  # of building
     assert proposals.run()["scores"].shape == (8, 20)
     assert shapes == [(8, 224, 224, 3)]
     assert proposals.images == 8 / 500
@@ -333,29 +334,36 @@ def test_a_backbone_step_has_the_gradients_of_its_weights(subject):
         np.testing.assert_allclose(actual, right, rtol=1e-3, atol=1e-2)
 
 
-@pytest.mark.parametrize(
-    ("candidates", "name", "changed"),
-    [
-        (training_step.in_bfloat16, "step_bfloat16", {"precision": "mixed_bfloat16"}),
-        (training_step.with_xla, "step_xla", {"jit_compile": True}),
-    ],
-)
-def test_other_steps_differ_in_one_setting(
-    subject, monkeypatch, candidates, name, changed
-):
+def test_a_step_in_bfloat16_differs_in_precision_alone(subject, monkeypatch):
     monkeypatch.setattr(training_step, "step", lambda subject: subject)
-    found = candidates(subject)
+    found = training_step.in_bfloat16(subject)
     assert found["step"].settings == subject.settings
-    assert found[name].settings == subject.with_settings(**changed).settings
-    assert found[name].model is not found["step"].model
-
-
-def test_settings_reach_the_step(subject):
-    changed = subject.with_settings(precision="mixed_bfloat16", jit_compile=True)
-    training_step.step(changed)
-    assert changed.model.jit_compile
+    changed = found["step_bfloat16"]
+    expected = subject.with_settings(precision="mixed_bfloat16").settings
+    assert changed.settings == expected
     assert changed.model.attention.compute_dtype == "bfloat16"
+    assert subject.model.attention.compute_dtype == "float32"
     assert not keras.config.dtype_policy().name.startswith("mixed")
+
+
+def test_xla_compiles_its_step_and_no_other(subject, monkeypatch):
+    made, make = {}, RDAR.make_train_function
+
+    def noting(model, force=False):
+        make(model, force)
+        if force:
+            made[id(model.train_function)] = model.jit_compile
+
+    monkeypatch.setattr(RDAR, "make_train_function", noting)
+    fresh = subject.with_settings(seed=2)
+    found = training_step.with_xla(fresh)
+    used = []
+    for name in (*found, *found):
+        found[name].run()
+        used.append(made[id(fresh.model.train_function)])
+    assert [*found] == ["step", "step_xla"]
+    assert used == [False, True] * 2
+    assert fresh.model.optimizer.iterations == 4
 
 
 def test_saved_model_and_keras_say_the_same_of_the_same_photographs(subject):
