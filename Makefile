@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 
-.PHONY: demo test test-all lint clean
+.PHONY: demo test test-all bench lint clean
 
 demo: .venv/installed
 	$(BIN)/python scripts/fit.py --output_dir runs/digits --resume
@@ -14,6 +14,10 @@ test: lint
 # Longer checks, and those on the real photographs of ../shared where they are.
 test-all: lint
 	$(BIN)/python -m pytest
+
+# Speed as ratios, into benchmarks/results.json; wants an idle machine.
+bench: .venv/installed
+	$(BIN)/python -m benchmarks.run
 
 lint: .venv/installed
 	$(BIN)/ruff check .

@@ -4,7 +4,7 @@ The way of the data: files (`datasets`) -> pipeline (`preprocessing`) -> feature
 (`backbones`) -> region after region (`spatial_transformer`, `recurrent_attention`) ->
 scores and regions (`model`, in one view or several: `views`) -> `losses`, `metrics` ->
 the two steps (`training`) -> figures (`svm`, `evaluation`, `results`, `report`; the
-paper's tables: `ablation`) and a SavedModel (`export`, `prediction`).
+papers' tables: `references`, `ablation`) and a SavedModel (`export`, `prediction`).
 
 Shapes, everywhere: `B` images, `H W C` feature map, `K` regions, `h w` sampled size,
 `L` labels.

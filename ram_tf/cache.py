@@ -8,6 +8,7 @@ import zipfile
 
 import numpy as np
 
+import ram_tf
 from ram_tf.run import replacing
 
 KEY_LENGTH = 16
@@ -19,26 +20,33 @@ def fingerprint(path):
         return hashlib.file_digest(file, "sha256").hexdigest()[:KEY_LENGTH]
 
 
-def key_of(about, weights, split, config):
+def key_of(about, weights, split, config, *arrays):
     """A name for what a model says of a split: another one where anything differs.
+
+    The version of the package is part of it: what an older release has kept may have
+    been computed in another way, and is computed again.
 
     Args:
         about: How it looks at images, ready for JSON, as `MultiView.about`.
         weights: The files of its weights.
         split: The `Split`. Image files are told apart by path, size and time of change.
         config: The `Config`, for what decides about features and images.
+        *arrays: NumPy arrays that decide about it, too.
 
     Returns:
         A string of `KEY_LENGTH` hexadecimal digits.
     """
     digest = hashlib.sha256()
     settings = config.to_json(split.label_names)
-    digest.update(json.dumps([about, settings, *map(fingerprint, weights)]).encode())
+    text = [ram_tf.__version__, about, settings, *map(fingerprint, weights)]
+    digest.update(json.dumps(text).encode())
     for image in split.images:
         # Digests have one length: no byte passes from an image to the next unseen.
         digest.update(hashlib.sha256(identity(image)).digest())
     if split.proposals is not None:
         digest.update(split.proposals.tobytes())
+    for array in arrays:
+        digest.update(f"{array.dtype} {array.shape}".encode() + array.tobytes())
     return digest.hexdigest()[:KEY_LENGTH]
 
 

@@ -246,7 +246,8 @@ def see_runs(runs, split, settings, views):
     """Looks at a split through the trained models of runs together.
 
     What the models say of a split is kept in the first run's folder. An SVM is fitted
-    to the whole training split of the first run and stored beside its weights.
+    to the whole training split of the first run and stored beside its weights, where
+    it is read again as long as views, weights, images and labels are the same.
 
     Args:
         runs: `Run`s of the same labels and loss; several are one model a scale
@@ -265,28 +266,23 @@ def see_runs(runs, split, settings, views):
     """
     first = runs[0]
 
-    def kept(about, files, split, compute):
+    def kept(about, files, split, settings, compute):
         key = cache.key_of(about, files, split, settings)
         return cache.remember(first.folder / "outputs", key, compute)
 
-    def seen(view, split):
-        files = [run.model_weights for run in runs[: len(view.models)]]
-
+    def seen(view, split, settings=settings):
         def compute():
             return look(view, proposals.for_run(first, split), settings)
 
-        return kept(view.about, files, split, compute)
+        return kept(view.about, _weights(view, runs), split, settings, compute)
 
     view = joint_view(runs, views)
     single = first.view(view.models[0])
     scored, outputs, others = view, seen(view, split), {}
     if views.svm:
-        train = run_splits.load_training(first.config)
-        run_splits.check_labels(train, first.label_names)
-        described = seen(view, train)["description"]
-        about = _identity(view, runs)
-        fitted = svm.fit(described, train.labels, about, settings.seed)
-        fitted.save(first.svm)
+        fitted = _fitted(
+            view, runs, lambda train: seen(view, train, first.config)["description"]
+        )
         others["attention"] = outputs
         scored, outputs = svm.SVMView(view, fitted), fitted.judge(outputs)
     if view.about == single.about:
@@ -299,6 +295,7 @@ def see_runs(runs, split, settings, views):
         {"pooled": first.pooling},
         [first.pooled_weights],
         split,
+        settings,
         lambda: look_pooled(first.load_pooled(), split, settings),
     )
     return Seen(outputs, scored.about, others)
@@ -345,6 +342,32 @@ def joint_view(runs, views):
         for run, sizes in zip(runs, scales, strict=True)
     ]
     return looks[0].beside(*looks[1:])
+
+
+def _fitted(view, runs, describe):
+    """The SVMs on a view's descriptions: those that are stored, or newly fitted ones.
+
+    Args:
+        view: A `MultiView` that describes.
+        runs: Its `Run`s.
+        describe: From a `Split` to its descriptions `(n, D)`.
+    """
+    first = runs[0]
+    train = run_splits.load_training(first.config)
+    run_splits.check_labels(train, first.label_names)
+    about = _identity(view, runs)
+    how = {**about, "costs": svm.COSTS, "folds": svm.FOLDS}
+    key = cache.key_of(how, _weights(view, runs), train, first.config, train.labels)
+
+    def fit():
+        return svm.fit(describe(train), train.labels, about, first.config.seed)
+
+    return svm.remember(first.svm, about, key, fit)
+
+
+def _weights(view, runs):
+    """The files of a view's models; it may be the first run's alone."""
+    return [run.model_weights for run in runs[: len(view.models)]]
 
 
 def _identity(view, runs):

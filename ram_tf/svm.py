@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import sys
 
 import joblib
 import numpy as np
@@ -43,6 +44,7 @@ class OneVsRestSVM:
         costs: `(L,)` the cost C that cross-validation chose.
         about: What the descriptions are: views, sizes, feature, weights; must be equal
             where it is used.
+        fitted_to: A key of the training data and of how it was fitted; "" for unknown.
     """
 
     weights: np.ndarray
@@ -50,6 +52,7 @@ class OneVsRestSVM:
     platt: np.ndarray
     costs: np.ndarray
     about: dict
+    fitted_to: str = ""
 
     def decisions(self, descriptions):
         """Signed distances `(n, L)` of descriptions `(n, D)`, as a float32 tensor."""
@@ -90,7 +93,9 @@ class OneVsRestSVM:
         """
         try:
             arrays = cache.load(path)
-            return cls(**{**arrays, "about": json.loads(str(arrays["about"]))})
+            arrays["about"] = json.loads(str(arrays["about"]))
+            arrays["fitted_to"] = str(arrays.get("fitted_to", ""))
+            return cls(**arrays)
         except FileNotFoundError as error:
             raise FileNotFoundError(
                 "The run has no SVM yet. Expected one that evaluate.py --svm fitted. "
@@ -101,6 +106,31 @@ class OneVsRestSVM:
                 "The SVM cannot be read. Expected a file that evaluate.py --svm wrote, "
                 f"{path}. Received: {error}"
             ) from error
+
+
+def remember(path, about, fitted_to, fit):
+    """Reads the SVMs of a file, or fits and saves them.
+
+    Args:
+        path: Of the file.
+        about: See `OneVsRestSVM`.
+        fitted_to: The same; stored SVMs are read where both are theirs.
+        fit: A function without arguments to `OneVsRestSVM`s about these descriptions.
+
+    Returns:
+        The `OneVsRestSVM`.
+    """
+    try:
+        stored = OneVsRestSVM.load(path)
+        if (stored.about, stored.fitted_to) == (about, fitted_to):
+            return stored
+    except FileNotFoundError:
+        pass
+    except ValueError as error:
+        print(f"fitted again: {error}", file=sys.stderr)
+    fitted = dataclasses.replace(fit(), fitted_to=fitted_to)
+    fitted.save(path)
+    return fitted
 
 
 class SVMView:

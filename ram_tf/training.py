@@ -113,16 +113,7 @@ def _fit(run, name, model, epochs, learning_rate, data):
     train_split, selection_split = data
     batch_size = min(settings.batch_size, len(train_split))
     steps = len(train_split) // batch_size
-    model.compile(
-        Adam(
-            _schedule(settings.schedule, learning_rate, epochs * steps),
-            _rates(model, settings),
-            global_clipnorm=settings.clip_norm or None,
-            use_ema=settings.ema > 0,
-            ema_momentum=settings.ema or 0.99,
-        ),
-        jit_compile=settings.jit_compile,
-    )
+    compile_model(model, settings, learning_rate, epochs * steps)
     model.optimizer.build(model.trainable_variables)
     folder = run.folder / name
     folder.mkdir(exist_ok=True)
@@ -169,6 +160,27 @@ def _fit(run, name, model, epochs, learning_rate, data):
     with without_optimizer(model):
         model.load_weights(progress.best_weights)
     return progress.best
+
+
+def compile_model(model, settings, learning_rate, steps):
+    """Compiles a model as the settings ask for: optimiser, schedule, XLA.
+
+    Args:
+        model: A `PooledClassifier` or an `RDAR`.
+        settings: The `Config`.
+        learning_rate: Of the new layers.
+        steps: How many there will be in all.
+    """
+    model.compile(
+        Adam(
+            _schedule(settings.schedule, learning_rate, steps),
+            _rates(model, settings),
+            global_clipnorm=settings.clip_norm or None,
+            use_ema=settings.ema > 0,
+            ema_momentum=settings.ema or 0.99,
+        ),
+        jit_compile=settings.jit_compile,
+    )
 
 
 def _rates(model, settings):

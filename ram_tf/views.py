@@ -100,6 +100,32 @@ def cut_images(images, size, crop, count):
     return tf.stack([images[:, y : y + crop, x : x + crop] for y, x in corners], 1)
 
 
+def one_by_one(backbone, views):
+    """Sends the views of images through a backbone, one view after another.
+
+    All views at once would take V times the memory: with VGG-16, ten views of eight
+    images and their activations fill tens of gigabytes.
+
+    Args:
+        backbone: Images `(B, crop, crop, 3)` to feature maps `(B, h, w, C)`.
+        views: `(B, V, crop, crop, 3)`.
+
+    Returns:
+        `(B, V, h, w, C)`.
+    """
+    if views.shape[1] == 1:
+        # The plain model, as it is served: no loop for one view.
+        return backbone(views[:, 0])[:, None]
+    # A loop of the graph, since the copies of a Python loop would run side by side.
+    maps = tf.map_fn(
+        backbone,
+        tf.transpose(views, [1, 0, 2, 3, 4]),
+        parallel_iterations=1,
+        fn_output_signature=backbone.compute_dtype,
+    )
+    return tf.transpose(maps, [1, 0, 2, 3, 4])
+
+
 class MultiView:
     """Looks at an image in several views and at several scales.
 
@@ -116,7 +142,8 @@ class MultiView:
             and loss, each at its own size.
         count: 1 (centre), 5 (and the corners) or 10 (and their mirrors).
         source: "features" cuts the views from the feature maps of the whole image and
-            of its mirror; "image" sends each crop through the backbone, as reference.
+            of its mirror; "image" sends each crop through the backbone, as reference,
+            one view after another.
         describe: See `RecurrentMemorizedAttention`; None for no description.
 
     Call arguments:
@@ -205,17 +232,17 @@ class MultiView:
         sides = [images] if self.count < 10 else [images, images[:, :, ::-1]]
         per_side = min(self.count, 5)
         if self.source == "features":
-            views = [
+            maps = [
                 cut_features(
                     model.backbone(side), size, crop, stride, per_side, padding
                 )
                 for side in sides
             ]
+            maps = tf.concat(maps, 1)  # (B, V, h, w, C)
         else:
             views = [cut_images(side, size, crop, per_side) for side in sides]
-        views = tf.concat(views, 1)  # (B, V, ...)
-        flat = tf.reshape(views, [-1, *views.shape[2:]])
-        maps = flat if self.source == "features" else model.backbone(flat)
+            maps = one_by_one(model.backbone, tf.concat(views, 1))
+        maps = tf.reshape(maps, [-1, *maps.shape[2:]])
         if boxes is not None:
             boxes = crop_to_image(boxes, size / crop)
         outputs = model.attend(

@@ -6,12 +6,13 @@ r"""Evaluates runs or a SavedModel on one split.
         --data_dir VOCdevkit --split val --protocol mlgcn
 
 Prints the table of figures, for a run also those of its pooled classifier, and writes
-them as JSON.
+them as JSON. On VOC 2007 test and on COCO's val it also prints the differences to the
+papers' figures.
 """
 
 import argparse
 
-from ram_tf import cli, evaluation, results
+from ram_tf import cli, evaluation, references, results
 
 
 def parse(argv):
@@ -32,6 +33,9 @@ def main(argv):
         seen.outputs, split, settings, protocol, seen.about, **seen.others
     )
     print(results.table(result))
+    differences = references.text(settings.dataset, result)
+    if differences:
+        print(f"\n{differences}")
     if arguments.output:
         results.write(result, arguments.output)
     return 0

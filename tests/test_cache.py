@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from spoilt import empty, flipped, single_array, text, truncated
 
+import ram_tf
 from ram_tf import cache
 from ram_tf.config import Config
 from ram_tf.split import Split
@@ -93,6 +94,26 @@ def test_other_settings_and_label_names_have_another_key(weights):
         ),
     }
     assert len(keys) == 3
+
+
+def test_another_release_has_another_key(weights, monkeypatch):
+    split = split_of(b"one")
+    before = cache.key_of(ABOUT, [weights], split, CONFIG)
+    monkeypatch.setattr(ram_tf, "__version__", ram_tf.__version__ + ".1")
+    assert cache.key_of(ABOUT, [weights], split, CONFIG) != before
+
+
+def test_other_arrays_have_another_key(weights):
+    arrays = [
+        (),
+        (np.zeros(4, "int8"),),
+        (np.zeros(4, "int32"),),
+        (np.zeros((2, 2), "int8"),),
+        (np.array([0, 0, 1, 0], "int8"),),
+    ]
+    split = split_of(b"one")
+    keys = {cache.key_of(ABOUT, [weights], split, CONFIG, *some) for some in arrays}
+    assert len(keys) == len(arrays)
 
 
 def larger(files):

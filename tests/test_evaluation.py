@@ -5,8 +5,9 @@ import shutil
 
 import numpy as np
 import pytest
+from spoilt import truncated
 
-from ram_tf import evaluation, metrics, results, run_splits, svm
+from ram_tf import cache, evaluation, metrics, results, run_splits, svm
 from ram_tf.config import Config
 from ram_tf.evaluation import Views, evaluate_runs, joint_view, svm_view
 from ram_tf.model import PooledClassifier
@@ -241,6 +242,103 @@ def test_a_second_evaluation_asks_no_model(runs, split, result, monkeypatch):
     assert evaluated(runs, split, TEN) == result
     with pytest.raises(AssertionError, match="a model was asked"):
         evaluated(runs, split, dataclasses.replace(TEN, feature="x"))
+
+
+def state(run):
+    return run.svm.read_bytes(), run.svm.stat().st_mtime_ns
+
+
+def never(*_):
+    raise AssertionError("fitted again")
+
+
+ONE = Views(source="features", svm=True, feature="z")
+
+
+@pytest.fixture(scope="module")
+def fitted_once(squares, tmp_path_factory):
+    """A run with SVMs, its images, its result; what its model said is forgotten."""
+    folder = tmp_path_factory.mktemp("fitted")
+    data = shutil.copytree(squares, folder / "data")
+    run = start(folder / "run", data, seed=3)
+    split = run_splits.load_report(run.config, "val", run.label_names)
+    result = evaluated([run], split, ONE)
+    shutil.rmtree(run.folder / "outputs")
+    return run, data, split, result
+
+
+def test_a_second_evaluation_reads_the_stored_svms(fitted_once, monkeypatch):
+    run, _, split, result = fitted_once
+    before = state(run)
+    monkeypatch.setattr(svm, "fit", never)
+    again = evaluated([run], split, ONE)
+    assert state(run) == before
+    assert again["AP"] == pytest.approx(result["AP"], abs=1e-6)
+    assert again["mAP"] == pytest.approx(result["mAP"], abs=1e-6)
+
+
+def other_views(run, data):
+    return dataclasses.replace(ONE, count=5)
+
+
+def other_feature(run, data):
+    return dataclasses.replace(ONE, feature="x")
+
+
+def other_weights(run, data):
+    model = run.load_model()
+    model.attention.classifier.bias.assign_add([0.5, 0.0, 0.0])
+    model.save_weights(run.model_weights)
+    return ONE
+
+
+def older_release(run, data):
+    # As it wrote them before SVMs knew what they were fitted to.
+    arrays = cache.load(run.svm)
+    del arrays["fitted_to"]
+    np.savez(run.svm, **arrays)
+    assert OneVsRestSVM.load(run.svm).fitted_to == ""
+    return ONE
+
+
+def unreadable(run, data):
+    truncated(run.svm)
+    return ONE
+
+
+def other_labels(run, data):
+    path = data / "train.csv"
+    lines = path.read_text().splitlines()
+    lines[1] = lines[1].split(",")[0] + ",blue;green;red"
+    lines[2] = lines[2].split(",")[0] + ","
+    path.write_text("\n".join(lines) + "\n")
+    return ONE
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        other_views,
+        other_feature,
+        other_weights,
+        older_release,
+        unreadable,
+        other_labels,
+    ],
+)
+def test_svms_are_fitted_again_where_anything_changed(fitted_once, tmp_path, change):
+    original, data, split, _ = fitted_once
+    run = Run.open(shutil.copytree(original.folder, tmp_path / "run"))
+    labels = (data / "train.csv").read_text()
+    views = change(run, data)
+    before = state(run)
+    evaluated([run], split, views)
+    (data / "train.csv").write_text(labels)
+    assert state(run) != before
+    fitted = OneVsRestSVM.load(run.svm)
+    assert fitted.about["views"] == views.count
+    assert fitted.about["describe"] == views.feature
+    assert fitted.fitted_to
 
 
 def test_the_stored_svms_see_as_they_were_fitted(runs, split, seen, result):

@@ -39,6 +39,7 @@ ORDER = (
     "linear_probe",
     "training",
     "results",
+    "references",
     "export",
     "prediction",
     "evaluation",

@@ -10,7 +10,14 @@ import tensorflow as tf
 from ram_tf.model import RDAR, Objective
 from ram_tf.preprocessing import centre_crop
 from ram_tf.recurrent_attention import DESCRIPTIONS, RecurrentMemorizedAttention
-from ram_tf.views import Member, MultiView, cut_features, cut_images, offsets
+from ram_tf.views import (
+    Member,
+    MultiView,
+    cut_features,
+    cut_images,
+    offsets,
+    one_by_one,
+)
 
 LABELS, STRIDE = 3, 4
 # The centre begins after one cell, the corners after none and two.
@@ -118,6 +125,43 @@ def test_views_from_features_are_those_from_the_image(model, count):
     assert_same(actual, expected, atol=1e-5)
 
 
+def test_views_from_the_image_go_through_the_backbone_a_batch_at_a_time(model):
+    shapes = []
+
+    class Noting(keras.layers.Layer):
+        """The model's backbone, which notes the shape of what it is given."""
+
+        def call(self, images):
+            shapes.append(tuple(images.shape))
+            return model.backbone(images)
+
+    noting = RDAR(Noting(), model.attention, model.objective)
+    outputs = view_of(noting, count=10)((IMAGES,))
+    assert shapes == [(2, CROP, CROP, 3)] * 10
+    assert_same(outputs, view_of(model, count=10)((IMAGES,)))
+
+
+def test_a_graph_holds_the_backbone_once_for_all_views_from_the_image(model):
+    convolutions = []
+    for count in (1, 10):
+        view = view_of(model, count=count)
+        graph = tf.function(view, autograph=False).get_concrete_function((IMAGES,))
+        nodes = [node.op for node in graph.graph.as_graph_def().node]
+        for function in graph.graph.as_graph_def().library.function:
+            nodes += [node.op for node in function.node_def]
+        convolutions.append(nodes.count("Conv2D"))
+    assert convolutions == [1, 1]
+
+
+def test_half_precision_goes_through_the_backbone_one_view_after_another():
+    layer = keras.layers.Conv2D(4, 1, dtype="mixed_bfloat16")
+    layer.build((None, None, None, 3))
+    views = cut_images(IMAGES, SIZE, CROP, 5)
+    maps = one_by_one(layer, views)
+    assert maps.dtype == tf.bfloat16
+    assert maps.shape == (2, 5, CROP, CROP, 4)
+
+
 def ramp(cells):
     """A map whose value is its column in the first channel, its row in the second."""
     columns, rows = np.meshgrid(np.arange(cells), np.arange(cells))
@@ -196,9 +240,10 @@ def test_images_of_a_batch_do_not_see_each_other(model, source):
     assert_same(together, joined, atol=1e-5)
 
 
+@pytest.mark.parametrize("source", ["features", "image"])
 @pytest.mark.parametrize("describe", [None, *DESCRIPTIONS])
-def test_a_graph_of_unknown_batch_size_gives_the_same(model, describe):
-    view = view_of(model, count=10, source="features", describe=describe)
+def test_a_graph_of_unknown_batch_size_gives_the_same(model, describe, source):
+    view = view_of(model, count=10, source=source, describe=describe)
     graph = tf.function(
         view, [(tf.TensorSpec([None, SIZE, SIZE, 3]),)], autograph=False
     )

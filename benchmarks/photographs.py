@@ -1,0 +1,42 @@
+"""JPEG files as photographs of PASCAL VOC are: about 500 x 375 pixels, colour."""
+
+import numpy as np
+from PIL import Image
+from sklearn.datasets import load_sample_images
+
+COUNT = 32
+LONGER, SHORTER = 500, 375
+QUALITY = 92
+
+
+def write(folder, count=COUNT):
+    """Writes crops of scikit-learn's two sample photographs as JPEG files.
+
+    Real photographs, because noise takes longer to decode and plain areas take less.
+
+    Args:
+        folder: Where; created where it is missing.
+        count: How many; every fourth one stands upright.
+
+    Returns:
+        The list of their paths.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    rng = np.random.default_rng(0)
+    sources = [Image.fromarray(image) for image in load_sample_images().images]
+    paths = []
+    for number in range(count):
+        source = sources[number % len(sources)]
+        size = (SHORTER, LONGER) if number % 4 == 3 else (LONGER, SHORTER)
+        # The largest crop of that shape, or down to four fifths of it.
+        scale = rng.uniform(0.8, 1) * min(
+            source.width / size[0], source.height / size[1]
+        )
+        width, height = (int(edge * scale) for edge in size)
+        left = int(rng.integers(source.width - width + 1))
+        top = int(rng.integers(source.height - height + 1))
+        crop = source.crop((left, top, left + width, top + height))
+        path = folder / f"{number:03}.jpg"
+        crop.resize(size, Image.Resampling.BICUBIC).save(path, quality=QUALITY)
+        paths.append(path)
+    return paths

@@ -1,0 +1,41 @@
+"""The exported SavedModel, beside the Keras model on images that Python prepares.
+
+- `serving_default`: the SavedModel's signature on a batch of encoded photographs.
+- `keras`: the same photographs decoded and prepared by the evaluation's pipeline, then
+  the Keras model called on them as a graph.
+"""
+
+import tensorflow as tf
+
+from benchmarks.timing import Candidate, Figure
+from ram_tf.export import export
+from ram_tf.prediction import Predictor
+from ram_tf.preprocessing import evaluation_pipeline, read_files
+
+FIGURES = (Figure("saved_model_over_keras", "serving_default", "keras", at_most=1.05),)
+
+
+def candidates(subject):
+    """The `Candidate`s of `FIGURES` by name."""
+    run, settings = subject.run, subject.settings
+    view = run.served_view(subject.model)
+    predictor = Predictor.load(export(view, run, subject.folder / "saved_model"))
+    photographs = subject.split.take(range(subject.batch))
+    encoded = list(read_files(photographs))
+    prepared = evaluation_pipeline(
+        photographs,
+        [settings.image_size],
+        settings.crop,
+        subject.batch,
+        settings.max_pixels,
+    )
+    model = tf.function(subject.model, autograph=False)
+
+    def prepare_and_call():
+        ((images,),) = prepared
+        return model(images)
+
+    return {
+        "serving_default": Candidate(lambda: predictor(encoded), subject.batch),
+        "keras": Candidate(prepare_and_call, subject.batch),
+    }
