@@ -264,7 +264,7 @@ class Config:
     def check_units(self, num_labels):
         """Raises a `ValueError` where units are too few to start from step 1."""
         if self.head_start == "pooled":
-            # As `RecurrentMemorizedAttention.start_as` divides them.
+            # As `RegionLSTM.start_as` divides them.
             needed = 2 * (self.pooled_units or 2 * num_labels) + 1
             self._check(
                 "units",

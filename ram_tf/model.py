@@ -17,8 +17,13 @@ import keras
 import tensorflow as tf
 
 from ram_tf import losses
-from ram_tf.recurrent_attention import WHOLE_MAP, pool_region
-from ram_tf.spatial_transformer import box_to_theta, matrix_to_box, sample_region
+from ram_tf.region_lstm import pool_region
+from ram_tf.spatial_transformer import (
+    WHOLE_MAP,
+    box_to_theta,
+    matrix_to_box,
+    sample_region,
+)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -196,9 +196,9 @@ class Run:
             _call_once(rdar, settings.crop, settings.given_regions * settings.regions)
         feature = pooled.feature and pooled.feature.get_weights()
         if settings.head_start == "feature":
-            attention.feature.set_weights(feature)
+            attention.region_lstm.feature.set_weights(feature)
         if settings.head_start == "pooled":
-            attention.start_as(
+            attention.region_lstm.start_as(
                 pooled.classifier.get_weights(), feature, settings.context
             )
         return rdar

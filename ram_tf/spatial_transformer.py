@@ -3,6 +3,8 @@
 import keras
 import tensorflow as tf
 
+WHOLE_MAP = (1.0, 1.0, 0.0, 0.0)  # s_x, s_y, t_x, t_y of M_0
+
 
 def hat_weights(scale, translation, samples, cells):
     """Bilinear weights of `samples` points along one axis of `cells` cells.

@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from ram_tf import losses
 from ram_tf.model import RDAR, crop_to_image
-from ram_tf.recurrent_attention import DESCRIPTIONS
+from ram_tf.region_lstm import DESCRIPTIONS
 from ram_tf.spatial_transformer import sample_region
 
 COUNTS = (1, 5, 10)
@@ -117,7 +117,7 @@ class MultiView:
         count: 1 (centre), 5 (and the corners) or 10 (and their mirrors).
         source: "features" cuts the views from the feature maps of the whole image and
             of its mirror; "image" sends each crop through the backbone, as reference.
-        describe: See `RecurrentMemorizedAttention`; None for no description.
+        describe: See `RegionLSTM`; None for no description.
 
     Call arguments:
         inputs: A tuple with `(B, N, N, 3)` images in [0, 255] for each member's N, and

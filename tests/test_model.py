@@ -210,7 +210,7 @@ def test_flattening_classifier_sees_the_map_as_attention_sees_its_region(images)
 def test_layers_of_the_pooled_classifier_fit_the_attention_model(images):
     # Section 5.1: the second step starts from the first one's layers.
     pooled = make_pooled(pooling="flatten", units=16, region_size=(4, 4))
-    attention = make_model().attention
+    attention = make_model().attention.region_lstm
     for name in ("feature", "classifier"):
         given, taken = getattr(pooled, name), getattr(attention, name)
         taken.set_weights(given.get_weights())

@@ -18,6 +18,7 @@ ORDER = (
     "preprocessing",
     "backbones",
     "spatial_transformer",
+    "region_lstm",
     "recurrent_attention",
     "losses",
     "model",

@@ -206,7 +206,7 @@ def test_feature_head_start_takes_the_hidden_layer_of_step_1(tmp_path):
     pooled = run.build_pooled("flatten")
     for given, taken in zip(
         pooled.feature.get_weights(),
-        run.build_model(pooled).attention.feature.get_weights(),
+        run.build_model(pooled).attention.region_lstm.feature.get_weights(),
         strict=True,
     ):
         np.testing.assert_array_equal(given, taken)
@@ -216,7 +216,7 @@ def test_precision_holds_for_the_model_and_for_nothing_else(tmp_path):
     before = keras.config.dtype_policy()
     run = Run.start(tmp_path, change(precision="mixed_bfloat16"), NAMES)
     model = run.build_model(run.build_pooled("max"))
-    assert model.attention.feature.compute_dtype == "bfloat16"
+    assert model.attention.region_lstm.feature.compute_dtype == "bfloat16"
     assert model.backbone(np.zeros((1, 32, 32, 3))).dtype == "bfloat16"
     assert keras.config.dtype_policy() == before
 
