@@ -145,6 +145,7 @@ class RegionLSTM(keras.layers.Layer):
         _, height, width, channels = region_shape
         cells = (height // 2) * (width // 2)
         inputs = channels * cells if self.region_pooling == "flatten" else channels
+        self.pooled_width = inputs
         if self.layout:
             self.layout.build((None, height, width, channels))
             inputs += self.layout_channels * cells
@@ -164,6 +165,10 @@ class RegionLSTM(keras.layers.Layer):
         hidden, states = self.cell(x, states)
         z = self.hidden(hidden)
         return self.classifier(z), states, {"pooled": pooled, "x": x, "z": z}
+
+    def width_of(self, description):
+        """The length D of one of the `DESCRIPTIONS` of a region, once it is built."""
+        return self.pooled_width if description == "pooled" else self.units
 
     def start_as(self, classifier, feature=None, context=0.5):
         """Starts the recurrence so that it scores regions as a plain classifier does.
