@@ -61,6 +61,8 @@ class RecurrentMemorizedAttention(keras.layers.Layer):
         Attentional Regions, ICCV 2017, section 3.2.
     """
 
+    regions_a_step = 1
+
     def __init__(
         self,
         num_labels,

@@ -35,6 +35,11 @@ def reward(labels, scores):
     return tf.math.divide_no_nan(correct, count[:, 0])
 
 
+def has_labels(labels):
+    """Whether an image has a present label to be rewarded for: `(B,)` bool."""
+    return tf.reduce_any(tf.convert_to_tensor(labels) > 0, -1)
+
+
 def log_probability(locations, means, sigma):
     """Log density of locations under the policy, a Gaussian of fixed deviation.
 

@@ -321,6 +321,11 @@ class ReinforcedAttention(keras.layers.Layer):
         return outputs
 
     @property
+    def regions_a_step(self):
+        """k, the regions around one location."""
+        return len(self.scales)
+
+    @property
     def learns_locations(self):
         """Whether there is a policy."""
         return self.locations == "learnt"

@@ -6,7 +6,7 @@ import math
 import keras
 import tensorflow as tf
 
-from ram_tf.model import RDAR
+from ram_tf.model import AttentionModel
 from ram_tf.optimizer import Adam
 from ram_tf.preprocessing import training_pipeline
 from ram_tf.progress import (
@@ -132,7 +132,7 @@ def _fit(run, name, model, epochs, learning_rate, data):
         f"{progress.epoch} of {epochs} epochs done"
     )
     # A head that starts from step 1's classifier may be best before it overfits.
-    knowing = isinstance(model, RDAR) and settings.head_start == "pooled"
+    knowing = isinstance(model, AttentionModel) and settings.head_start == "pooled"
     if knowing and not progress.epoch:
         progress.consider_start()
     if not progress.finished and progress.epoch < epochs:
@@ -141,8 +141,10 @@ def _fit(run, name, model, epochs, learning_rate, data):
             progress,
             keras.callbacks.TensorBoard(folder / "logs", write_graph=False),
         ]
-        if isinstance(model, RDAR):
-            callbacks.append(RegionPictures(folder / "logs", run, selection_split))
+        if isinstance(model, AttentionModel):
+            callbacks.append(
+                RegionPictures(folder / "logs", run, selection_split, progress)
+            )
         remaining = range(progress.epoch, epochs)
         model.fit(
             training_pipeline(
@@ -169,7 +171,7 @@ def _fit(run, name, model, epochs, learning_rate, data):
 
 def _rates(model, settings):
     rates = [(model.backbone.trainable_variables, settings.backbone_rate)]
-    if isinstance(model, RDAR):
+    if isinstance(model, AttentionModel):
         rates.append((model.attention.theta_variables, settings.localization_rate))
     return rates
 

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import tensorflow as tf
 
 from ram_tf import losses
-from ram_tf.model import RDAR, crop_to_image
+from ram_tf.model import AttentionModel, crop_to_image
 from ram_tf.region_lstm import DESCRIPTIONS
 from ram_tf.spatial_transformer import sample_region
 
@@ -22,14 +22,14 @@ class Member(NamedTuple):
     """A model and the size of images that it looks at.
 
     Args:
-        model: An `RDAR`.
+        model: An `RDAR` or `RARL`.
         size: N: images are resized to N x N.
         crop: Edge of a view in pixels, N - 64 in the paper.
         stride: Pixels of the image per cell of the backbone's feature map.
         padding: Pixels that the backbone adds around an image.
     """
 
-    model: RDAR
+    model: AttentionModel
     size: int
     crop: int
     stride: int

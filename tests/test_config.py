@@ -39,7 +39,8 @@ def test_presets_come_back_from_json(preset):
 
 
 def test_every_setting_comes_back_from_json():
-    settings = Config(**{field.name: other_value(field) for field in FIELDS})
+    others = {field.name: other_value(field) for field in FIELDS}
+    settings = Config(**{**others, "region_source": "attention"})
     assert config.from_json(settings.to_json(["cat"]))[0] == settings
     assert set(json.loads(settings.to_json(["cat"]))) == {
         "label_names",

@@ -20,6 +20,8 @@ ORDER = (
     "spatial_transformer",
     "region_lstm",
     "recurrent_attention",
+    "reinforce",
+    "reinforced_attention",
     "losses",
     "model",
     "views",
