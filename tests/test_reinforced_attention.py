@@ -67,7 +67,7 @@ def loop_by_numpy(layer, features, locations=None):
     found |= {name: [] for name in DESCRIPTIONS}
     for t in range(layer.num_steps):
         if layer.learns_locations:
-            own = min(t, len(layer.b_loc) - 1)
+            own = min(t, layer.b_loc.shape[0] - 1)
             mean = np.tanh(hidden @ layer.w_loc[own].numpy() + layer.b_loc[own].numpy())
             kernel, bias = layer.baseline.get_weights()
             found["means"].append(mean)
@@ -126,7 +126,7 @@ def test_layer_equals_the_plain_loop_of_its_docstring(features, starts, pooling)
 
 @pytest.mark.parametrize("episodes", [1, 3])
 def test_training_samples_around_the_means_and_looks_there(features, episodes):
-    layer = make_agent(starts=STARTS, episodes=episodes, sigma=0.4)
+    layer = make_agent(starts=STARTS, episodes=episodes, sigma=0.8)
     outputs = layer(features, training=True)
     locations = outputs["locations"].numpy()
     assert locations.shape == (2 * episodes, STEPS, 2)
@@ -134,7 +134,7 @@ def test_training_samples_around_the_means_and_looks_there(features, episodes):
     repeated = np.repeat(features, episodes, 0)
     expected = loop_by_numpy(layer, repeated, locations)
     assert_same(outputs, expected, ("regions", "region_scores", "baselines"))
-    logarithms = stats.norm(expected["means"], 0.4).logpdf(locations).sum(-1)
+    logarithms = stats.norm(expected["means"], 0.8).logpdf(locations).sum(-1)
     np.testing.assert_allclose(outputs["log_probabilities"], logarithms, rtol=1e-4)
 
 
@@ -228,14 +228,11 @@ def reached(layer, features, lose):
         tape.watch(features)
         loss = lose(layer(features, training=True))
     sources = [features, *layer.trainable_variables]
-    gradients = tape.gradient(
-        loss, sources, unconnected_gradients=tf.UnconnectedGradients.ZERO
-    )
     names = ["features", *(v.path.partition("/")[2] for v in layer.trainable_variables)]
     return {
         name.removeprefix("region_lstm/").partition("/")[0]
-        for name, gradient in zip(names, gradients, strict=True)
-        if np.abs(tf.convert_to_tensor(gradient)).max() > 1e-9
+        for name, gradient in zip(names, tape.gradient(loss, sources), strict=True)
+        if gradient is not None and np.abs(tf.convert_to_tensor(gradient)).max() > 1e-9
     }
 
 
@@ -282,10 +279,9 @@ def test_the_policy_gradient_is_that_of_the_log_probability_through_numpy(featur
 def test_reinforce_is_the_derivative_of_the_expected_reward_of_the_agent():
     # One image, one step, one region: what it is worth to look at each place can be
     # asked of an agent with fixed locations, and integrated over the policy.
-    sigma, count = 0.3, 20_000
+    sigma, count = 0.3, 40_000
     rng = np.random.default_rng(2)
     image = rng.normal(size=(1, 7, 7, CHANNELS)).astype("float32")
-    labels = np.array([[1, 0, 0]])
     small = {"num_steps": 1, "sides": (0.2,), "ratios": (1.0,), "layout_channels": 0}
     layer = make_agent(episodes=count, sigma=sigma, **small)
     layer.w_loc.assign(tf.zeros_like(layer.w_loc))
@@ -294,12 +290,15 @@ def test_reinforce_is_the_derivative_of_the_expected_reward_of_the_agent():
 
     grid = np.linspace(-1, 1, 81)
     places = np.stack(np.meshgrid(grid, grid, indexing="ij"), -1).reshape(-1, 2)
-    worth = loop_by_numpy(layer, np.repeat(image, len(places), 0), places[:, None])
-    worth = reinforce.reward(
-        np.repeat(labels, len(places), 0), worth["region_scores"][:, 0]
-    )
-    worth = worth.numpy().reshape(81, 81)
-    assert 0.1 < worth.mean() < 0.9
+    maps = np.repeat(image, len(places), 0)
+    scores = loop_by_numpy(layer, maps, places[:, None])["region_scores"][:, 0]
+    # So that no label wins everywhere.
+    classifier = layer.region_lstm.classifier
+    classifier.bias.assign_sub(scores.mean(0))
+    best = (scores - scores.mean(0)).argmax(-1)
+    label = np.bincount(best).argmax()
+    worth = (best == label).reshape(81, 81)
+    assert 0.2 < worth.mean() < 0.8
     # Places beyond the border are looked at on it: their share falls to the last cells.
     edges = np.concatenate([[-np.inf], (grid[1:] + grid[:-1]) / 2, [np.inf]])
 
@@ -314,9 +313,8 @@ def test_reinforce_is_the_derivative_of_the_expected_reward_of_the_agent():
     ]
     with tf.GradientTape() as tape:
         outputs = layer(image, training=True)
-        rewards = reinforce.reward(
-            np.repeat(labels, count, 0), outputs["region_scores"][:, 0]
-        )
+        labels = np.tile(np.eye(LABELS)[label], (count, 1))
+        rewards = reinforce.reward(labels, outputs["region_scores"][:, 0])
         loss = reinforce.policy_loss(
             rewards,
             outputs["baselines"],
@@ -324,9 +322,9 @@ def test_reinforce_is_the_derivative_of_the_expected_reward_of_the_agent():
             tf.fill([count], True),
         )
     gradient = -tf.convert_to_tensor(tape.gradient(loss, layer.b_loc)).numpy()[0]
-    assert np.abs(derivative).max() > 0.2
-    # A standard error of about (R - b) / sigma / sqrt(count) = 0.015.
-    np.testing.assert_allclose(gradient / (1 - mean**2), derivative, atol=0.06)
+    assert np.abs(derivative).max() > 0.15
+    # A standard error of at most 0.5 / sigma / sqrt(count) = 0.008.
+    np.testing.assert_allclose(gradient / (1 - mean**2), derivative, atol=0.03)
 
 
 def test_images_of_a_batch_do_not_see_each_other(features):
@@ -356,25 +354,52 @@ def test_layer_works_on_symbolic_inputs(features):
     assert_same(keras.Model(inputs, outputs)(features), layer(features))
 
 
-def learn(layer, features):
-    """Gradients of all that an agent learns from, for the same draws each time."""
-    layer.seed_generator.state.assign([7, 0])
+def gradients(layer, features):
+    """Of all that is learnt but the log-probabilities, which are of what was drawn."""
     with tf.GradientTape() as tape:
         outputs = layer(features, training=True)
-        loss = sum(tf.reduce_sum(value**2) for value in outputs.values())
-    gradients = tape.gradient(loss, layer.trainable_variables)
-    return [tf.convert_to_tensor(gradient) for gradient in gradients]
+        finite = tf.reduce_mean(outputs["log_probabilities"] * 0.0)
+        loss = tf.reduce_sum(outputs["region_scores"] ** 2) + finite
+        loss += tf.reduce_sum(outputs["baselines"] ** 2)
+    found = tape.gradient(loss, layer.trainable_variables)
+    return [tf.convert_to_tensor(gradient) for gradient in found]
 
 
 def test_xla_computes_the_same_outputs_and_gradients(features):
-    layer = make_agent(episodes=2, starts=STARTS)
+    # XLA draws other random numbers: here they hardly move the locations.
+    layer = make_agent(episodes=2, starts=STARTS, sigma=1e-6)
     compiled = tf.function(layer, jit_compile=True)
     assert_same(compiled(features), layer(features), tolerance=1e-4)
-    differentiate = tf.function(lambda f: learn(layer, f), jit_compile=True)
-    expected = learn(layer, features)
+    differentiate = tf.function(lambda f: gradients(layer, f), jit_compile=True)
+    expected = gradients(layer, features)
     for actual, wanted in zip(differentiate(features), expected, strict=True):
         atol = 2e-3 * np.abs(wanted).max()
         np.testing.assert_allclose(actual, wanted, rtol=2e-3, atol=atol)
+
+
+def test_xla_computes_a_policy_gradient(features):
+    layer = make_agent(episodes=2, units=32)
+
+    @tf.function(jit_compile=True)
+    def differentiate(features):
+        with tf.GradientTape() as tape:
+            outputs = layer(features, training=True)
+            loss = reinforce.policy_loss(
+                tf.constant([1.0, 0.0, 0.5, 1.0]),
+                outputs["baselines"],
+                outputs["log_probabilities"],
+                tf.fill([4], True),
+            )
+        return [
+            tf.convert_to_tensor(gradient)
+            for gradient in tape.gradient(
+                loss, [*layer.theta_variables, layer.region_lstm.cell.kernel]
+            )
+        ]
+
+    for gradient in differentiate(features):
+        assert np.isfinite(gradient).all()
+        assert np.abs(gradient).max() > 1e-6
 
 
 @pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
