@@ -1,5 +1,6 @@
 """The agent: its regions, its loop against NumPy, and what each loss moves in it."""
 
+import inspect
 import json
 
 import keras
@@ -415,8 +416,11 @@ def test_mixed_precision_gives_finite_float32_near_full_precision(features, poli
 
 
 def test_layer_is_made_again_from_json(features):
-    layer = make_agent(
-        starts=STARTS, dropout=0.25, sigma=0.3, episodes=4, seed=3, ratios=(1.0, 3.0)
+    arguments = {"dropout": 0.25, "sigma": 0.3, "episodes": 4, "seed": 3}
+    layer = make_agent(starts=STARTS, ratios=(1.0, 3.0), **arguments)
+    assert layer.get_config().items() >= arguments.items()
+    assert set(inspect.signature(ReinforcedAttention).parameters) - {"kwargs"} <= set(
+        layer.get_config()
     )
     written = json.dumps(keras.saving.serialize_keras_object(layer))
     again = keras.saving.deserialize_keras_object(json.loads(written))
