@@ -23,8 +23,8 @@ import statistics
 import tensorflow as tf
 
 from benchmarks.timing import Candidate, Figure
-from ram_tf.recurrent_attention import pool_region
-from ram_tf.spatial_transformer import hat_weights
+from ram_tf.region_lstm import pool_region
+from ram_tf.spatial_transformer import sample_region
 
 PROPOSALS = 500
 TIMED = 8  # of them
@@ -104,15 +104,9 @@ def proposals_on_features(pooled):
         A function from images `(B, N, N, 3)` and theta `(B, P, 4)`, P a multiple of
         `AT_ONCE` or less than it, to scores `(B, L)`: the maximum over the regions.
     """
-    height, width = pooled.region_size
 
     def score(features, theta):
-        # The map is the same for all regions: it is not repeated, as `sample_region`,
-        # which has a map for each of them, would have it.
-        rows = hat_weights(theta[:, 1], theta[:, 3], height, features.shape[0])
-        columns = hat_weights(theta[:, 0], theta[:, 2], width, features.shape[1])
-        lines = tf.einsum("phi,ijc->phjc", rows, features)
-        regions = tf.einsum("pwj,phjc->phwc", columns, lines)
+        regions = sample_region(features[None], theta[None], pooled.region_size)[0]
         x = pool_region(regions, pooled.pooling)
         x = pooled.feature(x) if pooled.feature else x
         return tf.reduce_max(pooled.classifier(x), 0)
@@ -156,7 +150,11 @@ def samplings(attention):
 
 def inputs(attention, batch):
     """Made-up inputs of W_fx in turn, `(K + 1, B, D)`."""
-    shape = [attention.num_regions + 1, batch, attention.feature.kernel.shape[0]]
+    shape = [
+        attention.num_regions + 1,
+        batch,
+        attention.region_lstm.feature.kernel.shape[0],
+    ]
     return tf.random.stateless_uniform(shape, (0, 2), dtype=attention.compute_dtype)
 
 
@@ -164,6 +162,6 @@ def products(attention):
     """Builds the function from `inputs` to x of each turn (Eq. 3)."""
 
     def multiply(vectors):
-        return tf.map_fn(attention.feature, vectors, parallel_iterations=1)
+        return tf.map_fn(attention.region_lstm.feature, vectors, parallel_iterations=1)
 
     return multiply

@@ -1,10 +1,12 @@
 """Multi-label image recognition that shows which region spoke for each label.
 
 The way of the data: files (`datasets`) -> pipeline (`preprocessing`) -> feature map
-(`backbones`) -> region after region (`spatial_transformer`, `recurrent_attention`) ->
-scores and regions (`model`, in one view or several: `views`) -> `losses`, `metrics` ->
-the two steps (`training`) -> figures (`svm`, `evaluation`, `results`, `report`; the
-papers' tables: `references`, `ablation`) and a SavedModel (`export`, `prediction`).
+(`backbones`) -> region after region (`spatial_transformer`, `region_lstm`; found by
+`recurrent_attention` or by the agent of `reinforced_attention`) -> scores and regions
+(`model`, in one view or several: `views`) -> `losses`, `reinforce`, `metrics` -> the
+two steps (`linear_probe`, `training`) -> figures (`svm`, `evaluation`, `results`,
+`report`; the papers' tables: `references`, `ablation`) and a SavedModel (`export`,
+`prediction`).
 
 Shapes, everywhere: `B` images, `H W C` feature map, `K` regions, `h w` sampled size,
 `L` labels.
@@ -18,17 +20,21 @@ __version__ = "0.1.0"
 _HOMES = {
     "Config": "config",
     "Predictor": "prediction",
+    "RARL": "model",
     "RDAR": "model",
     "RecurrentMemorizedAttention": "recurrent_attention",
+    "ReinforcedAttention": "reinforced_attention",
     "Run": "run",
     "SpatialTransformer": "spatial_transformer",
     "Split": "split",
 }
 __all__ = [
+    "RARL",
     "RDAR",
     "Config",
     "Predictor",
     "RecurrentMemorizedAttention",
+    "ReinforcedAttention",
     "Run",
     "SpatialTransformer",
     "Split",

@@ -14,7 +14,7 @@ import statistics
 import keras
 
 from ram_tf import evaluation, proposals, results, run_splits, training
-from ram_tf.paper_tables import CROPS
+from ram_tf.paper_tables import CROPS, LOCATIONS
 from ram_tf.preprocessing import decode_image
 from ram_tf.run import Run, replacing
 from ram_tf.visualization import BLUE, GREEN, contact_sheet, draw_boxes
@@ -92,7 +92,8 @@ def compare(table, base, seeds, output_dir, svm=False):
             for row in table.rows
         ],
     }
-    results.write(compared, output_dir / f"table{table.number}.json")
+    stem = table.number if table is LOCATIONS else f"table{table.number}"
+    results.write(compared, output_dir / f"{stem}.json")
     return compared
 
 
@@ -113,11 +114,12 @@ def _result(models, views, svm, output_dir, load):
 
 def _trained(settings, output_dir, load):
     """The finished run of these settings, begun or resumed where it is not there."""
-    regions = (
-        "proposals"
-        if settings.given_regions
-        else f"attention-{settings.constraints or 'null'}"
-    )
+    if settings.model == "rarl":
+        regions = f"rarl-{settings.locations}"
+    elif settings.given_regions:
+        regions = "proposals"
+    else:
+        regions = f"attention-{settings.constraints or 'null'}"
     run = _start(settings, output_dir, regions, load)
     calibrated = run.calibration_file.exists() or not settings.calibrate
     if run.model_weights.exists() and calibrated:
@@ -134,8 +136,12 @@ def _trained(settings, output_dir, load):
 
 
 def _copy_step_1(run, output_dir, load):
-    unlike = {"region_source": "attention", "constraints": "ASP"}
-    settings = dataclasses.replace(run.config, **unlike)
+    # What rows differ in and step 1 does not have, at one value for all of them.
+    names = ("model", "locations", "region_source", "constraints")
+    same = {
+        f.name: f.default for f in dataclasses.fields(run.config) if f.name in names
+    }
+    settings = dataclasses.replace(run.config, **same)
     first = _start(settings, output_dir, "step1", load)
     training.train_pooled(first, load().train, load().selection)
     # The weights last, as with them step 1 counts as trained.

@@ -10,8 +10,8 @@ import dataclasses
 import json
 
 from ram_tf import backbones, datasets, losses
-from ram_tf.model import Objective
-from ram_tf.presets import PRESET_OF, PRESETS
+from ram_tf.model import Objective, ReinforceObjective
+from ram_tf.presets import OF_RARL, PRESET_OF, PRESETS, preset
 
 
 def option(default, explanation, choices=None):
@@ -70,13 +70,35 @@ class Config:
     )
 
     # Model
-    model: str = option("rdar", "the attention model", ("rdar",))
+    model: str = option(
+        "rdar",
+        "the attention model: rdar finds regions by gradients (ICCV 2017), rarl by a "
+        "policy that is rewarded for right labels (AAAI 2018)",
+        ("rdar", "rarl"),
+    )
     backbone: str = option("vgg16", "feature extractor", tuple(backbones.BACKBONES))
     weights: str = option("imagenet", "its weights: imagenet, none, or a file")
     frozen: float = option(
         0.0, "share of the backbone's layers, from the image on, that are not trained"
     )
-    regions: int = option(5, "K: how many regions are looked at")
+    regions: int = option(5, "rdar: K, how many regions are looked at")
+    steps: int = option(
+        5, "rarl: T, how many locations are looked at, with nine regions each"
+    )
+    locations: str = option(
+        "learnt",
+        "rarl: where it looks: where its policy says, at random, or at the places that "
+        "regions start from under --starts anchors; the last two to compare with",
+        ("learnt", "random", "anchors"),
+    )
+    sigma: float = option(
+        0.2,
+        "rarl: standard deviation of sampled locations in training, where the image "
+        "runs from -1 to 1",
+    )
+    episodes: int = option(
+        2, "rarl: M, sequences of locations sampled for each image in a step"
+    )
     region_size: int = option(14, "edge of a sampled region in cells")
     region_pooling: str = option(
         "flatten", "region to vector", ("flatten", "average", "max", "centre")
@@ -102,11 +124,11 @@ class Config:
     starts: str = option(
         "whole",
         "where regions start: all at the whole map with one shared bias (the paper's "
-        "Eq. 5), or each at its anchor, the first in the middle, with a W_zm and b_m "
-        "of its own",
+        "Eq. 5; rarl: in the middle), or each at its anchor, the first in the middle, "
+        "with a W_zm and b_m (rarl: W_loc and b_loc) of its own",
         ("whole", "anchors"),
     )
-    start_scale: float = option(0.5, "starts at anchors: scale of the regions")
+    start_scale: float = option(0.5, "rdar, starts at anchors: scale of the regions")
     head_start: str = option(
         "xavier",
         "start of W_fx, LSTM, W_hz and W_zs: Xavier; with W_fx from step 1's hidden "
@@ -120,13 +142,17 @@ class Config:
 
     # Loss
     loss: str = option("euclidean", "classification loss", tuple(losses.CLASSIFICATION))
-    gamma: float = option(0.1, "weight of the localisation loss (Eq. 14)")
-    lambda_anchor: float = option(0.01, "lambda 1 of Eq. 13")
-    lambda_positive: float = option(0.1, "lambda 2 of Eq. 13")
-    alpha: float = option(0.5, "largest free scale of a region (Eq. 11)")
-    beta: float = option(0.1, "smallest free scale of a region (Eq. 12)")
+    gamma: float = option(0.1, "rdar: weight of the localisation loss (Eq. 14)")
+    lambda_anchor: float = option(0.01, "rdar: lambda 1 of Eq. 13")
+    lambda_positive: float = option(0.1, "rdar: lambda 2 of Eq. 13")
+    alpha: float = option(0.5, "rdar: largest free scale of a region (Eq. 11)")
+    beta: float = option(0.1, "rdar: smallest free scale of a region (Eq. 12)")
     constraints: str = option(
-        "ASP", "constraints in force, by letter: anchor, scale, positive"
+        "ASP", "rdar: constraints in force, by letter: anchor, scale, positive"
+    )
+    lambda_reinforce: float = option(1.0, "rarl: weight of the policy gradient")
+    lambda_baseline: float = option(
+        1.0, "rarl: weight of the squared error of the expected reward"
     )
 
     # Training
@@ -145,7 +171,9 @@ class Config:
         1.0, "learning rate of the backbone as a share of the new layers'"
     )
     localization_rate: float = option(
-        1.0, "learning rate of W_zm and b_m as a share of the new layers'"
+        1.0,
+        "learning rate of W_zm and b_m (rarl: W_loc and b_loc) as a share of the new "
+        "layers'",
     )
     schedule: str = option(
         "step",
@@ -185,7 +213,9 @@ class Config:
                     f"Unknown {field.name}. Expected one of: {', '.join(choices)}. "
                     f"Received: {value!r}"
                 )
-        for name in ("regions", "region_size", "batch_size", "epochs", "pooled_epochs"):
+        for name in (
+            "regions steps episodes region_size batch_size epochs pooled_epochs"
+        ).split():
             self._check(name, getattr(self, name) >= 1, "1 or more")
         self._check(
             "image_size",
@@ -196,16 +226,21 @@ class Config:
             self._check(name, 0 <= getattr(self, name) < 1, "0 or more and below 1")
         for name in ("context", "precision_floor"):
             self._check(name, 0 <= getattr(self, name) <= 1, "0 to 1")
-        for name in ("pooled_learning_rate", "learning_rate", "units"):
+        for name in ("pooled_learning_rate", "learning_rate", "units", "sigma"):
             self._check(name, getattr(self, name) > 0, "more than 0")
         for name in (
-            "backbone_rate localization_rate gamma clip_norm probe_cost"
+            "backbone_rate localization_rate gamma clip_norm probe_cost "
+            "lambda_reinforce lambda_baseline"
         ).split():
             self._check(name, getattr(self, name) >= 0, "0 or more")
         linear = not (self.probe_cost and self.pooled_units)
         self._check("pooled_units", linear, "0 with probe_cost")
         for name in ("seed", "patience", "layout_channels", "pooled_units"):
             self._check(name, getattr(self, name) >= 0, "0 or more")
+        if self.model == "rarl":
+            # Its agent chooses its regions itself.
+            found = self.region_source == "attention"
+            self._check("region_source", found, "'attention' with rarl")
         self._check("zooms", all(1 <= zoom < 4 for zoom in self.zoom_factors), "1 to 4")
         flat = "flatten" in (self.pooling, self.region_pooling)
         self._check(
@@ -273,7 +308,7 @@ class Config:
     def check_units(self, num_labels):
         """Raises a `ValueError` where units are too few to start from step 1."""
         if self.head_start == "pooled":
-            # As `RecurrentMemorizedAttention.start_as` divides them.
+            # As `RegionLSTM.start_as` divides them.
             needed = 2 * (self.pooled_units or 2 * num_labels) + 1
             self._check(
                 "units",
@@ -293,13 +328,14 @@ class Config:
 
     @property
     def objective(self):
-        """The `Objective` of these settings."""
-        names = [field.name for field in dataclasses.fields(Objective)]
+        """The `Objective` of these settings, of rarl the `ReinforceObjective`."""
+        kind = ReinforceObjective if self.model == "rarl" else Objective
+        names = [field.name for field in dataclasses.fields(kind)]
         values = {name: getattr(self, name) for name in names}
         if self.given_regions:
             # Regions that are given are not to be pushed anywhere.
             values["constraints"] = ""
-        return Objective(**values)
+        return kind(**values)
 
     def to_json(self, label_names):
         """The text of `config.json`: every setting, and the labels in order."""
@@ -366,6 +402,11 @@ def add_arguments(parser):
             for preset, values in PRESETS.items()
             if field.name in values
         ]
+        defaults += [
+            f"{preset} with rarl: {values[field.name]}"
+            for preset, values in OF_RARL.items()
+            if field.name in values
+        ]
         explanation = f"{field.metadata['explanation']} [{'; '.join(defaults)}]"
         _add_flag(parser, field, explanation)
 
@@ -394,5 +435,6 @@ def from_arguments(arguments):
     """The configuration of parsed flags: the preset of the data set, then the flags."""
     given = _given(arguments)
     dataset = given.get("dataset", "digits")
-    preset = PRESETS[arguments.preset or PRESET_OF[dataset]]
-    return Config(**{"dataset": dataset, **preset, **given})
+    name = arguments.preset or PRESET_OF[dataset]
+    begun = preset(name, given.get("model", "rdar"))
+    return Config(**{"dataset": dataset, **begun, **given})

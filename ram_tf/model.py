@@ -9,6 +9,8 @@ signature and the reply of a server:
 - `regions` `(B, K, 2, 3)`: the matrices of Eq. 1, relative to what the model saw.
 - `boxes` `(B, K, 4)`: `ymin, xmin, ymax, xmax` as fractions of the original image.
 - `region_scores` `(B, K, L)`.
+
+K is the number of regions: K of RDAR, T k of RARL.
 """
 
 import dataclasses
@@ -16,9 +18,14 @@ import dataclasses
 import keras
 import tensorflow as tf
 
-from ram_tf import losses
-from ram_tf.recurrent_attention import WHOLE_MAP, pool_region
-from ram_tf.spatial_transformer import box_to_theta, matrix_to_box, sample_region
+from ram_tf import losses, reinforce
+from ram_tf.region_lstm import pool_region
+from ram_tf.spatial_transformer import (
+    WHOLE_MAP,
+    box_to_theta,
+    matrix_to_box,
+    sample_region,
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,30 +66,97 @@ class Objective:
         return terms
 
 
-class MultiLabelModel(keras.Model):
-    """What the pooled classifier and RDAR share: backbone, objective, loss terms.
+@dataclasses.dataclass(frozen=True)
+class ReinforceObjective:
+    """What training of RARL minimises: `L_cls + lambda_r L_reinforce + lambda_b L_b`.
 
-    `TERMS` names the terms of the objective that a model has.
+    An image's M episodes count as images of their own: every term is a mean over them.
+
+    Args:
+        loss: A key of `losses.CLASSIFICATION`.
+        lambda_reinforce: Weight of the policy gradient.
+        lambda_baseline: Weight of the baseline's squared error.
+    """
+
+    loss: str = "euclidean"
+    lambda_reinforce: float = 1.0
+    lambda_baseline: float = 1.0
+
+    def terms(self, labels, outputs):
+        """The weighted terms of the loss by name; training minimises their sum.
+
+        Without log-probabilities, as where nothing is sampled, it is the classification
+        loss alone.
+        """
+        labels = _of_episodes(labels, outputs)
+        classification = losses.CLASSIFICATION[self.loss]
+        terms = {"classification": classification(labels, outputs["scores"])}
+        if "log_probabilities" in outputs:
+            rewards = reinforce.reward(labels, outputs["scores"])
+            learnt = rewards, outputs["baselines"]
+            counted = reinforce.has_labels(labels)
+            terms["reinforce"] = self.lambda_reinforce * reinforce.policy_loss(
+                *learnt, outputs["log_probabilities"], counted
+            )
+            terms["baseline"] = self.lambda_baseline * reinforce.baseline_loss(
+                *learnt, counted
+            )
+        return terms
+
+    def figures(self, labels, outputs):
+        """What is shown of the agent, by name: means over the images with labels.
+
+        These are the `reward`, and where episodes were sampled the `advantage` R - b_t,
+        which is 0 on average for a fair baseline, and the `baseline_error` |R - b_t|.
+        """
+        labels = _of_episodes(labels, outputs)
+        rewards = reinforce.reward(labels, outputs["scores"])
+        counted = tf.cast(reinforce.has_labels(labels), tf.float32)
+        figures = {"reward": rewards}
+        if "baselines" in outputs:
+            advantage = rewards[:, None] - outputs["baselines"]
+            figures["advantage"] = tf.reduce_mean(advantage, -1)
+            figures["baseline_error"] = tf.reduce_mean(tf.abs(advantage), -1)
+        return {
+            name: tf.math.divide_no_nan(
+                tf.reduce_sum(counted * values), tf.reduce_sum(counted)
+            )
+            for name, values in figures.items()
+        }
+
+
+def _of_episodes(labels, outputs):
+    """The labels of each row, where an image has several episodes."""
+    labels = tf.convert_to_tensor(labels)
+    episodes = tf.shape(outputs["scores"])[0] // tf.shape(labels)[0]
+    return tf.repeat(labels, episodes, axis=0)
+
+
+class MultiLabelModel(keras.Model):
+    """What all models share: backbone, objective, the terms and figures of training.
 
     Args:
         backbone: Images `(B, H, W, 3)` in [0, 255] to features `(B, H', W', C)`.
-        objective: An `Objective`.
+        objective: An `Objective` or a `ReinforceObjective`.
+        shown: Names of the terms that the model has and of its `figures` in training.
     """
 
-    TERMS = ("classification",)
-
-    def __init__(self, backbone, objective, **kwargs):
+    def __init__(self, backbone, objective, shown=("classification",), **kwargs):
         super().__init__(**kwargs)
         self.backbone = backbone
         self.objective = objective
-        self.term_means = {name: keras.metrics.Mean(name) for name in self.TERMS}
+        self.shown_means = {name: keras.metrics.Mean(name) for name in shown}
+
+    def figures(self, labels, outputs):
+        """What is shown beside the terms of the loss and not minimised, by name."""
+        return {}
 
     def compute_loss(
         self, x=None, y=None, y_pred=None, sample_weight=None, training=True
     ):
         terms = self.objective.terms(y, y_pred)
-        for name, value in terms.items():
-            self.term_means[name].update_state(value)
+        for name, value in {**terms, **self.figures(y, y_pred)}.items():
+            self.shown_means[name].update_state(value)
         return sum(terms.values())
 
 
@@ -91,14 +165,14 @@ class PooledClassifier(MultiLabelModel):
 
     It is trained before the attention model, which starts from its weights (section
     5.1), and is the baseline that every result is compared with. Its layers are those
-    that `RDAR` has for a region: `feature` is `W_fx`, `classifier` is `W_zs`.
+    that `RegionLSTM` has: `feature` is `W_fx`, `classifier` is `W_zs`.
 
     Args:
         backbone: Images `(B, H, W, 3)` in [0, 255] to features `(B, H', W', C)`.
         num_labels: L.
         objective: An `Objective`, whose classification loss is used.
         pooling: "average" or "max" over the feature map, or "flatten": the map sampled
-            to `region_size` and 2x2 max-pooled, as `RDAR` does with a region.
+            to `region_size` and 2x2 max-pooled, as attention does with a region.
         units: Width of the hidden layer `feature`; None for a linear classifier.
         region_size: `(h, w)`; for "flatten" only.
         dropout: Share of the pooled features set to zero in training.
@@ -146,32 +220,33 @@ class PooledClassifier(MultiLabelModel):
         return {"scores": scores, "probabilities": probabilities}
 
 
-class RDAR(MultiLabelModel):
-    """Recurrently Discovering Attentional Regions: backbone, attention, maximum.
+class AttentionModel(MultiLabelModel):
+    """What RDAR and RARL share: region after region, the maximum, boxes.
 
     Args:
         backbone: Images `(B, H, W, 3)` in [0, 255] to features `(B, H', W', C)`.
-        attention: A `RecurrentMemorizedAttention`.
-        objective: An `Objective`.
+        attention: Features to the scores and matrices of regions.
+        objective: See `MultiLabelModel`.
         crop_fraction: Edge of the crop that the model sees over the edge of the resized
             image, (N - 64) / N in the paper: it maps boxes back to the whole image.
+        shown: See `MultiLabelModel`.
 
     Call arguments:
         inputs: `(B, H, W, 3)` images in [0, 255], centre crops; H and W may be unknown.
             Where the attention takes given regions, a pair of images and `(B, K, 4)`
             boxes, `ymin, xmin, ymax, xmax` as fractions of what the model sees.
-        training: Whether dropout acts.
+        training: Whether dropout acts, and whether RARL samples episodes.
 
     Returns:
         The dict at the head of this module, float32.
     """
 
-    TERMS = ("classification", "localization")
-
-    def __init__(self, backbone, attention, objective, crop_fraction=1.0, **kwargs):
+    def __init__(
+        self, backbone, attention, objective, crop_fraction=1.0, shown=(), **kwargs
+    ):
         # Keras would cast boxes to half precision together with the images.
         autocast = not attention.given_regions
-        super().__init__(backbone, objective, autocast=autocast, **kwargs)
+        super().__init__(backbone, objective, shown, autocast=autocast, **kwargs)
         self.attention = attention
         self.crop_fraction = crop_fraction
 
@@ -187,13 +262,13 @@ class RDAR(MultiLabelModel):
         Args:
             features: `(B, H', W', C)` feature maps of what the model sees.
             boxes: The given regions, see `call`; None where the model finds them.
-            training: Whether dropout acts.
+            training: See `call`.
             crop_fraction: In place of the model's own.
             describe: See `RecurrentMemorizedAttention`.
 
         Returns:
             The dict at the head of this module, with `describe` also `descriptions`
-            `(B, K, D)`.
+            `(B, K, D)`; in training what the attention returns to learn from, too.
 
         Raises:
             ValueError: Regions are to be given and are not.
@@ -205,9 +280,9 @@ class RDAR(MultiLabelModel):
                 "nor asked for predictions. Expected boxes beside the images. "
                 "Received: images alone"
             )
-        theta = None if boxes is None else box_to_theta(boxes)
+        given = {} if boxes is None else {"theta": box_to_theta(boxes)}
         outputs = self.attention(
-            features, theta=theta, training=training, describe=describe
+            features, training=training, describe=describe, **given
         )
         scores = tf.reduce_max(outputs["region_scores"], 1)  # (B, L), Eq. 6
         boxes = matrix_to_box(outputs["regions"], clip=False)
@@ -218,6 +293,41 @@ class RDAR(MultiLabelModel):
             "probabilities": losses.probabilities(scores, self.objective.loss),
             "boxes": tf.clip_by_value(boxes, 0.0, 1.0),
         }
+
+
+class RDAR(AttentionModel):
+    """Recurrently Discovering Attentional Regions (ICCV 2017).
+
+    Args:
+        backbone: See `AttentionModel`.
+        attention: A `RecurrentMemorizedAttention`.
+        objective: An `Objective`.
+        crop_fraction: See `AttentionModel`.
+    """
+
+    def __init__(self, backbone, attention, objective, crop_fraction=1.0, **kwargs):
+        shown = ("classification", "localization")
+        super().__init__(backbone, attention, objective, crop_fraction, shown, **kwargs)
+
+
+class RARL(AttentionModel):
+    """Recurrent Attentional Reinforcement Learning (AAAI 2018).
+
+    Args:
+        backbone: See `AttentionModel`.
+        attention: A `ReinforcedAttention`.
+        objective: A `ReinforceObjective`.
+        crop_fraction: See `AttentionModel`.
+    """
+
+    def __init__(self, backbone, attention, objective, crop_fraction=1.0, **kwargs):
+        shown = ("classification", "reward")
+        if attention.learns_locations:
+            shown += ("reinforce", "baseline", "advantage", "baseline_error")
+        super().__init__(backbone, attention, objective, crop_fraction, shown, **kwargs)
+
+    def figures(self, labels, outputs):
+        return self.objective.figures(labels, outputs)
 
 
 def crop_to_image(points, crop_fraction):

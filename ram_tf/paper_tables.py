@@ -1,4 +1,7 @@
-"""Tables 3 to 6 of the paper: what each row changes, its figures, and ours beside."""
+"""Tables 3 to 6 of the paper: what each row changes, its figures, and ours beside.
+
+And one of our own for RARL, of which no ablation is known.
+"""
 
 from typing import NamedTuple
 
@@ -25,14 +28,14 @@ class Table(NamedTuple):
     """A table of the paper.
 
     Args:
-        number: The paper's.
+        number: The paper's; of our own table its name.
         title: What it compares.
         figures: Those of ours that are shown, by their names in a result.
         columns: What the paper's figures are.
         rows: `Row`s.
     """
 
-    number: int
+    number: int | str
     title: str
     figures: tuple[str, ...]
     columns: tuple[str, ...]
@@ -81,6 +84,20 @@ TABLE_5 = Table(
 )
 
 
+LOCATIONS = Table(
+    "locations",
+    "where the regions come from",
+    ("mAP",),
+    (),
+    (
+        Row("RDAR", ({"model": "rdar"},), 1, ()),
+        Row("RARL, learnt", ({"model": "rarl", "locations": "learnt"},), 1, ()),
+        Row("RARL, random", ({"model": "rarl", "locations": "random"},), 1, ()),
+        Row("RARL, anchors", ({"model": "rarl", "locations": "anchors"},), 1, ()),
+    ),
+)
+
+
 def table_6(small=512, large=640):
     """Scales and views, one model a scale.
 
@@ -107,21 +124,31 @@ def table_6(small=512, large=640):
     )
 
 
-def of(number, image_size, scales=None):
+def of(number, image_size, scales=None, model="rdar"):
     """A table by its number.
 
     Args:
-        number: 3 to 6.
+        number: 3 to 6, or "locations".
         image_size: N of the base.
         scales: The two of table 6; default: the base's N, and a quarter more in whole
             32s, as 640 is to 512.
+        model: Of the base.
 
     Returns:
         The `Table`.
+
+    Raises:
+        ValueError: The table compares what the model does not have.
     """
+    if model == "rarl" and number in (3, 4, 5):
+        raise ValueError(
+            "RARL has neither object proposals nor constraints to compare. Expected "
+            f"--table 6 or --table locations with it. Received: --table {number}"
+        )
     if number == 6:
         return table_6(*scales or (image_size, round(image_size * 1.25 / 32) * 32))
-    return {3: TABLE_3, 4: TABLE_4, 5: TABLE_5}[number]
+    tables = (TABLE_3, TABLE_4, TABLE_5, LOCATIONS)
+    return {table.number: table for table in tables}[number]
 
 
 def text(compared):

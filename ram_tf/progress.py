@@ -20,7 +20,7 @@ from ram_tf.preprocessing import (
     read_files,
 )
 from ram_tf.run import replacing
-from ram_tf.visualization import draw_outputs
+from ram_tf.visualization import draw_locations, draw_outputs
 
 MIN_POSITIVES = 5  # of a label that counts in the validation mAP, where there is one
 PICTURES = 4  # validation images that TensorBoard shows with their regions
@@ -79,6 +79,7 @@ class Progress(keras.callbacks.Callback):
         self.split = split
         self.inputs = _inputs(split, settings, settings.batch_size)
         self.history, self.best, self.waited, self.finished = [], -math.inf, 0, False
+        self.regions = None  # matrices of the last validation, `(n, K, 2, 3)`
 
     @property
     def epoch(self):
@@ -109,9 +110,11 @@ class Progress(keras.callbacks.Callback):
 
     def _validate(self):
         outputs = self.model.predict(self.inputs, verbose=0)
+        self.regions = outputs.get("regions")
         terms = self.model.objective.terms(self.split.labels, outputs)
-        logs = {f"val_{name}": float(value) for name, value in terms.items()}
-        logs["val_loss"] = sum(logs.values())
+        figures = self.model.figures(self.split.labels, outputs)
+        logs = {f"val_{n}": float(value) for n, value in {**terms, **figures}.items()}
+        logs["val_loss"] = sum(float(value) for value in terms.values())
         logs["val_mAP"] = self._mean_average_precision(outputs["probabilities"])
         if "boxes" in outputs and outputs["boxes"].shape[1] > 1:
             logs["val_region_iou"] = float(metrics.region_iou(outputs["boxes"]))
@@ -206,16 +209,21 @@ class StopWhenNotFinite(keras.callbacks.Callback):
 
 
 class RegionPictures(keras.callbacks.Callback):
-    """Shows TensorBoard the regions of a few validation images, epoch by epoch.
+    """Shows TensorBoard where the model looks, epoch by epoch.
+
+    These are the regions of a few validation images, and the heat map of each step's
+    locations over all of them.
 
     Args:
         folder: Where TensorBoard's logs go.
         run: The `Run`.
         split: The selection split; its first images are shown.
+        progress: The `Progress`, called before it, whose validation the heat maps show.
     """
 
-    def __init__(self, folder, run, split):
+    def __init__(self, folder, run, split, progress):
         super().__init__()
+        self.progress = progress
         self.writer = tf.summary.create_file_writer(str(folder / "validation"))
         self.label_names = run.label_names
         shown = split.take(range(min(PICTURES, len(split))))
@@ -232,6 +240,10 @@ class RegionPictures(keras.callbacks.Callback):
             for number, picture in enumerate(pictures):
                 shown = np.asarray(picture)[None]
                 tf.summary.image(f"regions/{number}", shown)
+            # The regions of a step have their centre in common.
+            first = self.progress.regions[:, :: self.model.attention.regions_a_step]
+            heat = draw_locations(first[..., 2])
+            tf.summary.image("locations", np.asarray(heat)[None])
 
 
 def _inputs(split, settings, batch_size):

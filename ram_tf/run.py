@@ -26,6 +26,7 @@ import numpy as np
 from ram_tf import backbones, config, losses, model
 from ram_tf.calibration import CalibratedView, Calibration
 from ram_tf.recurrent_attention import RecurrentMemorizedAttention
+from ram_tf.reinforced_attention import ReinforcedAttention
 from ram_tf.views import Member, MultiView
 
 
@@ -175,33 +176,61 @@ class Run:
         """Builds the attention model on the backbone of step 1's classifier."""
         settings = self.config
         with _precision(settings.precision):
-            attention = RecurrentMemorizedAttention(
-                len(self.label_names),
-                settings.regions,
-                settings.units,
-                (settings.region_size,) * 2,
-                settings.region_pooling,
-                settings.layout_channels,
-                _starts(settings),
-                settings.dropout,
-                settings.given_regions,
-                name="attention",
+            kind, attention = (
+                (model.RARL, self._agent())
+                if settings.model == "rarl"
+                else (model.RDAR, self._attention())
             )
-            rdar = model.RDAR(
+            built = kind(
                 pooled.backbone,
                 attention,
                 settings.objective,
                 settings.crop / settings.image_size,
             )
-            _call_once(rdar, settings.crop, settings.given_regions * settings.regions)
+            _call_once(built, settings.crop, settings.given_regions * settings.regions)
         feature = pooled.feature and pooled.feature.get_weights()
         if settings.head_start == "feature":
-            attention.feature.set_weights(feature)
+            attention.region_lstm.feature.set_weights(feature)
         if settings.head_start == "pooled":
-            attention.start_as(
+            attention.region_lstm.start_as(
                 pooled.classifier.get_weights(), feature, settings.context
             )
-        return rdar
+        return built
+
+    def _attention(self):
+        settings = self.config
+        return RecurrentMemorizedAttention(
+            len(self.label_names),
+            settings.regions,
+            settings.units,
+            (settings.region_size,) * 2,
+            settings.region_pooling,
+            settings.layout_channels,
+            _starts(settings),
+            settings.dropout,
+            settings.given_regions,
+            name="attention",
+        )
+
+    def _agent(self):
+        settings = self.config
+        fixed = settings.locations == "anchors"
+        anchored = fixed or settings.starts == "anchors"
+        return ReinforcedAttention(
+            len(self.label_names),
+            settings.steps,
+            settings.units,
+            (settings.region_size,) * 2,
+            settings.region_pooling,
+            settings.layout_channels,
+            _places(settings.steps) if anchored else None,
+            settings.dropout,
+            "fixed" if fixed else settings.locations,
+            settings.sigma,
+            settings.episodes,
+            seed=settings.seed,
+            name="attention",
+        )
 
     def load_pooled(self):
         """Builds the classifier of step 1 with its trained weights."""
@@ -263,9 +292,13 @@ def _starts(settings):
     if settings.starts == "whole":
         return None
     scale = settings.start_scale
-    around = [(scale, scale, x, y) for x, y in losses.anchors(settings.regions)]
+    return [[scale, scale, *place] for place in _places(settings.regions)]
+
+
+def _places(count):
+    """Centres `t_x, t_y` of the regions that start at anchors."""
     # The first region has no anchor (section 4.2) and starts in the middle.
-    return np.array([(scale, scale, 0, 0), *around], "float32").tolist()
+    return [[0.0, 0.0], *losses.anchors(count).tolist()]
 
 
 def _call_once(built, crop, given_regions=0):

@@ -3,6 +3,8 @@
 import keras
 import tensorflow as tf
 
+WHOLE_MAP = (1.0, 1.0, 0.0, 0.0)  # s_x, s_y, t_x, t_y of M_0
+
 
 def hat_weights(scale, translation, samples, cells):
     """Bilinear weights of `samples` points along one axis of `cells` cells.
@@ -13,22 +15,22 @@ def hat_weights(scale, translation, samples, cells):
     export format, which `tf.image.crop_and_resize` does not.
 
     Args:
-        scale: `(B,)` s of Eq. 1; a negative one mirrors.
-        translation: `(B,)` t of Eq. 1, in [-1, 1] from the first cell's centre to the
-            last one's.
+        scale: `(B, ...)` s of Eq. 1; a negative one mirrors.
+        translation: `(B, ...)` t of Eq. 1, in [-1, 1] from the first cell's centre to
+            the last one's.
         samples: Number of points, spread evenly from `t - s` to `t + s`.
         cells: Number of cells of the map along the axis (int or scalar tensor).
 
     Returns:
-        `(B, samples, cells)` float32. Outside the map the weights fade linearly to 0
-        within one cell, as if it were padded with zeros.
+        `(B, ..., samples, cells)` float32. Outside the map the weights fade linearly to
+        0 within one cell, as if it were padded with zeros.
     """
     grid = tf.linspace(-1.0, 1.0, samples) if samples > 1 else tf.zeros([1])
-    points = scale[:, None] * grid + translation[:, None]  # (B, samples)
+    points = scale[..., None] * grid + translation[..., None]  # (B, ..., samples)
     last = tf.cast(cells - 1, tf.float32)
     points = (points + 1.0) * last / 2.0
     cell = tf.range(tf.cast(cells, tf.float32))
-    offset = points[:, :, None] - cell
+    offset = points[..., None] - cell
     # relu(1 - |offset|), but at its kinks with the derivative to the right, which is
     # the difference of the two cells that are mixed. TensorFlow's would be 0 there: a
     # point that lies on a cell, as the whole map's corners do, would not move.
@@ -42,24 +44,27 @@ def sample_region(maps, theta, size):
 
     Args:
         maps: `(B, H, W, C)` feature maps, of any float type.
-        theta: `(B, 4)` `s_x, s_y, t_x, t_y`. Coordinates run from -1 to 1, x right and
-            y down, corners aligned: -1 is the centre of the first cell, 1 of the last.
+        theta: `(B, 4)` `s_x, s_y, t_x, t_y`, or `(B, R, 4)` for R regions of each map,
+            which is then not repeated. Coordinates run from -1 to 1, x right and y
+            down, corners aligned: -1 is the centre of the first cell, 1 of the last.
         size: `(h, w)` of the sampled region.
 
     Returns:
-        `(B, h, w, C)` in the type of `maps`.
+        `(B, h, w, C)` or `(B, R, h, w, C)` in the type of `maps`.
     """
     # Half precision has too few digits for coordinates: geometry stays float32.
     theta = tf.cast(theta, tf.float32)
     shape = tf.shape(maps)
     height = maps.shape[1] or shape[1]
     width = maps.shape[2] or shape[2]
-    rows = hat_weights(theta[:, 1], theta[:, 3], size[0], height)  # (B, h, H)
-    columns = hat_weights(theta[:, 0], theta[:, 2], size[1], width)  # (B, w, W)
+    s_x, s_y, t_x, t_y = tf.unstack(theta, axis=-1)
+    rows = hat_weights(s_y, t_y, size[0], height)  # (B, [R], h, H)
+    columns = hat_weights(s_x, t_x, size[1], width)  # (B, [R], w, W)
     rows, columns = tf.cast(rows, maps.dtype), tf.cast(columns, maps.dtype)
-    lines = tf.einsum("bhi,bijc->bhjc", rows, maps)  # (B, h, W, C)
+    r = "r" * (theta.shape.rank - 2)
+    lines = tf.einsum(f"b{r}hi,bijc->b{r}hjc", rows, maps)  # (B, [R], h, W, C)
     # Broadcast over the lines: an einsum would transpose them there and back.
-    return tf.matmul(columns[:, None], lines)  # (B, h, w, C)
+    return tf.matmul(columns[..., None, :, :], lines)  # (B, [R], h, w, C)
 
 
 def theta_to_matrix(theta):

@@ -7,7 +7,7 @@ import keras
 import tensorflow as tf
 
 from ram_tf import linear_probe
-from ram_tf.model import RDAR, PooledClassifier
+from ram_tf.model import AttentionModel, PooledClassifier
 from ram_tf.optimizer import Adam
 from ram_tf.preprocessing import training_pipeline
 from ram_tf.progress import (
@@ -127,7 +127,8 @@ def _fit(run, name, model, epochs, learning_rate, data):
         f"{progress.epoch} of {epochs} epochs done"
     )
     # A head that starts from what is known may be best before it overfits.
-    from_step1 = isinstance(model, RDAR) and settings.head_start == "pooled"
+    attends = isinstance(model, AttentionModel)
+    from_step1 = attends and settings.head_start == "pooled"
     if (probes or from_step1) and not progress.epoch:
         progress.consider_start()
     if not progress.finished and progress.epoch < epochs:
@@ -136,8 +137,10 @@ def _fit(run, name, model, epochs, learning_rate, data):
             progress,
             keras.callbacks.TensorBoard(folder / "logs", write_graph=False),
         ]
-        if isinstance(model, RDAR):
-            callbacks.append(RegionPictures(folder / "logs", run, selection_split))
+        if attends:
+            callbacks.append(
+                RegionPictures(folder / "logs", run, selection_split, progress)
+            )
         remaining = range(progress.epoch, epochs)
         model.fit(
             training_pipeline(
@@ -166,7 +169,7 @@ def compile_model(model, settings, learning_rate, steps):
     """Compiles a model as the settings ask for: optimiser, schedule, XLA.
 
     Args:
-        model: A `PooledClassifier` or an `RDAR`.
+        model: A `PooledClassifier` or an `AttentionModel`.
         settings: The `Config`.
         learning_rate: Of the new layers.
         steps: How many there will be in all.
@@ -185,7 +188,7 @@ def compile_model(model, settings, learning_rate, steps):
 
 def _rates(model, settings):
     rates = [(model.backbone.trainable_variables, settings.backbone_rate)]
-    if isinstance(model, RDAR):
+    if isinstance(model, AttentionModel):
         rates.append((model.attention.theta_variables, settings.localization_rate))
     return rates
 

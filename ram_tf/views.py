@@ -10,8 +10,8 @@ from typing import NamedTuple
 import tensorflow as tf
 
 from ram_tf import losses
-from ram_tf.model import RDAR, crop_to_image
-from ram_tf.recurrent_attention import DESCRIPTIONS
+from ram_tf.model import AttentionModel, crop_to_image
+from ram_tf.region_lstm import DESCRIPTIONS
 from ram_tf.spatial_transformer import sample_region
 
 COUNTS = (1, 5, 10)
@@ -22,14 +22,14 @@ class Member(NamedTuple):
     """A model and the size of images that it looks at.
 
     Args:
-        model: An `RDAR`.
+        model: An `RDAR` or `RARL`.
         size: N: images are resized to N x N.
         crop: Edge of a view in pixels, N - 64 in the paper.
         stride: Pixels of the image per cell of the backbone's feature map.
         padding: Pixels that the backbone adds around an image.
     """
 
-    model: RDAR
+    model: AttentionModel
     size: int
     crop: int
     stride: int
@@ -144,7 +144,7 @@ class MultiView:
         source: "features" cuts the views from the feature maps of the whole image and
             of its mirror; "image" sends each crop through the backbone, as reference,
             one view after another.
-        describe: See `RecurrentMemorizedAttention`; None for no description.
+        describe: See `RegionLSTM`; None for no description.
 
     Call arguments:
         inputs: A tuple with `(B, N, N, 3)` images in [0, 255] for each member's N, and

@@ -145,6 +145,38 @@ def draw_outputs(images, outputs, label_names, threshold=0.5, size=640):
     ]
 
 
+def draw_locations(centres, cells=24, size=192):
+    """Draws where regions look: one heat map a step, side by side, step 1 leftmost.
+
+    Args:
+        centres: `(n, T, 2)` x and y in [-1, 1], y down, of n images; those outside are
+            counted at the border.
+        cells: Of an edge of a heat map.
+        size: Edge of a heat map in pixels.
+
+    Returns:
+        An RGB `PIL.Image`: white where no image is looked at, black in the cell that
+        most of them are looked at in that step.
+    """
+    centres = np.clip(np.asarray(centres, "float64"), -1, 1)
+    if centres.ndim != 3 or centres.shape[-1] != 2:
+        raise ValueError(
+            "Cannot draw where these look. Expected centres of shape (n, T, 2). "
+            f"Received: shape {centres.shape}"
+        )
+    gap = 4
+    steps = centres.shape[1]
+    sheet = Image.new("RGB", (steps * (size + gap) - gap, size), _GREY)
+    for step in range(steps):
+        x, y = centres[:, step].T
+        counts, _, _ = np.histogram2d(y, x, cells, [[-1, 1], [-1, 1]])
+        shades = 255 - 255 * counts / max(1, counts.max())
+        heat = Image.fromarray(shades.round().astype("uint8"))
+        heat = heat.resize((size, size), Image.Resampling.NEAREST)
+        sheet.paste(heat, (step * (size + gap), 0))
+    return sheet
+
+
 def contact_sheet(pictures, columns=4):
     """Arranges pictures row by row in cells of the largest one's size.
 

@@ -2,11 +2,13 @@
 
     python scripts/ablate.py --table 4 --seeds 0 1 2                   the digits
     python scripts/ablate.py --table 3 --dataset csv --data_dir MINE
+    python scripts/ablate.py --table locations --model rarl --seeds 0 1 2
     python scripts/ablate.py --figure 5 --model_dir runs/mine a.jpg b.jpg
 
 Tables: 3 object proposals against attentional regions, 4 and 5 constraints, 6 scales
-and views. Trains what is not there yet, which takes as long as fit.py does for each
-row and seed, and prints the paper's table with our figures beside the paper's.
+and views; locations, ours: RDAR beside RARL with learnt, random and fixed locations.
+Trains what is not there yet, which takes as long as fit.py does for each row and seed,
+and prints the paper's table with our figures beside the paper's (locations has none).
 Interrupted and started again, it goes on with the run that it was at.
 """
 
@@ -23,7 +25,7 @@ def parse(argv):
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     what = parser.add_mutually_exclusive_group(required=True)
-    what.add_argument("--table", type=int, choices=(3, 4, 5, 6))
+    what.add_argument("--table", choices=("3", "4", "5", "6", "locations"))
     what.add_argument("--figure", type=int, choices=(5,))
     parser.add_argument(
         "--output_dir", type=pathlib.Path, help="default: runs/ablation-NAME"
@@ -45,7 +47,7 @@ def parse(argv):
         parser.error("figure 5 is drawn with --model_dir RUN IMAGE...")
     if arguments.table and (arguments.model_dir or arguments.images):
         parser.error("--model_dir and images are for --figure 5")
-    if arguments.scales and arguments.table != 6:
+    if arguments.scales and arguments.table != "6":
         parser.error("--scales are those of --table 6")
     return arguments
 
@@ -63,8 +65,10 @@ def main(argv):
         print(path)
         return 0
     by_paper = (arguments.preset or PRESET_OF[settings.dataset]) == "paper"
-    svm = by_paper and arguments.table != 3 if arguments.svm is None else arguments.svm
-    table = paper_tables.of(arguments.table, settings.image_size, arguments.scales)
+    number = int(arguments.table) if arguments.table.isdigit() else arguments.table
+    svm = by_paper and number in (4, 5, 6) if arguments.svm is None else arguments.svm
+    size, model = settings.image_size, settings.model
+    table = paper_tables.of(number, size, arguments.scales, model)
     seeds = arguments.seeds or [settings.seed]
     compared = ablation.compare(table, settings, seeds, folder, svm)
     print(f"\n{paper_tables.text(compared)}")

@@ -10,7 +10,7 @@ from PIL import Image
 from small_run import SMALL
 
 from ram_tf import ablation, run_splits, training
-from ram_tf.paper_tables import TABLE_5, table_6
+from ram_tf.paper_tables import LOCATIONS, TABLE_5, table_6
 from ram_tf.prediction import Predictor
 from ram_tf.run import Run
 from ram_tf.visualization import BLUE, GREEN
@@ -127,6 +127,17 @@ def test_scales_and_views_of_table_6_look_as_they_say(squares, tmp_path):
     looks = [(row["views"], row["scales"]) for row in compared["rows"]]
     assert looks == [(1, [40]), (1, [48]), (5, [40]), (5, [48]), (5, [40, 48])]
     assert len(list(tmp_path.glob("*/model.weights.h5"))) == 2
+
+
+@pytest.mark.slow
+def test_rarl_and_rdar_share_one_step_1(squares, tmp_path):
+    settings = base(squares, model="rarl", steps=1)
+    compared = ablation.compare(LOCATIONS, settings, [0], tmp_path)
+    assert [path.parent.name for path in tmp_path.glob("*/step1")] == ["step1-40-seed0"]
+    runs = {path.parent.name for path in tmp_path.glob("*/model.weights.h5")}
+    names = ("attention-ASP", "rarl-learnt", "rarl-random", "rarl-anchors")
+    assert runs == {f"{name}-40-seed0" for name in names}
+    assert json.loads((tmp_path / "locations.json").read_text()) == compared
 
 
 @pytest.fixture(scope="module")

@@ -23,7 +23,7 @@ from benchmarks.subject import Subject
 from benchmarks.timing import Candidate, Figure
 from ram_tf.model import RDAR, PooledClassifier
 from ram_tf.preprocessing import training_pipeline
-from ram_tf.recurrent_attention import pool_region
+from ram_tf.region_lstm import pool_region
 from ram_tf.spatial_transformer import sample_region
 
 FIGURES = [figure for group in run.GROUPS for figure in group.figures]
@@ -270,7 +270,7 @@ def test_samplings_and_products_are_those_of_one_more_turn_than_regions(
     expected = [pool_region(region, attention.region_pooling) for region in regions]
     assert_same(looking["sampling"].run(), tf.stack(expected))
     x = forward.inputs(attention, 2)
-    expected = [attention.feature(x[k]) for k in range(turns)]
+    expected = [attention.region_lstm.feature(x[k]) for k in range(turns)]
     assert_same(looking["w_fx"].run(), tf.stack(expected))
 
 

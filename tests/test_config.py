@@ -8,8 +8,8 @@ import pytest
 
 from ram_tf import config, datasets
 from ram_tf.config import Config
-from ram_tf.model import Objective
-from ram_tf.presets import PRESET_OF, PRESETS
+from ram_tf.model import Objective, ReinforceObjective
+from ram_tf.presets import OF_RARL, PRESET_OF, PRESETS, preset
 
 FIELDS = dataclasses.fields(Config)
 
@@ -41,7 +41,8 @@ def test_presets_come_back_from_json(preset):
 
 
 def test_every_setting_comes_back_from_json():
-    settings = Config(**{field.name: other_value(field) for field in FIELDS})
+    others = {field.name: other_value(field) for field in FIELDS}
+    settings = Config(**{**others, "region_source": "attention"})
     assert config.from_json(settings.to_json(["cat"]))[0] == settings
     assert set(json.loads(settings.to_json(["cat"]))) == {
         "label_names",
@@ -102,6 +103,11 @@ def test_a_crop_is_what_the_margin_leaves():
         ("ema", 1.0),
         ("learning_rate", 0.0),
         ("pooled_learning_rate", -1e-3),
+        ("steps", 0),
+        ("episodes", 0),
+        ("sigma", 0.0),
+        ("lambda_reinforce", -0.1),
+        ("lambda_baseline", -0.1),
     ],
 )
 def test_numbers_out_of_range_are_refused(name, value):
@@ -138,6 +144,18 @@ def test_the_objective_has_the_settings_numbers():
     objective = settings.objective
     assert dataclasses.asdict(objective).items() <= dataclasses.asdict(settings).items()
     assert (objective.loss, objective.gamma) == ("asl", 0.7)
+
+
+def test_the_objective_of_rarl_has_the_settings_numbers():
+    settings = Config(
+        model="rarl", loss="bce", lambda_reinforce=0.7, lambda_baseline=0.2
+    )
+    assert settings.objective == ReinforceObjective("bce", 0.7, 0.2)
+
+
+def test_rarl_takes_no_proposals():
+    with pytest.raises(ValueError, match=r"region_source.*with rarl"):
+        Config(model="rarl", region_source="proposals")
 
 
 def test_given_regions_are_not_constrained():
@@ -177,6 +195,17 @@ def test_every_setting_has_a_flag(field):
 
 def test_without_flags_the_digits_preset_holds():
     assert parse() == Config(dataset="digits", **PRESETS["digits"])
+
+
+def test_a_preset_may_depend_on_the_model():
+    assert set(OF_RARL) <= set(PRESETS)
+    changes = OF_RARL["digits"]
+    settings = parse("--model", "rarl")
+    expected = {"model": "rarl", **PRESETS["digits"], **changes}
+    assert settings == Config(dataset="digits", **expected)
+    assert preset("digits") == PRESETS["digits"]
+    name, value = next(iter(changes.items()))
+    assert getattr(parse("--model", "rarl", f"--{name}", "3"), name) == 3 != value
 
 
 def test_flags_go_before_the_preset_of_their_data_set():

@@ -287,7 +287,7 @@ def other_feature(run, data):
 
 def other_weights(run, data):
     model = run.load_model()
-    model.attention.classifier.bias.assign_add([0.5, 0.0, 0.0])
+    model.attention.region_lstm.classifier.bias.assign_add([0.5, 0.0, 0.0])
     model.save_weights(run.model_weights)
     return ONE
 

@@ -15,9 +15,11 @@ LABELS = ("red", "green", "blue")
 OUTPUTS = {"scores", "probabilities", "regions", "boxes", "region_scores", "valid"}
 
 
-@pytest.fixture(scope="module")
-def run(tmp_path_factory):
+@pytest.fixture(scope="module", params=["rdar", "rarl"])
+def run(request, tmp_path_factory):
     settings = Config(
+        model=request.param,
+        steps=2,
         dataset="csv",
         backbone="small",
         weights="none",

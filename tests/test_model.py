@@ -7,9 +7,17 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from ram_tf import losses
-from ram_tf.model import RDAR, Objective, PooledClassifier, crop_to_image
+from ram_tf import losses, reinforce
+from ram_tf.model import (
+    RARL,
+    RDAR,
+    Objective,
+    PooledClassifier,
+    ReinforceObjective,
+    crop_to_image,
+)
 from ram_tf.recurrent_attention import RecurrentMemorizedAttention
+from ram_tf.reinforced_attention import ReinforcedAttention
 from ram_tf.spatial_transformer import matrix_to_box, sample_region
 
 LABELS = 3
@@ -210,7 +218,7 @@ def test_flattening_classifier_sees_the_map_as_attention_sees_its_region(images)
 def test_layers_of_the_pooled_classifier_fit_the_attention_model(images):
     # Section 5.1: the second step starts from the first one's layers.
     pooled = make_pooled(pooling="flatten", units=16, region_size=(4, 4))
-    attention = make_model().attention
+    attention = make_model().attention.region_lstm
     for name in ("feature", "classifier"):
         given, taken = getattr(pooled, name), getattr(attention, name)
         taken.set_weights(given.get_weights())
@@ -290,3 +298,156 @@ def test_objectives_defaults_are_the_papers():
         "beta": 0.1,
         "constraints": "ASP",
     }
+
+
+def make_rarl(objective=None, crop_fraction=1.0, **arguments):
+    arguments = {"units": 16, "region_size": (4, 4), **arguments}
+    attention = ReinforcedAttention(LABELS, num_steps=2, **arguments)
+    model = RARL(
+        make_backbone(), attention, objective or ReinforceObjective(), crop_fraction
+    )
+    model(np.zeros((1, 24, 24, 3), "float32"))
+    rng = np.random.default_rng(1)
+    for variable in attention.theta_variables:
+        variable.assign(rng.normal(0, 0.5, variable.shape))
+    return model
+
+
+def test_rarl_returns_what_rdar_returns(images):
+    outputs = make_rarl(crop_fraction=0.75)(images)
+    shapes = {name: tuple(value.shape) for name, value in outputs.items()}
+    assert shapes == {
+        "scores": (2, LABELS),
+        "probabilities": (2, LABELS),
+        "regions": (2, 18, 2, 3),
+        "boxes": (2, 18, 4),
+        "region_scores": (2, 18, LABELS),
+    }
+    np.testing.assert_array_equal(
+        outputs["scores"], outputs["region_scores"].numpy().max(1)
+    )
+    in_crop = matrix_to_box(outputs["regions"], clip=False).numpy()
+    expected = np.clip(0.125 + 0.75 * in_crop, 0, 1)
+    np.testing.assert_allclose(outputs["boxes"], expected, rtol=0, atol=1e-6)
+
+
+def test_terms_of_rarl_are_means_over_images_and_their_episodes(images):
+    objective = ReinforceObjective("bce", 0.3, 0.7)
+    outputs = make_rarl(objective, episodes=3)(images, training=True)
+    terms = objective.terms(LABEL_ROWS, outputs)
+    assert outputs["scores"].shape == (6, LABELS)
+    of_episodes = np.array([LABEL_ROWS[0]] * 3 + [LABEL_ROWS[1]] * 3)
+    rewards = reinforce.reward(of_episodes, outputs["scores"])
+    learnt = rewards, outputs["baselines"]
+    logarithms, counted = outputs["log_probabilities"], tf.fill([6], True)
+    expected = {
+        "classification": losses.binary_crossentropy(of_episodes, outputs["scores"]),
+        "reinforce": 0.3 * reinforce.policy_loss(*learnt, logarithms, counted),
+        "baseline": 0.7 * reinforce.baseline_loss(*learnt, counted),
+    }
+    assert set(terms) == set(expected)
+    for name, value in expected.items():
+        np.testing.assert_allclose(terms[name], value, rtol=1e-6, err_msg=name)
+
+
+def test_without_episodes_rarl_is_judged_by_its_classification(images):
+    objective = ReinforceObjective("bce")
+    outputs = make_rarl(objective)(images)
+    assert set(objective.terms(LABEL_ROWS, outputs)) == {"classification"}
+    assert set(objective.figures(LABEL_ROWS, outputs)) == {"reward"}
+
+
+def test_figures_of_the_agent_by_hand_leave_out_images_without_labels():
+    labels = np.array([[1, 1, 0], [0, 0, -1]])
+    scores = [[2.0, 0.0, 1.0], [2.0, 1.0, 0.0], [5.0, 4.0, 3.0], [5.0, 4.0, 3.0]]
+    outputs = {
+        "scores": tf.constant(scores),
+        "baselines": tf.constant([[0.5, 1.0], [0.75, 0.25], [9.0, 9.0], [9.0, 9.0]]),
+    }
+    figures = ReinforceObjective().figures(labels, outputs)
+    # Rewards 1/2 and 1; advantages 0, -1/2 and 1/4, 3/4.
+    np.testing.assert_allclose(figures["reward"], 3 / 4)
+    np.testing.assert_allclose(figures["advantage"], (-1 / 2 + 1) / 4)
+    np.testing.assert_allclose(figures["baseline_error"], (1 / 2 + 1) / 4)
+
+
+def test_images_without_labels_have_no_policy_gradient(images):
+    model = make_rarl(episodes=2)
+    labels = np.array([[0, 0, 0], [0, -1, 0]])
+    with tf.GradientTape() as tape:
+        terms = model.objective.terms(labels, model(images, training=True))
+    assert terms["reinforce"] == 0
+    assert terms["baseline"] == 0
+    gradient = tape.gradient(terms["reinforce"], model.attention.b_loc)
+    assert not np.any(tf.convert_to_tensor(gradient))
+
+
+@pytest.mark.parametrize("locations", ["learnt", "random", "fixed"])
+def test_fitting_rarl_shows_the_terms_that_it_sums_and_its_figures(images, locations):
+    starts = [[0.0, 0.0], [0.5, 0.5]]
+    model = make_rarl(episodes=2, locations=locations, starts=starts)
+    model.compile(keras.optimizers.Adam(1e-3))
+    report = model.fit(images, LABEL_ROWS, batch_size=2, verbose=0).history
+    report = {name: value[0] for name, value in report.items()}
+    terms = {"classification"}
+    if locations == "learnt":
+        terms |= {"reinforce", "baseline"}
+        assert {"advantage", "baseline_error"} <= set(report)
+    else:
+        assert set(report) == {"loss", "reward", "classification"}
+    assert 0 <= report["reward"] <= 1
+    assert report["loss"] == pytest.approx(sum(report[n] for n in terms), rel=1e-5)
+
+
+def test_one_step_of_rarl_compiles_with_xla(images):
+    model = make_rarl(episodes=2, dropout=0.1)
+    model.compile(keras.optimizers.Adam(1e-3), jit_compile=True)
+    before = model.attention.b_loc.numpy()
+    report = model.fit(images, LABEL_ROWS, batch_size=2, verbose=0).history
+    assert np.isfinite(report["loss"]).all()
+    assert np.abs(model.attention.b_loc.numpy() - before).max() > 0
+
+
+def blobs(count, rng):
+    """Maps on which a blob says where an object is, and one cell there which it is.
+
+    The cell lies between those that a look at the whole map samples: it cannot be read
+    from there.
+    """
+    classes = rng.integers(0, 6, count)
+    places = 2 * rng.integers(0, 6, (count, 2)) + 1  # of 13 x 13 cells, the odd ones
+    maps = np.zeros((count, 13, 13, 7), "float32")
+    cells = np.arange(13)
+    rows, columns = (np.exp(-(((cells - p[:, None]) / 2) ** 2)) for p in places.T)
+    maps[..., 0] = rows[:, :, None] * columns[:, None]
+    maps[np.arange(count), places[:, 0], places[:, 1], 1 + classes] = 1
+    return maps, np.eye(6, dtype="int32")[classes]
+
+
+def looked(locations):
+    """How often an agent trained on `blobs` names the class, on other maps."""
+    keras.utils.set_random_seed(0)
+    attention = ReinforcedAttention(
+        6,
+        num_steps=2,
+        units=64,
+        region_size=(7, 7),
+        locations=locations,
+        episodes=2,
+        sides=(0.2,),
+        ratios=(1.0,),
+    )
+    model = RARL(keras.layers.Identity(), attention, ReinforceObjective("bce"))
+    model.compile(keras.optimizers.Adam(2e-3, global_clipnorm=1.0))
+    rng = np.random.default_rng(0)
+    model.fit(*blobs(64 * 1500, rng), batch_size=64, verbose=0)
+    maps, labels = blobs(2000, rng)
+    scores = model.predict(maps, batch_size=500, verbose=0)["scores"]
+    return float(np.mean(reinforce.reward(labels, scores)))
+
+
+@pytest.mark.slow
+def test_learnt_locations_beat_random_ones_where_only_the_right_place_tells():
+    learnt, random = looked("learnt"), looked("random")
+    assert random < 0.6
+    assert learnt > 0.9

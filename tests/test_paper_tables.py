@@ -121,3 +121,22 @@ def test_rows_change_what_their_names_say_and_nothing_else(number):
             letters = set(name) & set("ASP") if name != "null" else set()
             assert set(change["constraints"]) == letters
             assert set(change) == {"region_source", "constraints"}
+
+
+def test_rarl_is_not_compared_in_what_it_does_not_have():
+    for number in (3, 4, 5):
+        with pytest.raises(ValueError, match=f"neither.*Received: --table {number}"):
+            paper_tables.of(number, 512, model="rarl")
+    assert paper_tables.of(6, 512, model="rarl") == paper_tables.of(6, 512)
+
+
+def test_the_table_of_locations_changes_nothing_else():
+    table = paper_tables.of("locations", 512, model="rarl")
+    changes = [row.models[0] for row in table.rows]
+    assert changes[0] == {"model": "rdar"}
+    learnt = {"model": "rarl", "locations": "learnt"}
+    others = [{**learnt, "locations": name} for name in ("random", "anchors")]
+    assert changes[1:] == [learnt, *others]
+    for change in changes:
+        Config(**change)
+    assert "paper" not in paper_tables.text(compared(table))

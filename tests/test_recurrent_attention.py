@@ -1,4 +1,4 @@
-"""The recurrence against NumPy: Eq. 4's cell, Eq. 1-5's loop, and where both start."""
+"""The recurrence against NumPy: Eq. 1-5's loop, and where it starts."""
 
 import json
 import math
@@ -7,13 +7,10 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from by_numpy import read_by_numpy, relu
 
-from ram_tf.recurrent_attention import (
-    DESCRIPTIONS,
-    MemorizedAttentionCell,
-    RecurrentMemorizedAttention,
-    pool_region,
-)
+from ram_tf.recurrent_attention import RecurrentMemorizedAttention
+from ram_tf.region_lstm import DESCRIPTIONS, pool_region
 from ram_tf.spatial_transformer import sample_region, theta_to_matrix
 
 LABELS, CHANNELS = 3, 4
@@ -22,14 +19,6 @@ STARTS = {
     1: [[0.5, 0.4, 0.3, -0.2]],
     3: [[1.0, 1.0, 0.0, 0.0], [0.5, 0.6, 0.4, -0.3], [0.3, 0.2, -0.6, 0.1]],
 }
-
-
-def sigmoid(x):
-    return 1 / (1 + np.exp(-x))
-
-
-def relu(x):
-    return np.maximum(x, 0)
 
 
 @pytest.fixture
@@ -51,16 +40,6 @@ def make_attention(regions=3, units=8, randomly=True, **arguments):
     return layer
 
 
-def cell_by_numpy(weights, x, hidden, memory):
-    """Eq. 4 as printed; `weights` in Keras' order of gates: i, g, m, o."""
-    kernel, recurrent, bias = (np.split(w, 4, -1) for w in weights)
-    i, g, m, o = (
-        x @ kernel[n] + hidden @ recurrent[n] + bias[n] for n in range(4)
-    )  # before their activations
-    memory = sigmoid(g) * memory + sigmoid(i) * np.tanh(m)
-    return sigmoid(o) * memory, memory
-
-
 def loop_by_numpy(layer, features):
     """The loop of the layer's docstring; sampler and pooling have their own tests.
 
@@ -70,33 +49,25 @@ def loop_by_numpy(layer, features):
     """
     hidden = memory = np.zeros((len(features), layer.units))
     theta = np.tile(WHOLE, (len(features), 1)).astype("float32")
-    (w_fx, b_fx), (w_hz, b_hz), (w_zs, b_zs) = (
-        dense.get_weights() for dense in (layer.feature, layer.hidden, layer.classifier)
-    )
     w_zm, b_m = (variable.numpy() for variable in layer.theta_variables)
     scores, thetas, described = [], [], []
     for k in range(layer.num_regions + 1):
         region = sample_region(features, theta, layer.region_size)
-        inputs = pooled = pool_region(region, layer.region_pooling).numpy()
-        if layer.layout:
-            kernel, bias = layer.layout.get_weights()
-            cells = region.numpy() @ kernel[0, 0] + bias
-            inputs = np.concatenate([pooled, pool_region(cells, "flatten")], -1)
-        x = relu(inputs @ w_fx + b_fx)
-        hidden, memory = cell_by_numpy(layer.cell.get_weights(), x, hidden, memory)
-        z = relu(hidden @ w_hz + b_hz)
+        spoken, (hidden, memory), vectors = read_by_numpy(
+            layer.region_lstm, region.numpy(), (hidden, memory)
+        )
+        z = vectors["z"]
         if k > 0:
-            scores.append(z @ w_zs + b_zs)
-            described.append((pooled, x, z))
+            scores.append(spoken)
+            described.append(vectors)
         if k < layer.num_regions:
             own = min(k, len(b_m) - 1)
             theta = (z @ w_zm[own] + b_m[own]).astype("float32")
             thetas.append(theta)
-    vectors = zip(DESCRIPTIONS, zip(*described, strict=True), strict=True)
     return {
         "region_scores": np.stack(scores, 1),
         "regions": theta_to_matrix(np.stack(thetas, 1)),
-        **{which: np.stack(vector, 1) for which, vector in vectors},
+        **{n: np.stack([v[n] for v in described], 1) for n in DESCRIPTIONS},
     }
 
 
@@ -105,26 +76,6 @@ def assert_same_outputs(actual, expected, tolerance=1e-5):
         np.testing.assert_allclose(
             actual[name], expected[name], rtol=tolerance, atol=tolerance
         )
-
-
-def test_cell_equals_equation_4_without_tanh_on_the_memory():
-    rng = np.random.default_rng(0)
-    cell = MemorizedAttentionCell(5)
-    cell.build((None, 3))
-    weights = [rng.normal(size=w.shape).astype("float32") for w in cell.get_weights()]
-    cell.set_weights(weights)
-    x, hidden = rng.normal(size=(2, 3)), rng.normal(size=(2, 5))
-    memory = 3 * rng.normal(size=(2, 5))  # where tanh would be far from linear
-    output, states = cell(
-        *(
-            tf.constant(x, tf.float32),
-            [tf.constant(s, tf.float32) for s in (hidden, memory)],
-        )
-    )
-    expected = cell_by_numpy(weights, x, hidden, memory)
-    np.testing.assert_allclose(output, expected[0], rtol=1e-4, atol=1e-5)
-    np.testing.assert_allclose(states[0], output)
-    np.testing.assert_allclose(states[1], expected[1], rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("pooling", ["flatten", "average", "max", "centre"])
@@ -218,21 +169,6 @@ def test_unknown_pooling_is_refused(features):
         make_attention(region_pooling="middle")(features)
 
 
-def test_pooling_by_hand():
-    region = np.arange(16.0, dtype="float32").reshape(1, 4, 4, 1)
-    np.testing.assert_allclose(pool_region(region, "average"), [[7.5]])
-    np.testing.assert_allclose(pool_region(region, "max"), [[15]])
-    np.testing.assert_allclose(pool_region(region, "flatten"), [[5, 7, 13, 15]])
-
-
-def test_centre_pooling_weighs_by_a_hann_window():
-    corner, middle = np.zeros((2, 1, 3, 3, 1), "float32")
-    corner[0, 0, 0] = middle[0, 1, 1] = 1
-    # sin^2 of 45, 90 and 135 degrees along each axis: 1/2, 1, 1/2, in sum 2.
-    np.testing.assert_allclose(pool_region(corner, "centre"), [[1 / 16]], rtol=1e-6)
-    np.testing.assert_allclose(pool_region(middle, "centre"), [[1 / 4]], rtol=1e-6)
-
-
 def test_unknown_batch_and_map_size_give_the_same(features):
     layer = make_attention()
 
@@ -318,7 +254,7 @@ def test_mixed_precision_gives_finite_float32_near_full_precision(features, poli
         assert value.dtype == tf.float32, name
         assert np.isfinite(value).all(), name
     assert_same_outputs(outputs, exact(features), 0.1)
-    assert layer.feature.compute_dtype == policy.removeprefix("mixed_")
+    assert layer.region_lstm.feature.compute_dtype == policy.removeprefix("mixed_")
 
 
 def test_coordinates_keep_float32_under_mixed_precision(features):
@@ -412,11 +348,11 @@ def test_without_starts_fresh_regions_are_the_whole_map(features):
 def test_fresh_kernels_fill_the_bounds_of_xavier():
     layer = make_attention(units=64, randomly=False)
     kernels = [
-        layer.feature.kernel,
-        layer.cell.kernel,
-        layer.cell.recurrent_kernel,
-        layer.hidden.kernel,
-        layer.classifier.kernel,
+        layer.region_lstm.feature.kernel,
+        layer.region_lstm.cell.kernel,
+        layer.region_lstm.cell.recurrent_kernel,
+        layer.region_lstm.hidden.kernel,
+        layer.region_lstm.classifier.kernel,
     ]
     for kernel in kernels:
         bound = math.sqrt(6 / sum(kernel.shape))
@@ -474,7 +410,7 @@ def test_start_as_a_linear_classifier_scores_regions_like_it(
         layout_channels=layout,
         starts=STARTS[3],
     )
-    layer.start_as(classifier, context=context)
+    layer.region_lstm.start_as(classifier, context=context)
     expected = classify_regions(features, STARTS[3], pooling, classifier, context)
     assert_near(layer(features)["region_scores"], expected, classifier[1])
 
@@ -485,9 +421,9 @@ def test_start_as_a_hidden_layer_scores_regions_like_it(features, pooling, conte
     layer = make_attention(
         units=32, randomly=False, region_pooling=pooling, starts=STARTS[3]
     )
-    feature = random_dense(layer.feature.kernel.shape[0], 10)
+    feature = random_dense(layer.region_lstm.feature.kernel.shape[0], 10)
     classifier = random_dense(10, LABELS, seed=4)
-    layer.start_as(classifier, feature, context)
+    layer.region_lstm.start_as(classifier, feature, context)
     expected = classify_regions(
         features, STARTS[3], pooling, classifier, context, feature
     )
@@ -496,9 +432,9 @@ def test_start_as_a_hidden_layer_scores_regions_like_it(features, pooling, conte
 
 def test_start_as_leaves_gradients_to_every_weight(features):
     layer = make_attention(units=32, randomly=False, starts=STARTS[3])
-    size = layer.feature.kernel.shape[0]
+    size = layer.region_lstm.feature.kernel.shape[0]
     kernel = np.random.default_rng(5).normal(size=(size, LABELS)).astype("float32")
-    layer.start_as((kernel, np.zeros(LABELS, "float32")))
+    layer.region_lstm.start_as((kernel, np.zeros(LABELS, "float32")))
     for gradient in gradients(layer, features):
         assert np.abs(gradient).max() > 1e-9
 
@@ -508,6 +444,6 @@ def test_start_as_needs_two_units_a_feature_and_one(features):
     with pytest.raises(
         ValueError, match=r"Too few units.*least 13\. Received: units=12"
     ):
-        layer.start_as(random_dense(CHANNELS, LABELS))
+        layer.region_lstm.start_as(random_dense(CHANNELS, LABELS))
     layer = make_attention(units=4 * LABELS + 1, region_pooling="max")
-    layer.start_as(random_dense(CHANNELS, LABELS))
+    layer.region_lstm.start_as(random_dense(CHANNELS, LABELS))

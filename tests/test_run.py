@@ -6,6 +6,7 @@ import keras
 import numpy as np
 import pytest
 
+from ram_tf import losses
 from ram_tf.config import Config
 from ram_tf.run import Run, replacing
 
@@ -143,6 +144,10 @@ def assert_same_outputs(first, second):
         {},
         {"region_pooling": "flatten", "pooling": "flatten", "pooled_units": 12},
         {"starts": "whole", "precision": "mixed_bfloat16"},
+        {"model": "rarl"},
+        {"model": "rarl", "starts": "whole", "precision": "mixed_bfloat16"},
+        {"model": "rarl", "locations": "random"},
+        {"model": "rarl", "locations": "anchors"},
     ],
 )
 def test_trained_models_come_back_from_the_folder(tmp_path, images, changes):
@@ -177,6 +182,27 @@ def test_regions_start_in_the_middle_and_at_their_anchors(tmp_path, images, regi
     np.testing.assert_allclose(distance, np.sqrt(0.5), rtol=1e-6)
 
 
+@pytest.mark.parametrize("locations", ["learnt", "anchors"])
+def test_rarl_starts_in_the_middle_and_at_the_anchors_of_its_steps(
+    tmp_path, images, locations
+):
+    settings = change(model="rarl", steps=5, locations=locations)
+    run = Run.start(tmp_path, settings, NAMES)
+    model = run.build_model(run.build_pooled("max"))
+    regions = model(images)["regions"].numpy()
+    assert regions.shape == (2, 45, 2, 3)
+    expected = [[0, 0], *losses.anchors(5)]
+    np.testing.assert_allclose(regions[0, ::9, :, 2], expected, atol=1e-6)
+
+
+def test_settings_of_the_agent_reach_it(tmp_path):
+    settings = change(model="rarl", steps=3, sigma=0.3, episodes=4, seed=7)
+    run = Run.start(tmp_path, settings, NAMES)
+    agent = run.build_model(run.build_pooled("max")).attention.get_config()
+    expected = {"num_steps": 3, "sigma": 0.3, "episodes": 4, "seed": 7}
+    assert agent.items() >= expected.items()
+
+
 @pytest.mark.parametrize("pooled_units", [0, 12])
 def test_pooled_head_start_scores_as_step_1_does(tmp_path, images, pooled_units):
     settings = change(
@@ -206,7 +232,7 @@ def test_feature_head_start_takes_the_hidden_layer_of_step_1(tmp_path):
     pooled = run.build_pooled("flatten")
     for given, taken in zip(
         pooled.feature.get_weights(),
-        run.build_model(pooled).attention.feature.get_weights(),
+        run.build_model(pooled).attention.region_lstm.feature.get_weights(),
         strict=True,
     ):
         np.testing.assert_array_equal(given, taken)
@@ -216,7 +242,7 @@ def test_precision_holds_for_the_model_and_for_nothing_else(tmp_path):
     before = keras.config.dtype_policy()
     run = Run.start(tmp_path, change(precision="mixed_bfloat16"), NAMES)
     model = run.build_model(run.build_pooled("max"))
-    assert model.attention.feature.compute_dtype == "bfloat16"
+    assert model.attention.region_lstm.feature.compute_dtype == "bfloat16"
     assert model.backbone(np.zeros((1, 32, 32, 3))).dtype == "bfloat16"
     assert keras.config.dtype_policy() == before
 

@@ -52,6 +52,14 @@ def assert_relatively_close(actual, expected, tolerance=1e-5):
 # overhang the map.
 
 
+def test_several_regions_of_a_map_are_those_of_each_by_itself():
+    maps = random_maps(2, 5, 6, 3)
+    theta = np.random.default_rng(1).normal(size=(2, 4, 4)).astype("float32")
+    output = sample_region(maps, theta, (3, 2))
+    alone = [sample_region(maps, theta[:, r], (3, 2)) for r in range(4)]
+    np.testing.assert_allclose(output, np.stack(alone, 1), rtol=1e-5, atol=1e-6)
+
+
 def test_regions_equal_grid_sample_of_pytorch():
     golden = load("grid_sample.npz")
     theta = matrix_to_theta(golden["theta"])

@@ -125,6 +125,32 @@ def test_history_has_the_losses_parts_and_validation_map_of_each_epoch(
     assert row["loss"] == pytest.approx(row["classification"] + row["localization"])
 
 
+@pytest.mark.parametrize("model", ["rdar", "rarl"])
+def test_tensorboard_shows_where_each_step_looks(squares, tmp_path, model):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    trained(tmp_path, small_config(squares, model=model, steps=2, epochs=1))
+    tags = set()
+    for file in (tmp_path / "step2" / "logs" / "validation").iterdir():
+        events = EventAccumulator(str(file))
+        events.Reload()
+        tags |= set(events.Tags()["tensors"])
+    assert {"locations", "regions/0"} <= tags
+
+
+def test_history_of_rarl_has_the_figures_of_its_agent(squares, tmp_path):
+    settings = small_config(squares, model="rarl", steps=2)
+    _, _, model = trained(tmp_path, settings)
+    lines = (tmp_path / "step2" / "history.csv").read_text().splitlines()
+    row = dict(zip(lines[0].split(","), map(float, lines[-1].split(",")), strict=True))
+    terms = row["classification"] + row["reinforce"] + row["baseline"]
+    assert row["loss"] == pytest.approx(terms)
+    assert {"reward", "advantage", "baseline_error", "val_reward"} <= set(row)
+    # The validation's loss is not its reward, which is shown beside it.
+    assert row["val_loss"] == row["val_classification"]
+    assert model.attention.locations == "learnt"
+
+
 def test_the_best_epoch_by_selection_is_kept(squares, tmp_path):
     # So high a rate that the second epoch is far worse than the first.
     settings = small_config(squares, select_by="loss", learning_rate=3.0, epochs=3)

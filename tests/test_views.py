@@ -9,7 +9,8 @@ import tensorflow as tf
 
 from ram_tf.model import RDAR, Objective
 from ram_tf.preprocessing import centre_crop
-from ram_tf.recurrent_attention import DESCRIPTIONS, RecurrentMemorizedAttention
+from ram_tf.recurrent_attention import RecurrentMemorizedAttention
+from ram_tf.region_lstm import DESCRIPTIONS
 from ram_tf.views import (
     Member,
     MultiView,

@@ -193,3 +193,23 @@ def test_a_contact_sheet_is_no_wider_than_its_pictures():
 def test_a_wrong_argument_is_named(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+def test_locations_are_drawn_step_by_step_with_y_down():
+    # Three images look at the lower left in step 1, one of them elsewhere in step 2.
+    centres = np.tile([-0.9, 0.9], (3, 2, 1))
+    centres[0, 1] = [2.0, -0.9]  # beyond the right border
+    picture = np.asarray(visualization.draw_locations(centres, cells=4, size=40))
+    assert picture.shape == (40, 84, 3)
+    first, second = picture[:, :40, 0], picture[:, 44:, 0]
+    dark = np.zeros((40, 40), bool)
+    dark[30:, :10] = True
+    np.testing.assert_array_equal(first, np.where(dark, 0, 255))
+    assert second[35, 5] == 0
+    assert second[5, 35] == 128  # half as many: 255 / 2, rounded to even
+    assert (second == 255).sum() == 40 * 40 - 2 * 100
+
+
+def test_locations_of_another_shape_are_refused():
+    with pytest.raises(ValueError, match=r"\(n, T, 2\).*\(3, 2\)"):
+        visualization.draw_locations(np.zeros((3, 2)))

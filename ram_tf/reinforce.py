@@ -1,0 +1,92 @@
+"""The policy gradient of RARL: reward, log-probability and the two terms of its loss.
+
+Plain functions of tensors. An episode is one sequence of T sampled locations for one
+image; its reward comes after the last one and counts for each of them (gamma = 1).
+What the paper says and what is ours is told in docs/rarl.md.
+"""
+
+import math
+
+import tensorflow as tf
+
+
+def reward(labels, scores):
+    """Share of the n present labels that are among the n best scored: `|g & p| / n`.
+
+    Only known labels are ranked (ours); of equal scores the earlier label goes first.
+
+    Args:
+        labels: `(B, L)` 1 present, 0 absent, -1 unknown, of any number type.
+        scores: `(B, L)` of any float type, fused over all regions.
+
+    Returns:
+        `(B,)` float32 in [0, 1]; 0 for an image without present labels. It has no
+        gradient.
+    """
+    labels, scores = tf.cast(labels, tf.float32), tf.cast(scores, tf.float32)
+    scores = tf.where(labels >= 0, scores, -math.inf)
+    present = tf.cast(labels > 0, tf.float32)
+    count = tf.reduce_sum(present, -1, keepdims=True)  # (B, 1)
+    places = scores.shape[1]
+    best = tf.math.top_k(tf.stop_gradient(scores), places).indices  # (B, L)
+    correct = tf.gather(present, best, batch_dims=1)
+    chosen = tf.range(places, dtype=tf.float32) < count
+    correct = tf.reduce_sum(tf.where(chosen, correct, 0.0), -1)
+    return tf.math.divide_no_nan(correct, count[:, 0])
+
+
+def has_labels(labels):
+    """Whether an image has a present label to be rewarded for: `(B,)` bool."""
+    return tf.reduce_any(tf.convert_to_tensor(labels) > 0, -1)
+
+
+def log_probability(locations, means, sigma):
+    """Log density of locations under the policy, a Gaussian of fixed deviation.
+
+    Args:
+        locations: `(..., 2)` as they were sampled, before any clipping. They are
+            constants: the gradient reaches the means alone, as
+            `(location - mean) / sigma^2`.
+        means: `(..., 2)`.
+        sigma: Standard deviation along each axis, more than 0.
+
+    Returns:
+        `(...)` float32.
+    """
+    distance = (tf.stop_gradient(locations) - means) / sigma
+    constant = math.log(2 * math.pi * sigma**2)  # of both axes together
+    return -0.5 * tf.reduce_sum(tf.square(distance), -1) - constant
+
+
+def policy_loss(rewards, baselines, log_probabilities, counted):
+    """What has the negative REINFORCE estimate as its gradient.
+
+    Args:
+        rewards: `(B,)` of each episode.
+        baselines: `(B, T)` b_t, what was expected of it; a constant here.
+        log_probabilities: `(B, T)` of the locations.
+        counted: `(B,)` bool: whether the image has a label to be rewarded for. Others
+            count 0, and still are among the B episodes that the sum is divided by, as
+            in `losses.euclidean`.
+
+    Returns:
+        A scalar: minus the mean over episodes of `sum_t log pi(l_t) (R - b_t)`.
+    """
+    advantage = rewards[:, None] - tf.stop_gradient(baselines)  # (B, T)
+    gain = tf.reduce_sum(log_probabilities * advantage, -1)
+    return -tf.reduce_mean(tf.where(counted, gain, 0.0))
+
+
+def baseline_loss(rewards, baselines, counted):
+    """Mean squared error `(R - b_t)^2` of the expected reward.
+
+    Args:
+        rewards: `(B,)`.
+        baselines: `(B, T)`.
+        counted: `(B,)` bool, see `policy_loss`.
+
+    Returns:
+        A scalar: the mean over the steps of an episode, then over episodes.
+    """
+    error = tf.reduce_mean(tf.square(rewards[:, None] - baselines), -1)
+    return tf.reduce_mean(tf.where(counted, error, 0.0))

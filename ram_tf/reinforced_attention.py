@@ -1,0 +1,381 @@
+"""Look, score, choose where to look next: the agent of RARL.
+
+What the paper says, what is remembered of it and what is ours: docs/rarl.md.
+"""
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from ram_tf import reinforce
+from ram_tf.region_lstm import RegionLSTM
+from ram_tf.spatial_transformer import WHOLE_MAP, sample_region, theta_to_matrix
+
+# Square roots of the areas 80^2, 160^2 and 320^2 on an image of 512 pixels.
+SIDES = (80 / 512, 160 / 512, 320 / 512)
+RATIOS = (2.0, 1.0, 0.5)  # width over height
+LOCATIONS = ("learnt", "random", "fixed")
+
+
+def region_scales(sides=SIDES, ratios=RATIOS):
+    """The sizes of the regions around a location.
+
+    Args:
+        sides: Square roots of their areas as fractions of the image's edge.
+        ratios: Their widths over their heights.
+
+    Returns:
+        `(k, 2)` float32 NumPy array of `s_x, s_y` in [-1, 1] coordinates, in which the
+        whole image has scale 1; k is the number of sides times that of ratios, and
+        regions of a side stand together.
+    """
+    root = np.sqrt(np.asarray(ratios, "float32"))
+    scales = [np.stack([side * root, side / root], -1) for side in sides]
+    return np.concatenate(scales).astype("float32")
+
+
+def regions_at(locations, scales):
+    """The regions of all sizes around locations.
+
+    Args:
+        locations: `(..., 2)` `t_x, t_y` in [-1, 1].
+        scales: `(k, 2)` `s_x, s_y`.
+
+    Returns:
+        `(..., k, 4)` theta. Regions may overhang the image.
+    """
+    centres = tf.stack([locations] * len(scales), -2)
+    scales = tf.broadcast_to(scales, tf.shape(centres))
+    return tf.concat([scales, centres], -1)
+
+
+@keras.saving.register_keras_serializable(package="ram_tf")
+class ReinforcedAttention(keras.layers.Layer):
+    """Looks at k regions around one location after another and scores each of them.
+
+    Written as plain Python, the loop is::
+
+        state = region_lstm(whole_map, zeros)                # only to choose l_1
+        for t in range(T):
+            mean = tanh(W_loc(state.hidden) + b_loc)         # f_loc
+            location = mean + sigma * normal() if training else mean
+            seen = [region_lstm(region, state) for region in regions_at(location)]
+            region_scores += [scores for scores, _ in seen]
+            state = average(states of seen)
+
+    The graph runs it as a `tf.while_loop` with a static maximum of iterations, as XLA
+    needs it. In training every image has `episodes` of its own; they share the feature
+    map and the look at the whole image, so that neither is computed again.
+
+    No gradient reaches a location through the sampler. What moves locations is
+    `log_probabilities`, whose gradient goes through the means into `W_loc` and on
+    through the states into the LSTM and the features. `baselines` are read off the
+    states as constants: their loss reaches the layer `baseline` alone (ours).
+
+    Args:
+        num_labels: L.
+        num_steps: T, 1 or more.
+        units: Width of the LSTM and of the layers around it.
+        region_size: `(h, w)` that regions are sampled to.
+        region_pooling: How a sampled region becomes a vector, see `pool_region`.
+        layout_channels: See `RegionLSTM`.
+        starts: `(T, 2)` `t_x, t_y` in (-1, 1) that the means start at, each step with a
+            `W_loc` and `b_loc` of its own (ours), or where "fixed" locations are. None
+            for shared ones that start in the middle.
+        dropout: Share of a region's features set to zero in training.
+        locations: "learnt", by the policy; "random", uniform in [-1, 1], drawn anew for
+            each step; "fixed", at `starts`. The last two have no policy to learn.
+        sigma: Standard deviation of the policy in training, more than 0.
+        episodes: M, sampled for each image in training, 1 or more; fixed locations
+            leave nothing to sample, and have one.
+        sides: See `region_scales`.
+        ratios: See `region_scales`.
+        seed: Of what is drawn in training; random locations at inference are drawn
+            from it alone, so that the same batch gets the same ones.
+
+    Call arguments:
+        features: `(B, H, W, C)` feature map `f_I`; H and W may be unknown.
+        training: Whether dropout acts and locations are sampled.
+        describe: See `RecurrentMemorizedAttention`.
+
+    Returns:
+        The dict of `RecurrentMemorizedAttention`, with K = T k regions, those of a step
+        together. In training it has B M rows, the episodes of an image one after
+        another, and where locations are learnt also `locations` `(B M, T, 2)` as they
+        were sampled (they are clipped to [-1, 1] to look there), their
+        `log_probabilities` `(B M, T)` and the expected rewards `baselines` `(B M, T)`.
+
+    Reference:
+        Chen et al., Recurrent Attentional Reinforcement Learning for Multi-label Image
+        Recognition, AAAI 2018; the policy as in Mnih et al., Recurrent Models of Visual
+        Attention, 2014.
+    """
+
+    given_regions = False
+
+    def __init__(
+        self,
+        num_labels,
+        num_steps=5,
+        units=4096,
+        region_size=(14, 14),
+        region_pooling="flatten",
+        layout_channels=0,
+        starts=None,
+        dropout=0.0,
+        locations="learnt",
+        sigma=0.2,
+        episodes=1,
+        sides=SIDES,
+        ratios=RATIOS,
+        seed=0,
+        **kwargs,
+    ):
+        super().__init__(autocast=False, **kwargs)
+        if locations not in LOCATIONS:
+            raise ValueError(
+                f"Unknown origin of locations. Expected one of: {', '.join(LOCATIONS)}."
+                f" Received: locations={locations!r}"
+            )
+        if num_steps < 1 or episodes < 1 or sigma <= 0:
+            raise ValueError(
+                "An argument of the agent is out of range. Expected num_steps and "
+                "episodes of 1 or more and a sigma above 0. Received: "
+                f"num_steps={num_steps}, episodes={episodes}, sigma={sigma}"
+            )
+        if starts is not None or locations == "fixed":
+            _check_starts(starts, num_steps)
+        self.num_labels = num_labels
+        self.num_steps = num_steps
+        self.units = units
+        self.region_size = tuple(region_size)
+        self.region_pooling = region_pooling
+        self.layout_channels = layout_channels
+        self.starts = starts
+        self.dropout = dropout
+        self.locations = locations
+        self.sigma = sigma
+        self.episodes = episodes
+        self.sides = tuple(sides)
+        self.ratios = tuple(ratios)
+        self.seed = seed
+
+        self.scales = region_scales(sides, ratios)
+        self.seed_generator = keras.random.SeedGenerator(seed)
+        self.region_lstm = RegionLSTM(
+            num_labels,
+            units,
+            region_pooling,
+            layout_channels,
+            dropout,
+            name="region_lstm",
+            dtype=self.dtype_policy,
+        )
+        # Halfway between no reward and all of it.
+        self.baseline = self.learns_locations and keras.layers.Dense(
+            1,
+            kernel_initializer="zeros",
+            bias_initializer=keras.initializers.Constant(0.5),
+            dtype="float32",
+            name="baseline",
+        )
+
+    def build(self, features_shape):
+        self.region_lstm.build((None, *self.region_size, features_shape[-1]))
+        if not self.learns_locations:
+            return
+        self.baseline.build((None, self.units))
+        # The kernel starts at zero, so that the means start at their biases.
+        starts = np.zeros((1, 2)) if self.starts is None else np.array(self.starts)
+        biases = np.arctanh(starts).astype("float32")
+        self.w_loc = self.add_weight(
+            name="W_loc",
+            shape=(len(biases), self.units, 2),
+            initializer="zeros",
+            dtype="float32",
+            autocast=False,
+        )
+        self.b_loc = self.add_weight(
+            name="b_loc",
+            shape=biases.shape,
+            initializer=lambda shape, dtype: tf.constant(biases, dtype),
+            dtype="float32",
+            autocast=False,
+        )
+
+    def call(self, features, training=False, describe=None):
+        features = tf.cast(features, self.compute_dtype)
+        samples = training and self.locations != "fixed"
+        episodes = self.episodes if samples else 1
+        hidden, memory = (
+            _repeat(state, episodes)
+            for state in self._look_at_whole(features, training)
+        )
+        rows, steps, count = tf.shape(hidden)[0], self.num_steps, len(self.scales)
+        drawn = self._draw(rows, training)
+        learns = training and self.learns_locations
+        shapes = {"locations": [2], "region_scores": [count, self.num_labels]}
+        if learns:
+            shapes |= {"means": [2], "baselines": []}
+        if describe:
+            shapes["descriptions"] = [count, self.region_lstm.width_of(describe)]
+        arrays = {
+            name: tf.TensorArray(tf.float32, steps, element_shape=[None, *shape])
+            for name, shape in shapes.items()
+        }
+
+        def look(step, hidden, memory, arrays):
+            location, seen = self._choose(step, hidden, drawn, learns)
+            theta = regions_at(tf.clip_by_value(location, -1.0, 1.0), self.scales)
+            # The episodes of an image are sampled from its one map.
+            theta = tf.reshape(theta, [-1, episodes * count, 4])
+            regions = sample_region(features, theta, self.region_size)
+            regions = tf.reshape(regions, [-1, *regions.shape[2:]])
+            scores, states, vectors = self.region_lstm(
+                regions,
+                [_repeat(state, count) for state in (hidden, memory)],
+                training=training,
+            )
+            seen |= {"locations": location, "region_scores": scores}
+            if describe:
+                seen["descriptions"] = tf.cast(vectors[describe], tf.float32)
+            arrays = {
+                name: array.write(step, tf.reshape(seen[name], [-1, *shapes[name]]))
+                for name, array in arrays.items()
+            }
+            hidden, memory = (
+                tf.reduce_mean(tf.reshape(state, [-1, count, self.units]), 1)
+                for state in states
+            )
+            return step + 1, hidden, memory, arrays
+
+        *_, arrays = tf.while_loop(
+            lambda step, *_: step < steps,
+            look,
+            (tf.constant(0), hidden, memory, arrays),
+            maximum_iterations=steps,
+        )
+        found = {name: _rows_first(array.stack()) for name, array in arrays.items()}
+        return self._outputs(found)
+
+    def _look_at_whole(self, features, training):
+        """The state before the first step, after a look at the whole map: l_1's."""
+        batch = tf.shape(features)[0]
+        theta = tf.tile([WHOLE_MAP], [batch, 1])
+        zeros = tf.zeros([batch, self.units], self.compute_dtype)
+        _, states, _ = self.region_lstm(
+            sample_region(features, theta, self.region_size),
+            [zeros, zeros],
+            training=training,
+        )
+        return states
+
+    def _draw(self, rows, training):
+        """All that an episode draws: `(T, rows, 2)`, or None where nothing is."""
+        shape = [self.num_steps, rows, 2]
+        if self.locations == "random":
+            seed = self.seed_generator if training else self.seed
+            return keras.random.uniform(shape, -1.0, 1.0, "float32", seed)
+        if self.locations == "learnt" and training:
+            seed = self.seed_generator
+            return keras.random.normal(shape, 0.0, self.sigma, "float32", seed)
+        return None
+
+    def _choose(self, step, hidden, drawn, learns):
+        """The next location `(rows, 2)`, and what is to be learnt of the choice."""
+        if self.locations == "random":
+            return drawn[step], {}
+        if self.locations == "fixed":
+            place = tf.gather(tf.constant(self.starts, tf.float32), step)
+            return tf.tile(place[None], [tf.shape(hidden)[0], 1]), {}
+        state = tf.cast(hidden, tf.float32)
+        own = tf.minimum(step, self.b_loc.shape[0] - 1)
+        kernel, bias = tf.gather(self.w_loc, own), tf.gather(self.b_loc, own)
+        mean = tf.tanh(tf.matmul(state, kernel) + bias)
+        if not learns:
+            return tf.stop_gradient(mean), {}
+        expected = self.baseline(tf.stop_gradient(state))[:, 0]
+        # The sampler has a gradient to where it samples, which is not to move the mean:
+        # locations are constants from here on.
+        location = tf.stop_gradient(mean + drawn[step])
+        return location, {"means": mean, "baselines": expected}
+
+    def _outputs(self, found):
+        rows, count = tf.shape(found["locations"])[0], len(self.scales)
+        looked = tf.clip_by_value(found["locations"], -1.0, 1.0)
+        theta = regions_at(looked, self.scales)  # (rows, T, k, 4)
+        regions = self.num_steps * count
+        outputs = {
+            "regions": theta_to_matrix(tf.reshape(theta, [rows, regions, 4])),
+        }
+        for name in ("region_scores", "descriptions"):
+            if name in found:
+                shape = [rows, regions, found[name].shape[-1]]
+                outputs[name] = tf.reshape(found[name], shape)
+        if "means" in found:
+            outputs["locations"] = found["locations"]
+            outputs["baselines"] = found["baselines"]
+            outputs["log_probabilities"] = reinforce.log_probability(
+                found["locations"], found["means"], self.sigma
+            )
+        return outputs
+
+    @property
+    def regions_a_step(self):
+        """k, the regions around one location."""
+        return len(self.scales)
+
+    @property
+    def learns_locations(self):
+        """Whether there is a policy."""
+        return self.locations == "learnt"
+
+    @property
+    def theta_variables(self):
+        """The weights that decide where the regions lie: `W_loc` and `b_loc`."""
+        return [self.w_loc, self.b_loc] if self.learns_locations else []
+
+    def compute_output_shape(self, features_shape):
+        batch, regions = features_shape[0], self.num_steps * len(self.scales)
+        return {
+            "region_scores": (batch, regions, self.num_labels),
+            "regions": (batch, regions, 2, 3),
+        }
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "num_labels": self.num_labels,
+            "num_steps": self.num_steps,
+            "units": self.units,
+            "region_size": self.region_size,
+            "region_pooling": self.region_pooling,
+            "layout_channels": self.layout_channels,
+            "starts": self.starts,
+            "dropout": self.dropout,
+            "locations": self.locations,
+            "sigma": self.sigma,
+            "episodes": self.episodes,
+            "sides": self.sides,
+            "ratios": self.ratios,
+            "seed": self.seed,
+        }
+
+
+def _check_starts(starts, num_steps):
+    if np.shape(starts) != (num_steps, 2) or np.abs(starts).max() >= 1:
+        raise ValueError(
+            f"`starts` does not fit the steps. Expected shape ({num_steps}, 2) and "
+            f"values between -1 and 1. Received: {starts}"
+        )
+
+
+def _repeat(states, count):
+    """Each row `count` times; the gradient of `tf.repeat` fails under XLA."""
+    return tf.reshape(tf.stack([states] * count, 1), [-1, states.shape[-1]])
+
+
+def _rows_first(stacked):
+    """`(T, rows, ...)` to `(rows, T, ...)`."""
+    axes = list(range(len(stacked.shape)))
+    return tf.transpose(stacked, [1, 0, *axes[2:]])
