@@ -35,8 +35,10 @@ def pool_region(region, pooling):
         return tf.reduce_max(region, [1, 2])
     if pooling == "centre":
         rows, columns = (np.hanning(size + 2)[1:-1] for size in region.shape[1:3])
-        window = np.outer(rows, columns) / (rows.sum() * columns.sum())
-        return tf.einsum("bhwc,hw->bc", region, tf.constant(window, region.dtype))
+        window = np.outer(rows, columns).ravel() / (rows.sum() * columns.sum())
+        cells = tf.reshape(region, [-1, len(window), region.shape[-1]])
+        # A product of matrices: an einsum over the region would transpose it first.
+        return tf.matmul(tf.constant(window[None, None], region.dtype), cells)[:, 0]
     if pooling == "flatten":
         pooled = tf.nn.max_pool2d(region, 2, 2, "VALID")
         return tf.reshape(pooled, [-1, np.prod(pooled.shape[1:])])
