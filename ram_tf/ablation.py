@@ -68,7 +68,8 @@ def compare(table, base, seeds, output_dir, svm=False):
                 functools.partial(splits, seed),
             )
             by_row[row.name].append(result)
-    first = next(iter(by_row.values()))[0]
+    of_first_row = by_row[table.rows[0].name]
+    first = of_first_row[0]
     compared = {
         "table": table.number,
         "title": table.title,
@@ -78,6 +79,10 @@ def compare(table, base, seeds, output_dir, svm=False):
         "seeds": list(seeds),
         "svm": svm,
         "columns": list(table.columns),
+        "pooled": {
+            figure: _over_seeds([r["pooled"].get(figure) for r in of_first_row])
+            for figure in table.figures
+        },
         "rows": [
             {
                 "name": row.name,
@@ -85,7 +90,7 @@ def compare(table, base, seeds, output_dir, svm=False):
                 "scales": by_row[row.name][0]["protocol"]["scales"],
                 "paper": list(row.paper),
                 "ours": {
-                    figure: _over_seeds([r[figure] for r in by_row[row.name]])
+                    figure: _over_seeds([r.get(figure) for r in by_row[row.name]])
                     for figure in table.figures
                 },
             }

@@ -87,7 +87,7 @@ TABLE_5 = Table(
 LOCATIONS = Table(
     "locations",
     "where the regions come from",
-    ("mAP",),
+    ("mAP", "mAP_min10", "pointing"),
     (),
     (
         Row("RDAR", ({"model": "rdar"},), 1, ()),
@@ -180,13 +180,14 @@ def text(compared):
         cells.append(
             (row["name"], *ours, *(f"{number:.1f}" for number in row["paper"]))
         )
+    pooled = [_cell(figure) for figure in compared["pooled"].values()]
+    cells.append(("pooled classifier", *pooled, *[""] * len(compared["columns"])))
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     lines = []
     for name, *figures in cells:
         aligned = zip(figures, widths[1:], strict=True)
-        lines.append(
-            "  ".join([name.ljust(widths[0])] + [f.rjust(w) for f, w in aligned])
-        )
+        line = [name.ljust(widths[0])] + [f.rjust(w) for f, w in aligned]
+        lines.append("  ".join(line).rstrip())
     return "\n".join([*head, *lines])
 
 

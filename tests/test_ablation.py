@@ -69,6 +69,8 @@ def test_figures_are_percent_of_those_that_evaluation_wrote(undisturbed):
         assert result["protocol"]["views"] == 1
         for name in ("CF1", "OF1", "mAP"):
             assert row["ours"][name]["mean"] == pytest.approx(100 * result[name])
+            pooled = compared["pooled"][name]["mean"]
+            assert pooled == pytest.approx(100 * result["pooled"][name])
 
 
 def test_an_interrupted_table_goes_on_with_the_run_that_it_was_at(

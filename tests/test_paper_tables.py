@@ -43,6 +43,10 @@ def compared(table, means=(12.34, 56.78, 90.12), deviation=None, views=None):
         "seeds": [0] if deviation is None else [0, 1, 2],
         "svm": False,
         "columns": list(table.columns),
+        "pooled": {
+            name: {"mean": 0.5, "deviation": None, "values": [0.5]}
+            for name in table.figures
+        },
         "rows": [
             {
                 "name": row.name,
@@ -68,6 +72,11 @@ def test_the_papers_numbers_stand_beside_ours(number):
         assert figures[:ours] == ["12.3", "56.8", "90.1"][:ours]
         found[name] = [float(figure) for figure in figures[ours:]]
     assert found == PAPER[number]
+
+
+def test_the_last_line_is_the_pooled_classifier():
+    last = paper_tables.text(compared(paper_tables.of(5, 512))).splitlines()[-1]
+    assert re.split(r"  +", last) == ["pooled classifier", "0.5", "0.5", "0.5"]
 
 
 def test_several_seeds_are_told_by_mean_and_deviation():
