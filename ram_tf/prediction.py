@@ -1,9 +1,11 @@
 """From image files to labels and the regions that spoke for them.
 
-A `Predictor` is made from a run's folder or from a SavedModel; both go through the same
-graph from bytes to scores.
+A `Predictor` is made from a run's folder, from a SavedModel or from a server's address;
+all go through the same graph from bytes to scores.
 """
 
+import collections
+import concurrent.futures
 import json
 import os
 import pathlib
@@ -37,7 +39,7 @@ class Predictor:
         The dict of `ram_tf.export.serve_bytes`, as NumPy arrays.
 
     Args:
-        serve: From `(B,)` encoded images to the dict.
+        serve: From a list of encoded images to that dict.
         config: The `Config` of the run.
         label_names: The L labels.
         about: How it looks at images, `MultiView.about`.
@@ -58,44 +60,57 @@ class Predictor:
     @classmethod
     def of(cls, view, run):
         """Predicts with a view of a run's models."""
-        serve = tf.function(
+        graph = tf.function(
             serve_bytes(view, run.config.max_pixels),
-            [tf.TensorSpec([None], tf.string)],
+            [tf.TensorSpec([None], tf.string, name="image_bytes")],
             autograph=False,
         )
-        return cls(serve, run.config, run.label_names, view.about)
+        return cls(_served_here(graph), run.config, run.label_names, view.about)
 
     @classmethod
-    def load(cls, folder):
+    def load(cls, folder, client=None):
         """Loads a run's output folder or a version folder of a SavedModel.
+
+        Args:
+            folder: Either; with a client the version folder that its server has, for
+                labels and thresholds, which no server tells.
+            client: See `client.connect`; the model is then the server's.
 
         Raises:
             FileNotFoundError: The folder is neither.
         """
         folder = pathlib.Path(folder)
-        if (folder / "config.json").is_file():
+        if (folder / "config.json").is_file() and not client:
             run = Run.open(folder)
             return cls.of(run.served_view(run.load_model()), run)
         if not (folder / "saved_model.pb").is_file():
+            run = "" if client else "a folder that fit.py wrote (config.json) or "
             raise FileNotFoundError(
-                "There is no model. Expected a folder that fit.py wrote (config.json) "
-                "or a version folder of a SavedModel (saved_model.pb). "
-                f"Received: {folder}"
+                f"There is no model. Expected {run}a version folder of a SavedModel "
+                f"(saved_model.pb). Received: {folder}"
             )
-        loaded = tf.saved_model.load(str(folder))
         extra = folder / "assets.extra"
-        predictor = cls(
-            loaded.signatures["serving_default"],
-            *from_json((extra / "config.json").read_text()),
-            json.loads((extra / "views.json").read_text()),
-        )
+        settings, label_names = from_json((extra / "config.json").read_text())
+        about = json.loads((extra / "views.json").read_text())
+        if client:
+            return cls(client, settings, label_names, about)
+        loaded = tf.saved_model.load(str(folder))
+        serve = _served_here(loaded.signatures["serving_default"])
+        predictor = cls(serve, settings, label_names, about)
         # The signature's variables live only as long as what it was loaded from.
         predictor.loaded = loaded
         return predictor
 
     def __call__(self, encoded):
-        outputs = self.serve(image_bytes=tf.constant(encoded, tf.string))
+        return self.serve(encoded)
+
+
+def _served_here(graph):
+    def serve(encoded):
+        outputs = graph(image_bytes=tf.constant(encoded, tf.string))
         return {name: value.numpy() for name, value in outputs.items()}
+
+    return serve
 
 
 def find_images(paths):
@@ -134,7 +149,7 @@ def find_images(paths):
     return found
 
 
-def predict(predictor, paths, output_dir=None, threshold=None, batch_size=8):
+def predict(predictor, paths, output_dir=None, threshold=None, batch_size=8, at_once=1):
     """Yields what is to say of each image, and draws it.
 
     Args:
@@ -144,7 +159,8 @@ def predict(predictor, paths, output_dir=None, threshold=None, batch_size=8):
             no pictures.
         threshold: Smallest probability of a label that is named; None for the model's
             own, label by label.
-        batch_size: Images at a time.
+        batch_size: Images at a time, which is images a request.
+        at_once: Requests at a time, for a server.
 
     Yields:
         A dict per image, in order: `image`, the path; `valid`, false where it cannot be
@@ -152,14 +168,20 @@ def predict(predictor, paths, output_dir=None, threshold=None, batch_size=8):
         `[ymin, xmin, ymax, xmax]` in fractions of the image; `scores` and
         `probabilities`, label to number, of all labels; and `picture`, the PNG.
     """
-    paths = list(paths)
+    if batch_size < 1 or at_once < 1:
+        raise ValueError(
+            "Images cannot be taken in such parts. Expected 1 or more at a time and 1 "
+            f"or more requests at once. Received: {batch_size} and {at_once}"
+        )
+    paths = [pathlib.Path(path) for path in paths]
     threshold = predictor.thresholds if threshold is None else threshold
     pictures = output_dir and _picture_names(paths, pathlib.Path(output_dir))
-    for first in range(0, len(paths), batch_size):
-        batch = paths[first : first + batch_size]
-        encoded = [pathlib.Path(path).read_bytes() for path in batch]
-        outputs = predictor(encoded)
-        for i, path in enumerate(batch):
+    starts = range(0, len(paths), batch_size)
+    read = ([p.read_bytes() for p in paths[s : s + batch_size]] for s in starts)
+    for first, (encoded, outputs) in zip(
+        starts, _in_order(predictor, read, at_once), strict=True
+    ):
+        for i, path in enumerate(paths[first : first + batch_size]):
             one = {name: values[i] for name, values in outputs.items()}
             line = _describe(str(path), one, predictor.label_names, threshold)
             if output_dir and line["valid"]:
@@ -167,6 +189,22 @@ def predict(predictor, paths, output_dir=None, threshold=None, batch_size=8):
                 _draw(encoded[i], one, predictor, threshold, picture)
                 line["picture"] = str(picture)
             yield line
+
+
+def _in_order(function, inputs, at_once):
+    """Yields inputs with their results, in order, some of them computed at once."""
+    waiting = collections.deque()
+    pool = concurrent.futures.ThreadPoolExecutor(at_once)
+    try:
+        for each in inputs:
+            waiting.append((each, pool.submit(function, each)))
+            if len(waiting) >= at_once:
+                done, result = waiting.popleft()
+                yield done, result.result()
+        for done, result in waiting:
+            yield done, result.result()
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
 def _describe(path, outputs, label_names, threshold):
@@ -210,14 +248,14 @@ def _picture_names(paths, output_dir):
     """Names each picture after its image, with a number where names would collide."""
     taken, names = set(), []
     for path in paths:
-        stem, number = pathlib.Path(path).stem, 1
+        stem, number = path.stem, 1
         name = f"{stem}.png"
         while name in taken:
             number += 1
             name = f"{stem}-{number}.png"
         taken.add(name)
         names.append(output_dir / name)
-    images = {pathlib.Path(path).resolve() for path in paths}
+    images = {path.resolve() for path in paths}
     for name in names:
         if name.resolve() in images:
             raise ValueError(

@@ -1,7 +1,9 @@
-"""Says which labels are on images, and draws the region that spoke for each.
+r"""Says which labels are on images, and draws the region that spoke for each.
 
     python scripts/predict.py --model_dir saved_models/digits/1 --output_dir out a.jpg
     find photos -name '*.jpg' | python scripts/predict.py --model_dir runs/mine -
+    python scripts/predict.py --model_dir saved_models/digits/1 \
+        --url http://localhost:8501/v1/models/digits:predict a.jpg
 
 Prints one line of JSON per image: labels, scores, and the box of each label as
 [ymin, xmin, ymax, xmax] in fractions of the image.
@@ -11,7 +13,7 @@ import argparse
 import json
 import sys
 
-from ram_tf import cli, prediction
+from ram_tf import cli, client, prediction
 
 
 def parse(argv):
@@ -34,6 +36,7 @@ def parse(argv):
     parser.add_argument(
         "--batch_size", type=int, default=8, help="images at a time; %(default)s"
     )
+    client.add_arguments(parser)
     return parser.parse_args(argv)
 
 
@@ -43,7 +46,8 @@ def main(argv):
     if "-" in arguments.images:
         named += [line.rstrip("\n") for line in sys.stdin if line.strip()]
     paths = prediction.find_images(named)
-    predictor = prediction.Predictor.load(arguments.model_dir)
+    folder, server = arguments.model_dir, client.from_arguments(arguments)
+    predictor = prediction.Predictor.load(folder, server)
     unreadable = []
     for line in prediction.predict(
         predictor,
@@ -51,6 +55,7 @@ def main(argv):
         arguments.output_dir,
         arguments.threshold,
         arguments.batch_size,
+        arguments.at_once,
     ):
         print(json.dumps(line), flush=True)
         if not line["valid"]:

@@ -44,6 +44,7 @@ ORDER = (
     "results",
     "references",
     "export",
+    "client",
     "prediction",
     "evaluation",
     "paper_tables",

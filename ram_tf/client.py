@@ -1,0 +1,256 @@
+"""Asks a server for predictions, by TensorFlow Serving's two protocols.
+
+A client is what a loaded SavedModel is: encoded images in, the dict of
+`ram_tf.export.serve_bytes` out. What goes wrong on the way is said in one sentence.
+"""
+
+import base64
+import json
+import urllib.parse
+
+import numpy as np
+import requests
+import tensorflow as tf
+from requests.adapters import HTTPAdapter
+from urllib3.util import Retry
+
+OUTPUTS = ("scores", "probabilities", "regions", "boxes", "region_scores", "valid")
+TIMEOUT = 60.0  # seconds
+RETRIES = 4
+BACKOFF = 0.5  # seconds before the second try, twice as long before each further one
+# Too many requests, and what stands between us and the server.
+TRY_AGAIN = (429, 502, 503, 504)
+
+
+def connect(url, timeout=TIMEOUT, retries=RETRIES):
+    """Makes the client that a URL asks for; nothing is sent yet.
+
+    Args:
+        url: `http(s)://HOST:PORT/v1/models/NAME[/versions/N]:predict` for REST, or
+            `grpc://HOST:PORT/NAME[/N]`, where the name defaults to "default".
+        timeout: Seconds to wait for an answer.
+        retries: How often to ask again, after longer and longer waits, where the server
+            cannot be reached or is busy.
+
+    Returns:
+        A `RestClient` or a `GrpcClient`.
+
+    Raises:
+        ValueError: The URL is neither, or a number is out of range.
+        ModuleNotFoundError: gRPC needs the extra `serving`.
+    """
+    if timeout <= 0 or retries < 0:
+        raise ValueError(
+            "The server is asked in a way that cannot be. Expected a timeout above 0 "
+            f"seconds and 0 or more retries. Received: {timeout} and {retries}"
+        )
+    parts = urllib.parse.urlsplit(url)
+    if parts.scheme in ("http", "https") and parts.path.endswith(":predict"):
+        return RestClient(url, timeout, retries)
+    if parts.scheme == "grpc" and parts.netloc:
+        name, _, version = parts.path.strip("/").partition("/")
+        if not version or version.isdecimal():
+            name, version = name or "default", int(version) if version else None
+            return GrpcClient(parts.netloc, name, version, timeout, retries)
+    raise ValueError(
+        "This is no address of a model. Expected "
+        "http://HOST:8501/v1/models/NAME:predict or grpc://HOST:8500/NAME. "
+        f"Received: {url}"
+    )
+
+
+def add_arguments(parser):
+    """Adds the flags of `from_arguments`."""
+    parser.add_argument(
+        "--url",
+        help="ask a server, http://HOST:8501/v1/models/NAME:predict (REST) or "
+        "grpc://HOST:8500/NAME; --model_dir is then the version folder that it serves, "
+        "for labels and thresholds",
+    )
+    parser.add_argument(
+        "--at_once", type=int, default=1, help="requests to it at a time; %(default)s"
+    )
+    parser.add_argument(
+        "--timeout",
+        type=float,
+        default=TIMEOUT,
+        help="seconds to wait for its answer; %(default)s",
+    )
+    parser.add_argument(
+        "--retries",
+        type=int,
+        default=RETRIES,
+        help="times to ask again where it is busy or cannot be reached; %(default)s",
+    )
+
+
+def from_arguments(arguments):
+    """The client that parsed flags ask for, None without `--url`."""
+    if not arguments.url:
+        return None
+    return connect(arguments.url, arguments.timeout, arguments.retries)
+
+
+class RestClient:
+    """Asks over HTTP with JSON. It may be called from several threads.
+
+    Args:
+        url: See `connect`.
+        timeout: See `connect`.
+        retries: See `connect`.
+
+    Call arguments:
+        encoded: A list of `bytes`, an image each.
+
+    Returns:
+        The dict of `ram_tf.export.serve_bytes`, as NumPy arrays.
+
+    Raises:
+        ConnectionError: When called, if the server does not answer.
+        ValueError: When called, if its answer is no prediction.
+    """
+
+    def __init__(self, url, timeout=TIMEOUT, retries=RETRIES):
+        self.url = url
+        self.timeout = timeout
+        self.session = requests.Session()
+        again = Retry(
+            retries,
+            backoff_factor=BACKOFF,
+            status_forcelist=TRY_AGAIN,
+            allowed_methods=("POST",),
+            # The last answer says more than that there were too many.
+            raise_on_status=False,
+        )
+        for scheme in ("http://", "https://"):
+            self.session.mount(scheme, HTTPAdapter(max_retries=again))
+
+    def __call__(self, encoded):
+        instances = [{"b64": base64.b64encode(each).decode()} for each in encoded]
+        try:
+            answer = self.session.post(
+                self.url, json={"instances": instances}, timeout=self.timeout
+            )
+        except requests.RequestException as error:
+            raise _unreachable(self.url, error) from error
+        if not answer.ok:
+            raise _refused(self.url, f"status {answer.status_code}, {_reason(answer)}")
+        try:
+            rows = answer.json()["predictions"]
+            outputs = {
+                name: np.asarray([row[name] for row in rows]) for name in OUTPUTS
+            }
+        except (ValueError, TypeError, KeyError, IndexError) as error:
+            raise _refused(self.url, repr(answer.text[:200])) from error
+        return _checked(outputs, len(encoded), self.url)
+
+
+class GrpcClient:
+    """Asks over gRPC with protocol buffers. It may be called from several threads.
+
+    Args:
+        target: HOST:PORT.
+        name: Of the model.
+        version: Of the model; None for the newest.
+        timeout: See `connect`.
+        retries: See `connect`; gRPC itself allows 4 at most.
+
+    Call arguments:
+        encoded: A list of `bytes`, an image each.
+
+    Returns:
+        The dict of `ram_tf.export.serve_bytes`, as NumPy arrays.
+
+    Raises:
+        ModuleNotFoundError: On construction, without the extra `serving`.
+        ConnectionError: When called, if the server does not answer.
+        ValueError: When called, if its answer is no prediction.
+    """
+
+    def __init__(self, target, name, version=None, timeout=TIMEOUT, retries=RETRIES):
+        try:
+            import grpc
+            from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
+        except ModuleNotFoundError as error:
+            raise ModuleNotFoundError(
+                "gRPC needs tensorflow-serving-api. Expected: pip install "
+                f'-e ".[serving]". Received: {error}'
+            ) from error
+        self.grpc, self.messages = grpc, predict_pb2
+        self.url = f"grpc://{target}/{name}"
+        self.name, self.version, self.timeout = name, version, timeout
+        channel = grpc.insecure_channel(target, _channel_options(retries))
+        self.stub = prediction_service_pb2_grpc.PredictionServiceStub(channel)
+
+    def __call__(self, encoded):
+        request = self.messages.PredictRequest()
+        request.model_spec.name = self.name
+        request.model_spec.signature_name = "serving_default"
+        if self.version is not None:
+            request.model_spec.version.value = self.version
+        images = tf.make_tensor_proto(np.array(encoded, object), tf.string)
+        request.inputs["image_bytes"].CopyFrom(images)
+        try:
+            answer = self.stub.Predict(request, self.timeout)
+        except self.grpc.RpcError as error:
+            code, lost = error.code(), self.grpc.StatusCode
+            if code in (lost.UNAVAILABLE, lost.DEADLINE_EXCEEDED):
+                raise _unreachable(self.url, error.details()) from error
+            refusal = f"{code.name}, {error.details()}"
+            raise _refused(self.url, refusal) from error
+        missing = [name for name in OUTPUTS if name not in answer.outputs]
+        if missing:
+            raise _refused(self.url, f"an answer without {', '.join(missing)}")
+        outputs = {name: tf.make_ndarray(answer.outputs[name]) for name in OUTPUTS}
+        return _checked(outputs, len(encoded), self.url)
+
+
+def _channel_options(retries):
+    # How large a message may be is the server's to say.
+    options = [
+        ("grpc.max_send_message_length", -1),
+        ("grpc.max_receive_message_length", -1),
+        ("grpc.enable_retries", int(retries > 0)),
+    ]
+    if retries:
+        policy = {
+            "maxAttempts": min(retries, 4) + 1,
+            "initialBackoff": f"{BACKOFF}s",
+            "maxBackoff": f"{BACKOFF * 2**4}s",
+            "backoffMultiplier": 2,
+            "retryableStatusCodes": ["UNAVAILABLE"],
+        }
+        service = [{"service": "tensorflow.serving.PredictionService"}]
+        config = {"methodConfig": [{"name": service, "retryPolicy": policy}]}
+        options.append(("grpc.service_config", json.dumps(config)))
+    return options
+
+
+def _reason(answer):
+    """What an HTTP answer says went wrong, on one line."""
+    try:
+        text = str(answer.json()["error"])
+    except (ValueError, TypeError, KeyError):
+        text = answer.text or answer.reason
+    return " ".join(text.split())[:200]
+
+
+def _checked(outputs, count, url):
+    shapes = {name: values.shape for name, values in outputs.items()}
+    if any(not shape or shape[0] != count for shape in shapes.values()):
+        raise _refused(url, f"arrays of the shapes {shapes} for {count} images")
+    return outputs
+
+
+def _unreachable(url, error):
+    return ConnectionError(
+        "The server does not answer. Expected TensorFlow Serving, or what speaks its "
+        f"protocol, at {url}. Received: {error}"
+    )
+
+
+def _refused(url, received):
+    return ValueError(
+        f"The server's answer is no prediction. Expected {', '.join(OUTPUTS)} for each "
+        f"image from {url}. Received: {received}"
+    )

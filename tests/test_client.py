@@ -1,0 +1,276 @@
+"""Clients of a server, asked over real sockets: a small server speaks the protocols."""
+
+import base64
+import concurrent.futures
+import contextlib
+import dataclasses
+import http.server
+import json
+import threading
+import time
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from small_run import SMALL
+
+from ram_tf import client
+from ram_tf.export import export
+from ram_tf.prediction import Predictor, predict
+from ram_tf.run import Run
+
+LABELS = ("blue", "green", "red")
+
+
+@pytest.fixture(scope="module")
+def version(squares, tmp_path_factory):
+    settings = dataclasses.replace(SMALL, data_dir=str(squares))
+    run = Run(tmp_path_factory.mktemp("run"), settings, LABELS)
+    model = run.build_model(run.build_pooled("average"))
+    return export(run.view(model), run, tmp_path_factory.mktemp("saved"))
+
+
+@pytest.fixture(scope="module")
+def local(version):
+    return Predictor.load(version)
+
+
+@pytest.fixture
+def images(squares, tmp_path):
+    broken = tmp_path / "broken.jpg"
+    broken.write_bytes(b"this is text")
+    found = sorted(squares.glob("val*.png"))[:7]
+    return [*found[:3], broken, *found[3:]]
+
+
+@contextlib.contextmanager
+def rest_server(answer):
+    """Serves `answer(body) -> (status, bytes)` on a free port; yields the URL."""
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_POST(self):
+            body = self.rfile.read(int(self.headers["Content-Length"]))
+            status, content = answer(body)
+            self.send_response(status)
+            self.send_header("Content-Length", str(len(content)))
+            self.end_headers()
+            self.wfile.write(content)
+
+        def log_message(self, *arguments):
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}/v1/models/squares:predict"
+        server.shutdown()
+
+
+def serving(predictor):
+    """Answers as TensorFlow Serving's REST API does, in its row format."""
+
+    def answer(body):
+        instances = json.loads(body)["instances"]
+        outputs = predictor([base64.b64decode(each["b64"]) for each in instances])
+        rows = [
+            {name: values[i].tolist() for name, values in outputs.items()}
+            for i in range(len(instances))
+        ]
+        return 200, json.dumps({"predictions": rows}).encode()
+
+    return answer
+
+
+@contextlib.contextmanager
+def grpc_server(answer):
+    """Serves `answer(images, context) -> dict of arrays`; yields HOST:PORT."""
+    grpc = pytest.importorskip("grpc")
+    apis = pytest.importorskip("tensorflow_serving.apis.prediction_service_pb2_grpc")
+    from tensorflow_serving.apis import predict_pb2
+
+    class Service(apis.PredictionServiceServicer):
+        def Predict(self, request, context):  # noqa: N802
+            assert request.model_spec.name == "squares"
+            assert request.model_spec.signature_name == "serving_default"
+            encoded = tf.make_ndarray(request.inputs["image_bytes"])
+            response = predict_pb2.PredictResponse()
+            for name, values in answer(list(encoded), context).items():
+                response.outputs[name].CopyFrom(tf.make_tensor_proto(values))
+            return response
+
+    server = grpc.server(concurrent.futures.ThreadPoolExecutor(4))
+    apis.add_PredictionServiceServicer_to_server(Service(), server)
+    port = server.add_insecure_port("127.0.0.1:0")
+    server.start()
+    yield f"127.0.0.1:{port}"
+    server.stop(0)
+
+
+@contextlib.contextmanager
+def served(protocol, predictor):
+    if protocol == "rest":
+        with rest_server(serving(predictor)) as url:
+            yield url
+    else:
+        with grpc_server(lambda encoded, context: predictor(encoded)) as target:
+            yield f"grpc://{target}/squares"
+
+
+@pytest.mark.parametrize("protocol", ["rest", "grpc"])
+@pytest.mark.parametrize("at_once", [1, 3])
+def test_lines_and_pictures_are_those_of_the_local_model(
+    protocol, at_once, version, local, images, tmp_path
+):
+    expected = list(predict(local, images, tmp_path / "local", batch_size=8))
+    with served(protocol, local) as url:
+        remote = Predictor.load(version, client.connect(url))
+        seen = list(predict(remote, images, tmp_path / "far", None, 3, at_once))
+    assert [line["valid"] for line in seen] == [True] * 3 + [False] + [True] * 4
+    for one, other in zip(seen, expected, strict=True):
+        assert (one["image"], one["labels"]) == (other["image"], other["labels"])
+        if one["valid"]:
+            assert one["scores"] == pytest.approx(other["scores"], abs=1e-5)
+    pictures = sorted(path.name for path in (tmp_path / "far").iterdir())
+    assert len(pictures) == 7
+    for name in pictures:
+        far, near = (tmp_path / where / name for where in ("far", "local"))
+        assert far.read_bytes() == near.read_bytes()
+
+
+@pytest.mark.parametrize("protocol", ["rest", "grpc"])
+def test_outputs_have_the_shapes_and_values_of_the_graph(protocol, local, images):
+    encoded = [path.read_bytes() for path in images]
+    with served(protocol, local) as url:
+        seen = client.connect(url)(encoded)
+    for name, values in local(encoded).items():
+        assert seen[name].shape == values.shape
+        np.testing.assert_allclose(seen[name], values, atol=1e-6)
+
+
+def test_requests_are_made_at_once_and_answered_in_order(version, local, images):
+    running, most, lock = 0, 0, threading.Lock()
+
+    def slow(encoded):
+        nonlocal running, most
+        with lock:
+            running += 1
+            most = max(most, running)
+        time.sleep(0.2)
+        with lock:
+            running -= 1
+        return local(encoded)
+
+    with rest_server(serving(slow)) as url:
+        remote = Predictor.load(version, client.connect(url))
+        seen = [line["image"] for line in predict(remote, images, None, None, 2, 3)]
+    assert most == 3
+    assert seen == [str(path) for path in images]
+
+
+def test_a_busy_server_is_asked_again(local, images, monkeypatch):
+    monkeypatch.setattr(client, "BACKOFF", 0.01)
+    asked = []
+
+    def busy(body):
+        asked.append(body)
+        return serving(local)(body) if len(asked) == 3 else (503, b"busy")
+
+    with rest_server(busy) as url:
+        seen = client.connect(url, retries=2)([images[0].read_bytes()])
+    assert len(asked) == 3
+    assert seen["valid"].all()
+
+
+def test_a_server_that_stays_busy_is_named_with_what_it_said(monkeypatch):
+    monkeypatch.setattr(client, "BACKOFF", 0.01)
+    with (
+        rest_server(lambda body: (503, b"busy")) as url,
+        pytest.raises(ValueError, match=r"no prediction.*503, busy"),
+    ):
+        client.connect(url, retries=1)([b"x"])
+
+
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        ((400, b'{"error": "Missing\\n key"}'), "status 400, Missing key"),
+        ((413, b"too large"), "status 413, too large"),
+        ((404, b'{"error": "Servable not found"}'), "Servable not found"),
+        ((200, b"<html>hello</html>"), "<html>"),
+        ((200, b'{"predictions": [{"scores": [1]}]}'), "scores"),
+        ((200, b'{"outputs": []}'), "outputs"),
+        ((200, b"[]"), r"\[\]"),
+    ],
+)
+def test_an_answer_that_is_no_prediction_is_said_in_one_sentence(answer, said):
+    with (
+        rest_server(lambda body: answer) as url,
+        pytest.raises(ValueError, match=said) as caught,
+    ):
+        client.connect(url)([b"x"])
+    assert "\n" not in str(caught.value)
+
+
+def test_fewer_rows_than_images_are_no_prediction(local, images):
+    def one_less(encoded):
+        return {name: values[:-1] for name, values in local(encoded).items()}
+
+    encoded = [path.read_bytes() for path in images[:2]]
+    with (
+        grpc_server(lambda encoded, context: one_less(encoded)) as target,
+        pytest.raises(ValueError, match="for 2 images"),
+    ):
+        client.connect(f"grpc://{target}/squares")(encoded)
+
+
+def test_a_grpc_refusal_is_said_in_one_sentence():
+    import grpc
+
+    def refuse(encoded, context):
+        context.abort(grpc.StatusCode.NOT_FOUND, "Servable not found")
+
+    with (
+        grpc_server(refuse) as target,
+        pytest.raises(ValueError, match="NOT_FOUND, Servable not found"),
+    ):
+        client.connect(f"grpc://{target}/squares")([b"x"])
+
+
+@pytest.mark.parametrize(
+    "url", ["http://127.0.0.1:9/v1/models/m:predict", "grpc://127.0.0.1:9/m"]
+)
+def test_a_server_that_is_not_there_is_named(url):
+    with pytest.raises(ConnectionError, match=r"127\.0\.0\.1:9"):
+        client.connect(url, timeout=2, retries=0)([b"x"])
+
+
+@pytest.mark.parametrize("protocol", ["rest", "grpc"])
+def test_a_server_that_does_not_answer_in_time_is_named(protocol, local, images):
+    def late(encoded):
+        time.sleep(1)
+        return local(encoded)
+
+    with (
+        served(protocol, late) as url,
+        pytest.raises(ConnectionError, match="does not answer"),
+    ):
+        client.connect(url, timeout=0.2, retries=0)([images[0].read_bytes()])
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "localhost:8501",
+        "http://localhost:8501/v1/models/m",
+        "grpc://",
+        "grpc://localhost:8500/m/newest",
+        "ftp://localhost/m:predict",
+    ],
+)
+def test_an_address_of_no_model_is_refused(url):
+    with pytest.raises(ValueError, match="no address"):
+        client.connect(url)
+
+
+def test_a_timeout_of_nothing_is_refused():
+    with pytest.raises(ValueError, match="timeout"):
+        client.connect("grpc://localhost:8500/m", timeout=0)
