@@ -12,6 +12,7 @@ import shutil
 import keras
 import tensorflow as tf
 
+from ram_tf import warmup
 from ram_tf.preprocessing import prepare_image, resize
 
 
@@ -80,7 +81,7 @@ def _where(valid, values):
     return tf.where(tf.reshape(valid, shape), values, tf.zeros_like(values))
 
 
-def export(view, run, parent):
+def export(view, run, parent, warm_up=False):
     """Writes a SavedModel under the next free version number.
 
     A server that watches the folder never sees half a version: it is written beside
@@ -90,6 +91,8 @@ def export(view, run, parent):
         view: A `MultiView` of trained models, or what wraps one.
         run: Its `Run`, for settings and label names.
         parent: `saved_models/<name>`; versions are its numbered folders.
+        warm_up: Whether to write requests that TensorFlow Serving warms up by; needs
+            the extra `serving`.
 
     Returns:
         The folder of the new version. Beside the SavedModel it holds
@@ -124,6 +127,8 @@ def export(view, run, parent):
         (beside / "assets.extra" / "config.json").write_text(config)
         about = json.dumps(view.about, indent=2)
         (beside / "assets.extra" / "views.json").write_text(f"{about}\n")
+        if warm_up:
+            warmup.write(beside / "assets.extra", parent.name, view.sizes[0])
         return _rename_to_next_version(beside, parent)
     finally:
         shutil.rmtree(beside, ignore_errors=True)

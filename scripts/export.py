@@ -31,6 +31,12 @@ def parse(argv):
     parser.add_argument(
         "--saved_models", default="saved_models", help="where it is written"
     )
+    parser.add_argument(
+        "--warm_up",
+        action="store_true",
+        help="with requests that TensorFlow Serving warms up by when it loads the "
+        "version (needs the extra serving)",
+    )
     return parser.parse_args(argv)
 
 
@@ -44,7 +50,8 @@ def main(argv):
         view = joint_view(runs, Views())
     else:
         view = runs[0].served_view(runs[0].load_model())
-    print(export(view, runs[0], pathlib.Path(arguments.saved_models) / name))
+    folder = pathlib.Path(arguments.saved_models) / name
+    print(export(view, runs[0], folder, arguments.warm_up))
     return 0
 
 

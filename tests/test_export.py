@@ -167,3 +167,26 @@ def test_saved_model_cli_runs_encoded_and_decoded_images(version, encoded, tmp_p
         results.append(np.load(outdir / "scores.npy"))
     assert results[0].shape == (3, 3)
     np.testing.assert_allclose(results[0], results[1], atol=1e-5)
+
+
+def test_a_server_can_warm_up_by_both_signatures(run, model, tmp_path):
+    logs = pytest.importorskip("tensorflow_serving.apis.prediction_log_pb2")
+    warm = export(run.view(model), run, tmp_path / "tiny", warm_up=True)
+    path = warm / "assets.extra" / "tf_serving_warmup_requests"
+    signatures, asked = tf.saved_model.load(str(warm)).signatures, []
+    for record in tf.data.TFRecordDataset(str(path)).as_numpy_iterator():
+        request = logs.PredictionLog.FromString(record).predict_log.request
+        assert request.model_spec.name == "tiny"
+        inputs = {
+            name: tf.constant(tf.make_ndarray(value))
+            for name, value in request.inputs.items()
+        }
+        outputs = signatures[request.model_spec.signature_name](**inputs)
+        assert outputs["valid"].numpy().tolist() == [True]
+        asked.append(request.model_spec.signature_name)
+    assert asked == ["serving_default", "serving_images"]
+
+
+def test_nothing_to_warm_up_by_is_written_unasked(version):
+    written = sorted(path.name for path in (version / "assets.extra").iterdir())
+    assert written == ["config.json", "views.json"]

@@ -43,6 +43,7 @@ ORDER = (
     "training",
     "results",
     "references",
+    "warmup",
     "export",
     "client",
     "prediction",
