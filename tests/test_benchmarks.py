@@ -288,12 +288,28 @@ def test_the_plain_map_gives_the_images_of_the_pipeline(subject):
     np.testing.assert_allclose(in_order(images), in_order(expected.numpy()), atol=1e-3)
 
 
+def place_of(crop, whole):
+    """Where `crop` was cut from `whole`: its corner, and whether it is mirrored."""
+    for mirrored in (False, True):
+        cut = crop[:, ::-1] if mirrored else crop
+        windows = np.lib.stride_tricks.sliding_window_view(whole, cut.shape)
+        distance = np.abs(windows - cut).max((-3, -2, -1))[..., 0]
+        if distance.min() < 1e-3:
+            return *np.unravel_index(distance.argmin(), distance.shape), mirrored
+    return None
+
+
 def test_the_plain_map_cuts_and_mirrors(subject):
-    subject = subject.with_settings(crop_margin=8, flip=True)
-    dataset = input_pipeline.functions(subject)
-    once, twice = (np.stack([i.numpy() for i in dataset]) for _ in range(2))
-    assert once.shape == (7, 32, 32, 3)
-    assert np.abs(once - twice).max() > 1
+    uncut = subject.with_settings(crop_margin=0, flip=False)
+    cut = subject.with_settings(crop_margin=8, flip=True)
+    places = {
+        place_of(crop.numpy(), whole.numpy())
+        for crop, whole in zip(
+            input_pipeline.functions(cut), input_pipeline.functions(uncut), strict=True
+        )
+    }
+    assert None not in places
+    assert len(places) > 2  # of seven images
 
 
 def test_a_pass_counts_the_images_that_come_out_of_it(subject):
