@@ -4,12 +4,12 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from ram_tf.region_lstm import RegionLSTM
+from ram_tf.region_attention import RegionAttention
 from ram_tf.spatial_transformer import WHOLE_MAP, SpatialTransformer, theta_to_matrix
 
 
 @keras.saving.register_keras_serializable(package="ram_tf")
-class RecurrentMemorizedAttention(keras.layers.Layer):
+class RecurrentMemorizedAttention(RegionAttention):
     """Looks at one region after another and scores the labels of each (Eq. 1-5).
 
     Written as plain Python, the loop is::
@@ -76,8 +76,16 @@ class RecurrentMemorizedAttention(keras.layers.Layer):
         given_regions=False,
         **kwargs,
     ):
-        # Keras would cast theta to half precision, too.
-        super().__init__(autocast=False, **kwargs)
+        super().__init__(
+            num_labels,
+            units,
+            region_size,
+            region_pooling,
+            layout_channels,
+            starts,
+            dropout,
+            **kwargs,
+        )
         if num_regions < 1:
             raise ValueError(
                 "The number of regions K is out of range. Expected 1 or more. "
@@ -88,52 +96,17 @@ class RecurrentMemorizedAttention(keras.layers.Layer):
                 "`starts` does not fit the number of regions. Expected shape "
                 f"({num_regions}, 4). Received: {np.shape(starts)}"
             )
-        self.num_labels = num_labels
         self.num_regions = num_regions
-        self.units = units
-        self.region_size = tuple(region_size)
-        self.region_pooling = region_pooling
-        self.layout_channels = layout_channels
-        self.starts = starts
-        self.dropout = dropout
         self.given_regions = given_regions
-
-        policy = self.dtype_policy
         self.spatial_transformer = SpatialTransformer(
-            self.region_size, name="st", dtype=policy
-        )
-        self.region_lstm = RegionLSTM(
-            num_labels,
-            units,
-            region_pooling,
-            layout_channels,
-            dropout,
-            name="region_lstm",
-            dtype=policy,
+            self.region_size, name="st", dtype=self.dtype_policy
         )
 
     def build(self, features_shape):
-        self.region_lstm.build((None, *self.region_size, features_shape[-1]))
-        if self.given_regions:
-            return
-        # Coordinates need float32, which Keras would cast to the features' type. The
-        # kernel starts at zero, so that the first regions are where their biases put
-        # them.
-        starts = [WHOLE_MAP] if self.starts is None else self.starts
-        self.w_zm = self.add_weight(
-            name="W_zm",
-            shape=(len(starts), self.units, 4),
-            initializer="zeros",
-            dtype="float32",
-            autocast=False,
-        )
-        self.b_m = self.add_weight(
-            name="b_m",
-            shape=(len(starts), 4),
-            initializer=lambda shape, dtype: tf.constant(starts, dtype),
-            dtype="float32",
-            autocast=False,
-        )
+        super().build(features_shape)
+        if not self.given_regions:
+            starts = [WHOLE_MAP] if self.starts is None else self.starts
+            self.add_location_weights("W_zm", "b_m", starts)
 
     def call(self, features, theta=None, training=False, describe=None):
         given = theta
@@ -162,9 +135,7 @@ class RecurrentMemorizedAttention(keras.layers.Layer):
             if self.given_regions:
                 theta = tf.gather(given, tf.minimum(k, self.num_regions - 1), axis=1)
             else:
-                step = tf.minimum(k, self.b_m.shape[0] - 1)
-                kernel, bias = tf.gather(self.w_zm, step), tf.gather(self.b_m, step)
-                theta = tf.matmul(tf.cast(z, tf.float32), kernel) + bias
+                theta = self.locate(z, k)
             theta = tf.ensure_shape(theta, [None, 4])
             return k + 1, theta, hidden, memory, scores, thetas, *described
 
@@ -184,28 +155,9 @@ class RecurrentMemorizedAttention(keras.layers.Layer):
         }
         return {**outputs, "regions": theta_to_matrix(outputs["regions"])}
 
-    @property
-    def theta_variables(self):
-        """The weights that decide where the regions lie: `W_zm` and `b_m`, if any."""
-        return [] if self.given_regions else [self.w_zm, self.b_m]
-
-    def compute_output_shape(self, features_shape):
-        batch, regions = features_shape[0], self.num_regions
-        return {
-            "region_scores": (batch, regions, self.num_labels),
-            "regions": (batch, regions, 2, 3),
-        }
-
     def get_config(self):
         return {
             **super().get_config(),
-            "num_labels": self.num_labels,
             "num_regions": self.num_regions,
-            "units": self.units,
-            "region_size": self.region_size,
-            "region_pooling": self.region_pooling,
-            "layout_channels": self.layout_channels,
-            "starts": self.starts,
-            "dropout": self.dropout,
             "given_regions": self.given_regions,
         }

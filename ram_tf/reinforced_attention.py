@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from ram_tf import reinforce
-from ram_tf.region_lstm import RegionLSTM
+from ram_tf.region_attention import RegionAttention
 from ram_tf.spatial_transformer import WHOLE_MAP, sample_region, theta_to_matrix
 
 # Square roots of the areas 80^2, 160^2 and 320^2 on an image of 512 pixels.
@@ -50,7 +50,7 @@ def regions_at(locations, scales):
 
 
 @keras.saving.register_keras_serializable(package="ram_tf")
-class ReinforcedAttention(keras.layers.Layer):
+class ReinforcedAttention(RegionAttention):
     """Looks at k regions around one location after another and scores each of them.
 
     Written as plain Python, the loop is::
@@ -131,7 +131,16 @@ class ReinforcedAttention(keras.layers.Layer):
         seed=0,
         **kwargs,
     ):
-        super().__init__(autocast=False, **kwargs)
+        super().__init__(
+            num_labels,
+            units,
+            region_size,
+            region_pooling,
+            layout_channels,
+            starts,
+            dropout,
+            **kwargs,
+        )
         if locations not in LOCATIONS:
             raise ValueError(
                 f"Unknown origin of locations. Expected one of: {', '.join(LOCATIONS)}."
@@ -145,14 +154,7 @@ class ReinforcedAttention(keras.layers.Layer):
             )
         if starts is not None or locations == "fixed":
             _check_starts(starts, num_steps)
-        self.num_labels = num_labels
         self.num_steps = num_steps
-        self.units = units
-        self.region_size = tuple(region_size)
-        self.region_pooling = region_pooling
-        self.layout_channels = layout_channels
-        self.starts = starts
-        self.dropout = dropout
         self.locations = locations
         self.sigma = sigma
         self.episodes = episodes
@@ -162,15 +164,6 @@ class ReinforcedAttention(keras.layers.Layer):
 
         self.scales = region_scales(sides, ratios)
         self.seed_generator = keras.random.SeedGenerator(seed)
-        self.region_lstm = RegionLSTM(
-            num_labels,
-            units,
-            region_pooling,
-            layout_channels,
-            dropout,
-            name="region_lstm",
-            dtype=self.dtype_policy,
-        )
         # Halfway between no reward and all of it.
         self.baseline = self.learns_locations and keras.layers.Dense(
             1,
@@ -181,27 +174,12 @@ class ReinforcedAttention(keras.layers.Layer):
         )
 
     def build(self, features_shape):
-        self.region_lstm.build((None, *self.region_size, features_shape[-1]))
+        super().build(features_shape)
         if not self.learns_locations:
             return
         self.baseline.build((None, self.units))
-        # The kernel starts at zero, so that the means start at their biases.
         starts = np.zeros((1, 2)) if self.starts is None else np.array(self.starts)
-        biases = np.arctanh(starts).astype("float32")
-        self.w_loc = self.add_weight(
-            name="W_loc",
-            shape=(len(biases), self.units, 2),
-            initializer="zeros",
-            dtype="float32",
-            autocast=False,
-        )
-        self.b_loc = self.add_weight(
-            name="b_loc",
-            shape=biases.shape,
-            initializer=lambda shape, dtype: tf.constant(biases, dtype),
-            dtype="float32",
-            autocast=False,
-        )
+        self.add_location_weights("W_loc", "b_loc", np.arctanh(starts))
 
     def call(self, features, training=False, describe=None):
         features = tf.cast(features, self.compute_dtype)
@@ -288,23 +266,21 @@ class ReinforcedAttention(keras.layers.Layer):
         if self.locations == "fixed":
             place = tf.gather(tf.constant(self.starts, tf.float32), step)
             return tf.tile(place[None], [tf.shape(hidden)[0], 1]), {}
-        state = tf.cast(hidden, tf.float32)
-        own = tf.minimum(step, self.b_loc.shape[0] - 1)
-        kernel, bias = tf.gather(self.w_loc, own), tf.gather(self.b_loc, own)
-        mean = tf.tanh(tf.matmul(state, kernel) + bias)
+        mean = tf.tanh(self.locate(hidden, step))
         if not learns:
             return tf.stop_gradient(mean), {}
-        expected = self.baseline(tf.stop_gradient(state))[:, 0]
+        state = tf.stop_gradient(tf.cast(hidden, tf.float32))
+        expected = self.baseline(state)[:, 0]
         # The sampler has a gradient to where it samples, which is not to move the mean:
         # locations are constants from here on.
         location = tf.stop_gradient(mean + drawn[step])
         return location, {"means": mean, "baselines": expected}
 
     def _outputs(self, found):
-        rows, count = tf.shape(found["locations"])[0], len(self.scales)
+        rows = tf.shape(found["locations"])[0]
         looked = tf.clip_by_value(found["locations"], -1.0, 1.0)
         theta = regions_at(looked, self.scales)  # (rows, T, k, 4)
-        regions = self.num_steps * count
+        regions = self.num_regions
         outputs = {
             "regions": theta_to_matrix(tf.reshape(theta, [rows, regions, 4])),
         }
@@ -321,6 +297,11 @@ class ReinforcedAttention(keras.layers.Layer):
         return outputs
 
     @property
+    def num_regions(self):
+        """T k, all regions together."""
+        return self.num_steps * self.regions_a_step
+
+    @property
     def regions_a_step(self):
         """k, the regions around one location."""
         return len(self.scales)
@@ -330,29 +311,10 @@ class ReinforcedAttention(keras.layers.Layer):
         """Whether there is a policy."""
         return self.locations == "learnt"
 
-    @property
-    def theta_variables(self):
-        """The weights that decide where the regions lie: `W_loc` and `b_loc`."""
-        return [self.w_loc, self.b_loc] if self.learns_locations else []
-
-    def compute_output_shape(self, features_shape):
-        batch, regions = features_shape[0], self.num_steps * len(self.scales)
-        return {
-            "region_scores": (batch, regions, self.num_labels),
-            "regions": (batch, regions, 2, 3),
-        }
-
     def get_config(self):
         return {
             **super().get_config(),
-            "num_labels": self.num_labels,
             "num_steps": self.num_steps,
-            "units": self.units,
-            "region_size": self.region_size,
-            "region_pooling": self.region_pooling,
-            "layout_channels": self.layout_channels,
-            "starts": self.starts,
-            "dropout": self.dropout,
             "locations": self.locations,
             "sigma": self.sigma,
             "episodes": self.episodes,

@@ -1,3 +1,4 @@
+import dataclasses
 import pathlib
 import subprocess
 import sys
@@ -5,8 +6,8 @@ import sys
 import numpy as np
 import pytest
 import tensorflow as tf
+from small_run import SMALL
 
-from ram_tf.config import Config
 from ram_tf.export import export, serve_bytes, serve_images
 from ram_tf.preprocessing import decode_image
 from ram_tf.run import Run
@@ -17,18 +18,11 @@ OUTPUTS = {"scores", "probabilities", "regions", "boxes", "region_scores", "vali
 
 @pytest.fixture(scope="module", params=["rdar", "rarl"])
 def run(request, tmp_path_factory):
-    settings = Config(
+    settings = dataclasses.replace(
+        SMALL,
         model=request.param,
         steps=2,
-        dataset="csv",
-        backbone="small",
-        weights="none",
-        image_size=40,
-        crop_margin=8,
         regions=3,
-        region_size=4,
-        units=16,
-        loss="bce",
         starts="anchors",
         max_pixels=10_000,
     )

@@ -378,7 +378,7 @@ def test_images_without_labels_have_no_policy_gradient(images):
         terms = model.objective.terms(labels, model(images, training=True))
     assert terms["reinforce"] == 0
     assert terms["baseline"] == 0
-    gradient = tape.gradient(terms["reinforce"], model.attention.b_loc)
+    gradient = tape.gradient(terms["reinforce"], model.attention.location_bias)
     assert not np.any(tf.convert_to_tensor(gradient))
 
 
@@ -402,10 +402,10 @@ def test_fitting_rarl_shows_the_terms_that_it_sums_and_its_figures(images, locat
 def test_one_step_of_rarl_compiles_with_xla(images):
     model = make_rarl(episodes=2, dropout=0.1)
     model.compile(keras.optimizers.Adam(1e-3), jit_compile=True)
-    before = model.attention.b_loc.numpy()
+    before = model.attention.location_bias.numpy()
     report = model.fit(images, LABEL_ROWS, batch_size=2, verbose=0).history
     assert np.isfinite(report["loss"]).all()
-    assert np.abs(model.attention.b_loc.numpy() - before).max() > 0
+    assert np.abs(model.attention.location_bias.numpy() - before).max() > 0
 
 
 def blobs(count, rng):

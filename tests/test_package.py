@@ -19,6 +19,7 @@ ORDER = (
     "backbones",
     "spatial_transformer",
     "region_lstm",
+    "region_attention",
     "recurrent_attention",
     "reinforce",
     "reinforced_attention",

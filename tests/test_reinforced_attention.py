@@ -68,8 +68,9 @@ def loop_by_numpy(layer, features, locations=None):
     found |= {name: [] for name in DESCRIPTIONS}
     for t in range(layer.num_steps):
         if layer.learns_locations:
-            own = min(t, layer.b_loc.shape[0] - 1)
-            mean = np.tanh(hidden @ layer.w_loc[own].numpy() + layer.b_loc[own].numpy())
+            own = min(t, layer.location_bias.shape[0] - 1)
+            w_loc, b_loc = (v.numpy()[own] for v in layer.theta_variables)
+            mean = np.tanh(hidden @ w_loc + b_loc)
             kernel, bias = layer.baseline.get_weights()
             found["means"].append(mean)
             found["baselines"].append((hidden @ kernel + bias)[:, 0])
@@ -273,7 +274,7 @@ def test_the_policy_gradient_is_that_of_the_log_probability_through_numpy(featur
     locations = outputs["locations"].numpy()
     expected = loop_by_numpy(layer, np.repeat(features, 5, 0), locations)["means"]
     expected = ((locations - expected) / 0.3**2 * (1 - expected**2)).sum((0, 1))
-    gradient = tf.convert_to_tensor(tape.gradient(loss, layer.b_loc))
+    gradient = tf.convert_to_tensor(tape.gradient(loss, layer.location_bias))
     np.testing.assert_allclose(gradient[0], expected, rtol=1e-3)
 
 
@@ -285,8 +286,8 @@ def test_reinforce_is_the_derivative_of_the_expected_reward_of_the_agent():
     image = rng.normal(size=(1, 7, 7, CHANNELS)).astype("float32")
     small = {"num_steps": 1, "sides": (0.2,), "ratios": (1.0,), "layout_channels": 0}
     layer = make_agent(episodes=count, sigma=sigma, **small)
-    layer.w_loc.assign(tf.zeros_like(layer.w_loc))
-    layer.b_loc.assign([[0.4, -0.2]])
+    layer.location_kernel.assign(tf.zeros_like(layer.location_kernel))
+    layer.location_bias.assign([[0.4, -0.2]])
     mean = np.tanh([0.4, -0.2])
 
     grid = np.linspace(-1, 1, 81)
@@ -322,7 +323,8 @@ def test_reinforce_is_the_derivative_of_the_expected_reward_of_the_agent():
             outputs["log_probabilities"],
             tf.fill([count], True),
         )
-    gradient = -tf.convert_to_tensor(tape.gradient(loss, layer.b_loc)).numpy()[0]
+    gradient = tf.convert_to_tensor(tape.gradient(loss, layer.location_bias))
+    gradient = -gradient.numpy()[0]
     assert np.abs(derivative).max() > 0.15
     # A standard error of at most 0.5 / sigma / sqrt(count) = 0.008.
     np.testing.assert_allclose(gradient / (1 - mean**2), derivative, atol=0.03)

@@ -1,0 +1,118 @@
+"""What both ways of looking at region after region are made of."""
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from ram_tf.region_lstm import RegionLSTM
+
+
+class RegionAttention(keras.layers.Layer):
+    """A layer that looks, scores and moves: the base of both systems.
+
+    It holds the `RegionLSTM` and the linear layer that says from its state where to
+    look next. That one has a kernel and a bias for each step, or one of each for all.
+
+    Args:
+        num_labels: L.
+        units: Width of the LSTM and of the layers around it.
+        region_size: `(h, w)` that regions are sampled to.
+        region_pooling: See `RegionLSTM`.
+        layout_channels: See `RegionLSTM`.
+        starts: Where each step starts from, or None.
+        dropout: See `RegionLSTM`.
+    """
+
+    def __init__(
+        self,
+        num_labels,
+        units,
+        region_size,
+        region_pooling,
+        layout_channels,
+        starts,
+        dropout,
+        **kwargs,
+    ):
+        # Keras would cast theta to half precision, too.
+        super().__init__(autocast=False, **kwargs)
+        self.num_labels = num_labels
+        self.units = units
+        self.region_size = tuple(region_size)
+        self.region_pooling = region_pooling
+        self.layout_channels = layout_channels
+        self.starts = starts
+        self.dropout = dropout
+        self.location_kernel = self.location_bias = None
+        self.region_lstm = RegionLSTM(
+            num_labels,
+            units,
+            region_pooling,
+            layout_channels,
+            dropout,
+            name="region_lstm",
+            dtype=self.dtype_policy,
+        )
+
+    def build(self, features_shape):
+        self.region_lstm.build((None, *self.region_size, features_shape[-1]))
+
+    def add_location_weights(self, kernel_name, bias_name, biases):
+        """Adds the weights that `locate` reads.
+
+        Coordinates need float32, which Keras would cast to the features' type. The
+        kernel starts at zero, so that the first regions are where the biases put them.
+
+        Args:
+            kernel_name: Of the kernel.
+            bias_name: Of the bias.
+            biases: `(T, D)`, a row for each step, or `(1, D)` for all of them.
+        """
+        biases = np.asarray(biases, "float32")
+        steps, width = biases.shape
+        float32 = {"dtype": "float32", "autocast": False}
+        self.location_kernel = self.add_weight(
+            name=kernel_name,
+            shape=(steps, self.units, width),
+            initializer="zeros",
+            **float32,
+        )
+        self.location_bias = self.add_weight(
+            name=bias_name,
+            shape=(steps, width),
+            initializer=lambda shape, dtype: tf.constant(biases, dtype),
+            **float32,
+        )
+
+    @property
+    def theta_variables(self):
+        """The weights that decide where the regions lie, if any do."""
+        if self.location_kernel is None:
+            return []
+        return [self.location_kernel, self.location_bias]
+
+    def locate(self, state, step):
+        """What the weights of a step make of a state: `(B, units)` to `(B, D)`."""
+        kernel, bias = self.theta_variables
+        own = tf.minimum(step, bias.shape[0] - 1)
+        state = tf.cast(state, tf.float32)
+        return tf.matmul(state, tf.gather(kernel, own)) + tf.gather(bias, own)
+
+    def compute_output_shape(self, features_shape):
+        batch, regions = features_shape[0], self.num_regions
+        return {
+            "region_scores": (batch, regions, self.num_labels),
+            "regions": (batch, regions, 2, 3),
+        }
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "num_labels": self.num_labels,
+            "units": self.units,
+            "region_size": self.region_size,
+            "region_pooling": self.region_pooling,
+            "layout_channels": self.layout_channels,
+            "starts": self.starts,
+            "dropout": self.dropout,
+        }
