@@ -14,9 +14,18 @@ from ram_tf.model import Objective, ReinforceObjective
 from ram_tf.presets import OF_RARL, PRESET_OF, PRESETS, preset
 
 
-def option(default, explanation, choices=None):
-    """A field of `Config`, with what `--help` says of it and its allowed values."""
-    metadata = {"explanation": explanation, "choices": choices}
+def option(default, explanation, choices=None, only=None):
+    """A field of `Config`.
+
+    Args:
+        default: Its value where none is given.
+        explanation: What `--help` says of it.
+        choices: Its allowed values, or None for any.
+        only: The one model that it is a setting of, or None for both.
+    """
+    if only:
+        explanation = f"{only}: {explanation}"
+    metadata = {"explanation": explanation, "choices": choices, "only": only}
     return dataclasses.field(default=default, metadata=metadata)
 
 
@@ -81,23 +90,25 @@ class Config:
     frozen: float = option(
         0.0, "share of the backbone's layers, from the image on, that are not trained"
     )
-    regions: int = option(5, "rdar: K, how many regions are looked at")
+    regions: int = option(5, "K, how many regions are looked at", only="rdar")
     steps: int = option(
-        5, "rarl: T, how many locations are looked at, with nine regions each"
+        5, "T, how many locations are looked at, with nine regions each", only="rarl"
     )
     locations: str = option(
         "learnt",
-        "rarl: where it looks: where its policy says, at random, or at the places that "
+        "where it looks: where its policy says, at random, or at the places that "
         "regions start from under --starts anchors; the last two to compare with",
         ("learnt", "random", "anchors"),
+        only="rarl",
     )
     sigma: float = option(
         0.2,
-        "rarl: standard deviation of sampled locations in training, where the image "
+        "standard deviation of sampled locations in training, where the image "
         "runs from -1 to 1",
+        only="rarl",
     )
     episodes: int = option(
-        2, "rarl: M, sequences of locations sampled for each image in a step"
+        2, "M, sequences of locations sampled for each image in a step", only="rarl"
     )
     region_size: int = option(14, "edge of a sampled region in cells")
     region_pooling: str = option(
@@ -128,7 +139,9 @@ class Config:
         "with a W_zm and b_m (rarl: W_loc and b_loc) of its own",
         ("whole", "anchors"),
     )
-    start_scale: float = option(0.5, "rdar, starts at anchors: scale of the regions")
+    start_scale: float = option(
+        0.5, "with starts at anchors: scale of the regions", only="rdar"
+    )
     head_start: str = option(
         "xavier",
         "start of W_fx, LSTM, W_hz and W_zs: Xavier; with W_fx from step 1's hidden "
@@ -142,17 +155,17 @@ class Config:
 
     # Loss
     loss: str = option("euclidean", "classification loss", tuple(losses.CLASSIFICATION))
-    gamma: float = option(0.1, "rdar: weight of the localisation loss (Eq. 14)")
-    lambda_anchor: float = option(0.01, "rdar: lambda 1 of Eq. 13")
-    lambda_positive: float = option(0.1, "rdar: lambda 2 of Eq. 13")
-    alpha: float = option(0.5, "rdar: largest free scale of a region (Eq. 11)")
-    beta: float = option(0.1, "rdar: smallest free scale of a region (Eq. 12)")
+    gamma: float = option(0.1, "weight of the localisation loss (Eq. 14)", only="rdar")
+    lambda_anchor: float = option(0.01, "lambda 1 of Eq. 13", only="rdar")
+    lambda_positive: float = option(0.1, "lambda 2 of Eq. 13", only="rdar")
+    alpha: float = option(0.5, "largest free scale of a region (Eq. 11)", only="rdar")
+    beta: float = option(0.1, "smallest free scale of a region (Eq. 12)", only="rdar")
     constraints: str = option(
-        "ASP", "rdar: constraints in force, by letter: anchor, scale, positive"
+        "ASP", "constraints in force, by letter: anchor, scale, positive", only="rdar"
     )
-    lambda_reinforce: float = option(1.0, "rarl: weight of the policy gradient")
+    lambda_reinforce: float = option(1.0, "weight of the policy gradient", only="rarl")
     lambda_baseline: float = option(
-        1.0, "rarl: weight of the squared error of the expected reward"
+        1.0, "weight of the squared error of the expected reward", only="rarl"
     )
 
     # Training
@@ -438,3 +451,15 @@ def from_arguments(arguments):
     name = arguments.preset or PRESET_OF[dataset]
     begun = preset(name, given.get("model", "rdar"))
     return Config(**{"dataset": dataset, **begun, **given})
+
+
+def check_own(arguments):
+    """Raises a `ValueError` where a given flag is one of the other model's settings."""
+    given = _given(arguments)
+    model = given.get("model", "rdar")
+    for field in dataclasses.fields(Config):
+        if field.name in given and field.metadata["only"] not in (None, model):
+            raise ValueError(
+                f"--{field.name} has no part in this model. Expected: --model "
+                f"{field.metadata['only']}. Received: --model {model}"
+            )

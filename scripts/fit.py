@@ -36,6 +36,7 @@ def parse(argv):
 
 def main(argv):
     arguments = parse(argv)
+    config.check_own(arguments)
     settings = config.from_arguments(arguments)
     name = settings.saved_name
     folder = pathlib.Path(arguments.output_dir or pathlib.Path("runs") / name)

@@ -208,6 +208,18 @@ def test_a_preset_may_depend_on_the_model():
     assert getattr(parse("--model", "rarl", f"--{name}", "3"), name) == 3 != value
 
 
+@pytest.mark.parametrize("field", FIELDS, ids=lambda field: field.name)
+def test_a_flag_is_refused_where_its_setting_has_no_part_in_the_model(field):
+    given = argparse.Namespace(**{field.name: other_value(field)})
+    for model in {"rdar", "rarl"} - {other_value(field)}:
+        given.model = model
+        if field.metadata["only"] in (None, model):
+            config.check_own(given)
+        else:
+            with pytest.raises(ValueError, match=f"--{field.name} has no part"):
+                config.check_own(given)
+
+
 def test_flags_go_before_the_preset_of_their_data_set():
     settings = parse("--dataset", "voc2012", "--image_size", "100")
     expected = {**PRESETS[PRESET_OF["voc2012"]], "image_size": 100}
