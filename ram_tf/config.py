@@ -12,6 +12,7 @@ import json
 from ram_tf import backbones, datasets, losses
 from ram_tf.model import Objective, ReinforceObjective
 from ram_tf.presets import OF_RARL, PRESET_OF, PRESETS, preset
+from ram_tf.reinforced_attention import region_scales
 
 
 def option(default, explanation, choices=None, only=None):
@@ -333,6 +334,11 @@ class Config:
     def crop(self):
         """Edge of what the model sees, in pixels."""
         return self.image_size - self.crop_margin
+
+    @property
+    def regions_a_step(self):
+        """How many regions the model looks at around one location."""
+        return len(region_scales()) if self.model == "rarl" else 1
 
     @property
     def given_regions(self):

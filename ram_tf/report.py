@@ -137,7 +137,7 @@ def render(seen, split, settings, result, protocol, title, pictures=3):
         ),
         panels=_panels(outputs["probabilities"], split, result, protocol, confusion),
         reliability=_reliability(split.labels, outputs["probabilities"]),
-        regions=_regions(outputs, split.labels),
+        regions=_regions(outputs, split.labels, settings.regions_a_step),
         confusion=confusion,
         instead=_instead(labels, predicted, split.label_names),
         albums=_albums(outputs, split, predicted, settings, pictures),
@@ -366,36 +366,52 @@ def coverage(boxes, cells=CELLS):
     return rows.transpose(0, 2, 1) @ columns / len(boxes)
 
 
-def _regions(outputs, labels):
-    """Where each region looks and what it speaks for."""
-    boxes, count = outputs["boxes"], outputs["boxes"].shape[1]
-    speaker = outputs["region_scores"].argmax(1)  # (n, L)
-    spoken = np.stack([((labels > 0) & (speaker == k)).sum(0) for k in range(count)], 1)
+def _regions(outputs, labels, together):
+    """Where each look goes and what it speaks for, `together` regions a look."""
+    boxes = outputs["boxes"]
+    looks = boxes.shape[1] // together
+    speaker = outputs["region_scores"].argmax(1) // together  # (n, L)
+    spoken = np.stack([((labels > 0) & (speaker == k)).sum(0) for k in range(looks)], 1)
     whole = np.broadcast_to((labels > 0).sum(0)[:, None], spoken.shape)
-    median = np.median(boxes, 0)  # (K, 4)
-    middles = (boxes[..., :2] + boxes[..., 2:]) / 2  # (n, K, 2)
+    heats = coverage(boxes)
+    heats = heats.reshape(looks, together, *heats.shape[1:]).mean(1)
+    median = np.median(boxes, 0).reshape(looks, together, 4)
+    # The regions of a look have one middle, the first of them is seldom cut off.
+    first = boxes[:, ::together]
+    middles = (first[..., :2] + first[..., 2:]) / 2  # (n, looks, 2)
     stray = np.sqrt(middles.var(0).sum(-1))
     rows = []
-    for k, heat in enumerate(coverage(boxes)):
-        top, left, bottom, right = (float(edge) for edge in median[k])
+    for k, heat in enumerate(heats):
+        ground = visualization.colour(k)
         rows.append(
             {
-                "colour": _css(visualization.colour(k)),
-                "letters": letters_on(visualization.colour(k)),
+                "colour": _css(ground),
+                "letters": letters_on(ground),
                 "heat": _heat(heat),
                 "share": float(spoken[:, k].sum() / max(1, whole[:, 0].sum())),
-                "box": {
-                    "x": round(100 * left, 1),
-                    "y": round(100 * top, 1),
-                    "width": round(100 * (right - left), 1),
-                    "height": round(100 * (bottom - top), 1),
-                },
-                "width": float(np.median(boxes[:, k, 3] - boxes[:, k, 1])),
+                "boxes": [_frame(box) for box in median[k]],
                 "stray": float(stray[k]),
-                "height": float(np.median(boxes[:, k, 2] - boxes[:, k, 0])),
+                "width": float(np.median(first[:, k, 3] - first[:, k, 1])),
+                "height": float(np.median(first[:, k, 2] - first[:, k, 0])),
             }
         )
-    return {"each": rows, "speakers": metrics.ratio(spoken, whole), "spoken": spoken}
+    return {
+        "each": rows,
+        "together": together,
+        "speakers": metrics.ratio(spoken, whole),
+        "spoken": spoken,
+    }
+
+
+def _frame(box):
+    """A box as a rectangle of a drawing that is 100 wide and high."""
+    top, left, bottom, right = (float(edge) for edge in box)
+    return {
+        "x": round(100 * left, 1),
+        "y": round(100 * top, 1),
+        "width": round(100 * (right - left), 1),
+        "height": round(100 * (bottom - top), 1),
+    }
 
 
 def _heat(shares):

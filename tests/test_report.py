@@ -81,9 +81,16 @@ def evaluated(split, outputs, protocol=results.PAPER):
     return seen, result
 
 
-def page_of(split, outputs, protocol=results.PAPER, title="runs/digits", pictures=3):
+def page_of(
+    split,
+    outputs,
+    protocol=results.PAPER,
+    title="runs/digits",
+    pictures=3,
+    settings=SETTINGS,
+):
     seen, result = evaluated(split, outputs, protocol)
-    return report.render(seen, split, SETTINGS, result, protocol, title, pictures)
+    return report.render(seen, split, settings, result, protocol, title, pictures)
 
 
 class Page(html.parser.HTMLParser):
@@ -328,6 +335,21 @@ def test_coverage_is_the_share_of_images_whose_region_holds_a_place():
     shares = report.coverage(boxes, 4)
     assert shares[0].tolist() == [[1, 1, 0.5, 0.5]] * 2 + [[0] * 4] * 2
     assert shares[1].tolist() == [[0.5] * 4] * 4
+
+
+def test_regions_around_one_location_have_one_map_and_speak_together():
+    split, outputs = made(regions=18)
+    # The first label is always spoken for by the first look, the others by the second.
+    outputs["region_scores"][:, 7, 0] = 2
+    outputs["region_scores"][:, 12, 1:] = 2
+    settings = dataclasses.replace(SETTINGS, model="rarl", steps=2)
+    page = Page(page_of(split, outputs, settings=settings))
+    drawn = [i for i, (tag, _) in enumerate(page.elements) if tag == "image"]
+    frames = [tag == "rect" for tag, _ in page.elements[drawn[0] : drawn[1]]]
+    assert len(drawn) == 2
+    assert sum(frames) == 2 * 9
+    speakers = page.table("", "images", "1", "2")
+    assert [row[1:] for row in speakers.values()] == [["100", ""], *[["", "100"]] * 2]
 
 
 def test_pictures_are_the_surest_and_the_least_sure_with_and_the_surest_without():
