@@ -1,7 +1,7 @@
 """Multi-label image recognition that shows which region spoke for each label.
 
-The way of the data: files (`datasets`) -> pipeline (`preprocessing`) -> feature map
-(`backbones`) -> region after region (`spatial_transformer`, `region_lstm`; found by
+The way of the data: files (`datasets`) -> pipeline (`exif`, `preprocessing`) -> feature
+map (`backbones`) -> region after region (`spatial_transformer`, `region_lstm`; found by
 `recurrent_attention` or by the agent of `reinforced_attention`) -> scores and regions
 (`model`, in one view or several: `views`) -> `losses`, `reinforce`, `metrics` -> the
 two steps (`linear_probe`, `training`) -> figures (`svm`, `evaluation`, `results`,

@@ -11,6 +11,8 @@ import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
 
+from ram_tf import exif
+
 MAX_PIXELS = 50_000_000
 PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
 PNG_HEADER = 33  # bytes of magic and first chunk, which tells size and depth
@@ -20,8 +22,8 @@ def decode_image(encoded, max_pixels=MAX_PIXELS):
     """Decodes a JPEG or PNG of any kind to RGB.
 
     Grey is repeated, CMYK converted, 16 bits are cut to 8, and what is transparent
-    shows white (ours: below full transparency files often hold black). The
-    orientation that a camera may note beside the pixels is not applied.
+    shows white (ours: below full transparency files often hold black). A JPEG is turned
+    upright where its camera noted how it was held (`exif`).
 
     Args:
         encoded: Scalar string tensor.
@@ -51,7 +53,7 @@ def decode_image(encoded, max_pixels=MAX_PIXELS):
     with tf.control_dependencies([allowed]):
         return tf.cond(
             is_jpeg,
-            lambda: tf.io.decode_jpeg(encoded, channels=3),
+            lambda: _decode_jpeg(encoded),
             lambda: _on_white(_decode_png(encoded)),
         )
 
@@ -59,6 +61,11 @@ def decode_image(encoded, max_pixels=MAX_PIXELS):
 def _jpeg_size(encoded):
     shape = tf.io.extract_jpeg_shape(encoded, tf.int64)
     return shape[0], shape[1]
+
+
+def _decode_jpeg(encoded):
+    image = tf.io.decode_jpeg(encoded, channels=3)
+    return exif.upright(image, exif.orientation(encoded))
 
 
 def _png_size(encoded):

@@ -15,6 +15,7 @@ ORDER = (
     "coco",
     "tfds_folder",
     "datasets",
+    "exif",
     "preprocessing",
     "backbones",
     "spatial_transformer",

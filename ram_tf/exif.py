@@ -1,0 +1,72 @@
+"""How a camera was held: the orientation that a JPEG notes beside its pixels.
+
+TensorFlow's decoders pass over it, and a photograph from a phone would lie on its side.
+It is read in the graph, so that a served model turns what it is sent.
+"""
+
+import tensorflow as tf
+
+SEGMENT = 1 << 16  # bytes that a segment of a JPEG can have at most
+MARK = b"Exif\0\0"
+ORIENTATION = 0x0112  # the tag, in the TIFF header that follows the mark
+UPRIGHT = 1
+
+
+def orientation(encoded):
+    """Reads the orientation of an image.
+
+    Args:
+        encoded: Scalar string tensor, a file's bytes.
+
+    Returns:
+        int32 scalar from 1 to 8, as EXIF numbers them; 1, upright, where nothing or
+        nothing sensible is noted, and for all that is no JPEG. The note is looked for
+        in the first 128 KiB, which hold the first segments.
+    """
+    head = tf.strings.substr(encoded, 0, 2 * SEGMENT)
+    # `split` has no regular expression, and `find` does not exist.
+    before = tf.strings.split(head[None], MARK, maxsplit=1).to_tensor()
+    noted = tf.io.is_jpeg(encoded) & (tf.shape(before)[1] > 1)
+    return tf.cond(noted, lambda: _of_tiff(before[0, 1]), lambda: tf.constant(UPRIGHT))
+
+
+def _of_tiff(tiff):
+    """The orientation in a TIFF header and its first directory."""
+    content = tf.cast(tf.io.decode_raw(tiff, tf.uint8), tf.int32)
+    content = tf.pad(content, [[0, 8]])  # Something to read in the shortest of headers.
+    little = tf.equal(tf.strings.substr(tiff, 0, 2), b"II")
+
+    def number(bytes_, size):
+        digits = bytes_[..., :size]
+        digits = tf.where(little, digits, tf.reverse(digits, [-1]))
+        # Of four bytes the highest is left out: no segment is that long.
+        weights = tf.constant([1, 1 << 8, 1 << 16, 0][:size])
+        return tf.reduce_sum(digits * weights, -1)
+
+    start = tf.minimum(number(content[4:8], 4), SEGMENT)
+    count = number(tf.pad(content[start : start + 2], [[0, 2]]), 2)
+    entries = content[start + 2 : start + 2 + 12 * count]
+    entries = tf.reshape(entries[: tf.size(entries) // 12 * 12], [-1, 12])
+    found = number(entries, 2) == ORIENTATION
+    values = tf.boolean_mask(number(entries[:, 8:], 2), found)
+    value = tf.concat([values, [UPRIGHT]], 0)[0]
+    return tf.where((value >= 1) & (value <= 8), value, UPRIGHT)
+
+
+def upright(image, orientation):
+    """Turns an image so that up is up.
+
+    Args:
+        image: `(H, W, C)`.
+        orientation: int32 scalar from 1 to 8.
+
+    Returns:
+        The image, `(W, H, C)` for orientations from 5 on.
+    """
+    image = tf.cond(
+        orientation >= 5, lambda: tf.transpose(image, [1, 0, 2]), lambda: image
+    )
+    down = tf.reduce_any(orientation == [3, 4, 7, 8])
+    image = tf.cond(down, lambda: image[::-1], lambda: image)
+    right = tf.reduce_any(orientation == [2, 3, 6, 7])
+    return tf.cond(right, lambda: image[:, ::-1], lambda: image)
