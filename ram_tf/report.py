@@ -5,8 +5,6 @@ lie in the file. `report.html` is its template; Jinja escapes whatever goes in, 
 names of labels and images are anyone's. The same input gives the same bytes.
 """
 
-import base64
-import io
 import math
 import pathlib
 from typing import NamedTuple
@@ -15,8 +13,15 @@ import jinja2
 import numpy as np
 from PIL import Image
 
-from ram_tf import calibration, metrics, protocols, results, visualization
-from ram_tf.preprocessing import decode_image, read_files
+from ram_tf import (
+    albums,
+    calibration,
+    metrics,
+    protocols,
+    results,
+    shades,
+    visualization,
+)
 from ram_tf.run import replacing
 
 SECTIONS = {
@@ -47,18 +52,8 @@ NUMBERED = 20  # labels up to which a matrix has numbers in its cells
 OPEN = 6  # labels up to which the pictures of all are unfolded
 PANELS = 24  # labels up to which curves and tables of all are unfolded
 PAIRS = 10  # most frequent pairs that are told in words
-PICTURE = 240  # pixels of a picture's longer side
 STEPS = 200  # of a curve, half a pixel each
 CELLS = 32  # of a heat map's edge
-WHITE, INK = (255, 255, 255), (27, 31, 36)
-# From 0 to 100 %: one hue, ever darker, so that it can be told without colour too.
-# Letters in white or ink can be read on every tenth of it.
-SHADES = {
-    0: WHITE,
-    0.6: visualization.colour(1),
-    0.7: visualization.colour(6),
-    1: (0, 50, 85),
-}
 
 
 def render(seen, split, settings, result, protocol, title, pictures=3):
@@ -125,7 +120,7 @@ def render(seen, split, settings, result, protocol, title, pictures=3):
             key=lambda name: not name.startswith("mAP"),
         ),
         thresholded=result.get("at_thresholds", {}),
-        shades=[_shade(level / 10) for level in range(11)],
+        shades=[shades.shade(level / 10) for level in range(11)],
         numbered=NUMBERED,
         shown=PANELS,
         many=len(split.label_names) > PANELS,
@@ -140,7 +135,7 @@ def render(seen, split, settings, result, protocol, title, pictures=3):
         regions=_regions(outputs, split.labels, settings.regions_a_step),
         confusion=confusion,
         instead=_instead(labels, predicted, split.label_names),
-        albums=_albums(outputs, split, predicted, settings, pictures),
+        albums=albums.albums(outputs, split, predicted, settings, pictures),
     )
 
 
@@ -173,51 +168,6 @@ def _count(number):
 def _level(share):
     """Which of the eleven shades a share has."""
     return 0 if math.isnan(share) else round(10 * float(share))
-
-
-def shades(shares):
-    """The colours `(..., 3)` uint8 of shares, see `SHADES`."""
-    colours = np.array(list(SHADES.values()))
-    channels = [np.interp(shares, list(SHADES), channel) for channel in colours.T]
-    return np.round(np.stack(channels, -1)).astype("uint8")
-
-
-def _shade(share):
-    """The ground of a share, and the letters that can be read on it."""
-    ground = shades(share).tolist()
-    return {"ground": _css(ground), "letters": letters_on(ground)}
-
-
-def letters_on(ground):
-    """White or ink, whichever is read better on a colour, as CSS."""
-    return _css(max(WHITE, INK, key=lambda letters: contrast(letters, ground)))
-
-
-def _css(colour):
-    return "#" + bytes(colour).hex()
-
-
-def contrast(one, other):
-    """How well two colours are told apart: 1 not at all, 21 as black from white.
-
-    Args:
-        one: Red, green and blue, 0 to 255.
-        other: The same.
-
-    Reference:
-        Web Content Accessibility Guidelines 2.2, "contrast ratio"; letters of usual
-        size need 4.5.
-    """
-    low, high = sorted(map(_luminance, (one, other)))
-    return (high + 0.05) / (low + 0.05)
-
-
-def _luminance(colour):
-    linear = [
-        c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4
-        for c in (level / 255 for level in colour)
-    ]
-    return float(np.dot(linear, (0.2126, 0.7152, 0.0722)))
 
 
 def _data(labels, boxes):
@@ -385,8 +335,8 @@ def _regions(outputs, labels, together):
         ground = visualization.colour(k)
         rows.append(
             {
-                "colour": _css(ground),
-                "letters": letters_on(ground),
+                "colour": shades.css(ground),
+                "letters": shades.letters_on(ground),
                 "heat": _heat(heat),
                 "share": float(spoken[:, k].sum() / max(1, whole[:, 0].sum())),
                 "boxes": [_frame(box) for box in median[k]],
@@ -416,80 +366,4 @@ def _frame(box):
 
 def _heat(shares):
     """Shares as a PNG in the shades of the matrices."""
-    return _embedded(Image.fromarray(shades(shares)), "PNG")
-
-
-def _embedded(image, kind, **options):
-    file = io.BytesIO()
-    image.save(file, kind, **options)
-    content = base64.b64encode(file.getvalue()).decode()
-    return f"data:image/{kind.lower()};base64,{content}"
-
-
-def choose(labels, probabilities, count):
-    """The images that show best what a model makes of a label.
-
-    Args:
-        labels: `(n,)` 1, 0 or -1; images where it is unknown are not chosen.
-        probabilities: `(n,)`.
-        count: Most images in a list.
-
-    Returns:
-        Three lists of indices, none of them in two: the label is present and has its
-        highest probabilities, from the highest on; present and lowest, from the lowest
-        on; absent and highest, from the highest on. Of equals the earlier come first.
-        Of fewer than twice `count` present images the greater half is in the first.
-    """
-    labels, probabilities = np.asarray(labels), np.asarray(probabilities)
-    present, absent = np.flatnonzero(labels > 0), np.flatnonzero(labels == 0)
-    falling = present[np.argsort(-probabilities[present], kind="stable")]
-    best = falling[: min(count, math.ceil(len(present) / 2))]
-    rising = present[np.argsort(probabilities[present], kind="stable")]
-    worst = [i for i in rising if i not in best][:count]
-    wrong = absent[np.argsort(-probabilities[absent], kind="stable")][:count]
-    return best.tolist(), [int(i) for i in worst], wrong.tolist()
-
-
-def _albums(outputs, split, predicted, settings, count):
-    """The pictures of each label, in the three rows of `choose`."""
-    probabilities = outputs["probabilities"]
-    chosen = [
-        choose(split.labels[:, index], probabilities[:, index], count)
-        for index in range(len(split.label_names))
-    ]
-    albums = [[[None] * len(row) for row in rows] for rows in chosen]
-    places = {}
-    for label, rows in enumerate(chosen):
-        for row, images in enumerate(rows):
-            for column, image in enumerate(images):
-                places.setdefault(image, []).append((label, row, column))
-    # Each file is read and decoded once, however many labels want it.
-    order = sorted(places)
-    for image, encoded in zip(order, read_files(split.take(order)), strict=True):
-        pixels = decode_image(encoded, settings.max_pixels).numpy()
-        about = {
-            "image": split.names[image],
-            "present": _names(split, split.labels[image] > 0),
-            "unknown": _names(split, split.labels[image] < 0),
-            "predicted": _names(split, predicted[image]),
-        }
-        for label, row, column in places[image]:
-            name = split.label_names[label]
-            region = int(outputs["region_scores"][image, :, label].argmax())
-            probability = float(probabilities[image, label])
-            spoken = [(name, probability, region)]
-            drawn = visualization.draw_regions(
-                pixels, outputs["boxes"][image], spoken, PICTURE
-            )
-            albums[label][row][column] = about | {
-                "source": _embedded(drawn, "JPEG", quality=80, optimize=True),
-                "size": drawn.size,
-                "probability": probability,
-                "region": region + 1,
-                "named": bool(predicted[image, label]),
-            }
-    return albums
-
-
-def _names(split, which):
-    return [name for name, is_in in zip(split.label_names, which, strict=True) if is_in]
+    return albums.embedded(Image.fromarray(shades.shades(shares)), "PNG")

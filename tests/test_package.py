@@ -52,6 +52,8 @@ ORDER = (
     "evaluation",
     "paper_tables",
     "ablation",
+    "shades",
+    "albums",
     "report",
     "cli",
 )

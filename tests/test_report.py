@@ -16,7 +16,16 @@ import pytest
 from PIL import Image
 from small_run import SMALL
 
-from ram_tf import cli, evaluation, metrics, protocols, report, results
+from ram_tf import (
+    albums,
+    cli,
+    evaluation,
+    metrics,
+    protocols,
+    report,
+    results,
+    visualization,
+)
 from ram_tf.config import Config
 from ram_tf.run import Run
 from ram_tf.split import Split
@@ -352,18 +361,6 @@ def test_regions_around_one_location_have_one_map_and_speak_together():
     assert [row[1:] for row in speakers.values()] == [["100", ""], *[["", "100"]] * 2]
 
 
-def test_pictures_are_the_surest_and_the_least_sure_with_and_the_surest_without():
-    labels = np.array([1, 0, 1, -1, 1, 0, 0, 1, 1])
-    probabilities = np.array([0.2, 0.3, 0.9, 1.0, 0.5, 0.8, 0.3, 0.7, 0.5])
-    assert report.choose(labels, probabilities, 2) == ([2, 7], [0, 4], [5, 1])
-    assert report.choose(labels, probabilities, 9) == (
-        [2, 7, 4],
-        [0, 8],
-        [5, 1, 6],
-    )
-    assert report.choose([1], [0.1], 3) == ([0], [], [])
-
-
 def test_pictures_are_small_and_not_more_than_asked_for():
     split, outputs = made(40)
     page = Page(page_of(split, outputs, pictures=2))
@@ -371,7 +368,7 @@ def test_pictures_are_small_and_not_more_than_asked_for():
     assert len(pictures) == 3 * 3 * 2
     for picture in pictures:
         content = base64.b64decode(picture.partition(",")[2])
-        assert max(Image.open(io.BytesIO(content)).size) <= report.PICTURE
+        assert max(Image.open(io.BytesIO(content)).size) <= albums.PICTURE
     with pytest.raises(ValueError, match="at least 1"):
         page_of(split, outputs, pictures=0)
 
@@ -384,7 +381,7 @@ def test_a_picture_shows_the_region_that_speaks_for_its_label():
     page = Page(page_of(split, outputs))
     (source,) = (s for s in page.attributes("src") if "jpeg" in s)
     picture = Image.open(io.BytesIO(base64.b64decode(source.partition(",")[2])))
-    colour = np.array(report.visualization.colour(1))
+    colour = np.array(visualization.colour(1))
     drawn = np.abs(np.array(picture, int)[:160] - colour).sum(-1) < 60
     rows = np.flatnonzero(drawn.sum(1) > 100)
     assert 80 <= rows.min() < 90
@@ -406,15 +403,6 @@ def test_many_labels_are_folded_away_and_few_are_not():
 
     assert unfolded(report.OPEN) == report.OPEN
     assert unfolded(report.OPEN + 1) == 0
-
-
-def test_letters_can_be_read_on_every_shade_and_shades_tell_shares_without_colour():
-    colours = [tuple(c) for c in report.shades(np.linspace(0, 1, 11)).tolist()]
-    brightness = [report.contrast(c, (0, 0, 0)) for c in colours]
-    assert brightness == sorted(brightness, reverse=True)
-    for ground in colours:
-        letters = bytes.fromhex(report.letters_on(ground)[1:])
-        assert report.contrast(letters, ground) >= 4.5
 
 
 def test_a_name_that_is_no_text_can_be_written(tmp_path):
