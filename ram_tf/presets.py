@@ -8,8 +8,8 @@ PRESETS = {
     # Ours, for a few thousand photographs and a pretrained backbone: found on parts of
     # the training data, as docs/experiments.md tells.
     "photographs": {
-        "image_size": 384,
-        "zooms": "1,1,1.25,1.5",
+        "image_size": 480,
+        "zooms": "1,1,1.25",
         "frozen": 0.75,
         "regions": 9,
         "region_size": 8,
