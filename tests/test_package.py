@@ -48,6 +48,8 @@ ORDER = (
     "export",
     "client",
     "prediction",
+    "look",
+    "web_page",
     "evaluation",
     "paper_tables",
     "ablation",
