@@ -13,7 +13,7 @@ from ram_tf.visualization import colour, draw_boxes, draw_regions, voices
 
 # Ours: what is still fast, and still read at a glance.
 SHOWN = 1280  # pixels of the longer side that are kept of a picture
-STEP = 320  # the same of a picture in the row of steps
+STEP = 240  # the same of a picture in the row of steps
 BEST = 2  # labels told of each region
 CROWD = 16  # regions from which on only those that spoke are drawn together
 
@@ -162,8 +162,8 @@ def draw_steps(looked):
 def _captions(looked):
     for region, says in enumerate(looked.says):
         best = np.argsort(-says, kind="stable")[:BEST]
-        told = ", ".join(f"{looked.label_names[i]} {says[i]:.0%}" for i in best)
-        step = f" (step {region // looked.at_once + 1})" if looked.at_once > 1 else ""
+        told = ", ".join(f"{looked.label_names[i]} ({says[i]:.0%})" for i in best)
+        step = f", step {region // looked.at_once + 1}" if looked.at_once > 1 else ""
         yield f"{region + 1}{step}: {told}"
 
 

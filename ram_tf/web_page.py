@@ -5,8 +5,10 @@ other servers is turned off: the page works without a network.
 """
 
 import functools
+import os
 import pathlib
 import socket
+import tempfile
 
 import tensorflow as tf
 
@@ -176,22 +178,25 @@ def serve(saved_models, host, port, open_browser=False):
         OSError: The port is taken, or the host is none of this machine.
     """
     _must_be_free(host, port)
-    page = build(saved_models)
-    page.launch(
-        server_name=host,
-        server_port=port,
-        inbrowser=open_browser,
-        share=False,
-        quiet=True,
-        prevent_thread_lock=True,
-        ssr_mode=False,
-        run_history=False,
-        footer_links=[],
-        max_file_size=LARGEST_FILE,
-        css=STYLE,
-    )
-    print(f"the page: http://{host}:{port}/ (Ctrl-C ends it)", flush=True)
-    page.block_thread()
+    with tempfile.TemporaryDirectory(prefix="ram_tf-") as uploads:
+        # Where Gradio keeps what is dropped and drawn; it goes when the page ends.
+        os.environ["GRADIO_TEMP_DIR"] = uploads
+        page = build(saved_models)
+        page.launch(
+            server_name=host,
+            server_port=port,
+            inbrowser=open_browser,
+            share=False,
+            quiet=True,
+            prevent_thread_lock=True,
+            ssr_mode=False,
+            run_history=False,
+            footer_links=[],
+            max_file_size=LARGEST_FILE,
+            css=STYLE,
+        )
+        print(f"the page: http://{host}:{port}/ (Ctrl-C ends it)", flush=True)
+        page.block_thread()
 
 
 def _must_be_free(host, port):

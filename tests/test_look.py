@@ -93,7 +93,7 @@ def test_the_first_picture_has_the_boxes_of_all_named_labels_only(two_regions):
 
 def test_steps_come_in_order_with_their_best_labels(two_regions):
     (first, second), (left, right) = zip(*draw_steps(two_regions), strict=True)
-    assert (left, right) == ("1: dog 80%, cat 62%", "2: cat 95%, dog 37%")
+    assert (left, right) == ("1: dog (80%), cat (62%)", "2: cat (95%), dog (37%)")
     for region, picture in enumerate((first, second)):
         found = columns_in(picture, colour(region))
         expected = two_regions.boxes[region][[1, 3]]
@@ -150,8 +150,8 @@ def test_rarl_tells_the_step_of_each_of_its_nine_regions_at_once(photo, tmp_path
     looked = look(rarl, photo.read_bytes())
     words = [words for _, words in draw_steps(looked)]
     assert len(words) == 18
-    assert words[8].startswith("9 (step 1): ")
-    assert words[9].startswith("10 (step 2): ")
+    assert words[8].startswith("9, step 1: ")
+    assert words[9].startswith("10, step 2: ")
     # So many boxes at once would hide the picture: one alone is drawn.
     grey = looked._replace(image=np.full((96, 96, 3), GROUND, "uint8"))
     region = grey.speaker(0)

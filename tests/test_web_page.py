@@ -5,6 +5,7 @@ The browser needs `pip install -e ".[demo]" "playwright>=1.65,<2"` and Chromium 
 """
 
 import dataclasses
+import os
 import pathlib
 import re
 import signal
@@ -81,12 +82,14 @@ def address(saved_models, tmp_path_factory):
     """Where the page is served, by its own script; it is ended as by Ctrl-C."""
     pytest.importorskip("gradio", reason="needs the extra demo")
     log = tmp_path_factory.mktemp("log") / "log"
+    uploads = tmp_path_factory.mktemp("uploads")
     port = free_port()
     command = [sys.executable, "scripts/demo.py", f"--saved_models={saved_models}"]
     with log.open("w") as file:
         page = subprocess.Popen(
             [*command, f"--port={port}"],
             cwd=ROOT,
+            env={**os.environ, "TMPDIR": str(uploads)},
             stdout=subprocess.PIPE,
             stderr=file,
             text=True,
@@ -98,6 +101,7 @@ def address(saved_models, tmp_path_factory):
         page.send_signal(signal.SIGINT)
         assert page.wait(60) == 0
         assert "Traceback" not in log.read_text()
+        assert not list(uploads.rglob("china.jpg"))
     finally:
         page.kill()
         page.communicate()
