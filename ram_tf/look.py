@@ -30,7 +30,8 @@ class Look(NamedTuple):
         label_names: The L labels.
         thresholds: `(L,)` probabilities from which on labels are named.
         at_once: Regions a step: 1, for RARL nine.
-        svm: Whether the probabilities are those of SVMs, not of the best region.
+        joint: Whether the probabilities come from more than these regions: from SVMs,
+            several views or scales.
     """
 
     image: np.ndarray
@@ -41,7 +42,7 @@ class Look(NamedTuple):
     label_names: tuple[str, ...]
     thresholds: np.ndarray
     at_once: int
-    svm: bool
+    joint: bool
 
     @property
     def ranking(self):
@@ -85,7 +86,7 @@ def look(predictor, encoded):
         tuple(predictor.label_names),
         predictor.thresholds,
         len(scores) // config.steps if config.model == "rarl" else 1,
-        about.get("svm", False),
+        about.get("svm", False) or about["views"] * len(about["scales"]) > 1,
     )
 
 
@@ -208,9 +209,9 @@ def tell(looked, label):
         f"{looked.thresholds[label]:.1%} on. Region {region + 1} of "
         f"{len(looked.boxes)} spoke for it."
     )
-    if looked.svm:
+    if looked.joint:
         sentence += (
-            " The label's probability is an SVM's on all regions; what a region says "
-            "is the network's."
+            " The probability is that of all views and SVMs together, a region's score "
+            "the network's in the middle view."
         )
     return sentence

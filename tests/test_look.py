@@ -55,7 +55,7 @@ def two_regions():
         label_names=("bird", "cat", "dog"),
         thresholds=np.array([0.2, 0.8, 0.6]),
         at_once=1,
-        svm=False,
+        joint=False,
     )
 
 
@@ -111,7 +111,7 @@ def test_the_course_shows_each_score_and_the_largest_so_far(two_regions):
 def test_a_sentence_tells_who_spoke_and_whose_the_probability_is(two_regions):
     told = tell(two_regions, 1)
     assert told == "cat: 75.0%, named from 80.0% on. Region 2 of 2 spoke for it."
-    assert "SVM" in tell(two_regions._replace(svm=True), 1)
+    assert "all views and SVMs" in tell(two_regions._replace(joint=True), 1)
 
 
 def test_a_label_is_as_probable_as_its_best_region_says(predictor, photo):
@@ -119,6 +119,13 @@ def test_a_label_is_as_probable_as_its_best_region_says(predictor, photo):
     np.testing.assert_allclose(looked.says.max(0), looked.probabilities, atol=1e-6)
     # Without the temperature of 2.5 they would not be.
     assert not np.allclose(tf.sigmoid(looked.region_scores), looked.says, atol=1e-4)
+
+
+def test_only_one_view_without_svms_is_all_there_is_to_a_probability(predictor, photo):
+    plain = predictor.about
+    for more, joint in (({}, False), ({"views": 5}, True), ({"svm": True}, True)):
+        seen = Predictor(predictor.serve, predictor.config, LABELS, {**plain, **more})
+        assert look(seen, photo.read_bytes()).joint == joint
 
 
 def test_the_region_of_a_label_is_the_one_that_predict_names(predictor, photo):
