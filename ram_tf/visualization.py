@@ -24,7 +24,7 @@ GREEN, BLUE = (0, 200, 0), (40, 100, 255)
 _BLACK, _DARK, _GREY, _WHITE = (tuple([level] * 3) for level in (0, 64, 200, 255))
 
 
-def draw_regions(image, boxes, spoken, size=640):
+def draw_regions(image, boxes, spoken, size=640, others=True):
     """Draws the regions of one image and names what each of them said.
 
     A region that spoke for a label has a coloured box with its number, from 1; below
@@ -38,6 +38,7 @@ def draw_regions(image, boxes, spoken, size=640):
             order; the index counts from 0.
         size: Longer side of the drawn image in pixels, at least 64. Smaller images are
             scaled up and larger ones down, so that lines and letters stay legible.
+        others: Whether regions that spoke for none are drawn.
 
     Returns:
         An RGB `PIL.Image`, the legend below the image. It is wider than the image where
@@ -55,7 +56,7 @@ def draw_regions(image, boxes, spoken, size=640):
     line = max(2, size // 200)
     font = _font(max(11, size // 36))
     for region, box in enumerate(corners):
-        if region not in voices:
+        if others and region not in voices:
             _dashed_box(draw, box, line)
     for region in sorted(voices):
         _solid_box(draw, corners[region], line, colour(region))

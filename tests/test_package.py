@@ -49,6 +49,8 @@ ORDER = (
     "export",
     "client",
     "prediction",
+    "look",
+    "web_page",
     "evaluation",
     "paper_tables",
     "ablation",
