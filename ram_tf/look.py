@@ -15,7 +15,6 @@ from ram_tf.visualization import colour, draw_boxes, draw_regions, voices
 SHOWN = 1280  # pixels of the longer side that are kept of a picture
 STEP = 240  # the same of a picture in the row of steps
 BEST = 2  # labels told of each region
-CROWD = 16  # regions from which on only those that spoke are drawn together
 
 
 class Look(NamedTuple):
@@ -85,7 +84,7 @@ def look(predictor, encoded):
         says.numpy(),
         tuple(predictor.label_names),
         predictor.thresholds,
-        len(scores) // config.steps if config.model == "rarl" else 1,
+        config.regions_a_step,
         about.get("svm", False) or about["views"] * len(about["scales"]) > 1,
     )
 
@@ -135,8 +134,7 @@ def draw_look(looked, label=None):
     if label is not None:
         probability = float(looked.probabilities[label])
         spoken = [(looked.label_names[label], probability, looked.speaker(label))]
-    others = len(looked.boxes) < CROWD
-    return draw_regions(looked.image, looked.boxes, spoken, size=800, others=others)
+    return draw_regions(looked.image, looked.boxes, spoken, size=800)
 
 
 def draw_steps(looked):

@@ -21,15 +21,16 @@ _COLOURS = (
 )
 # Figure 5's: what the model found, and what it is compared with.
 GREEN, BLUE = (0, 200, 0), (40, 100, 255)
+CROWD = 16  # regions from which on those that spoke for none are not drawn, ours
 _BLACK, _DARK, _GREY, _WHITE = (tuple([level] * 3) for level in (0, 64, 200, 255))
 
 
-def draw_regions(image, boxes, spoken, size=640, others=True):
+def draw_regions(image, boxes, spoken, size=640):
     """Draws the regions of one image and names what each of them said.
 
     A region that spoke for a label has a coloured box with its number, from 1; below
     the image every label stands beside the number and colour of its region. Regions
-    that spoke for none are dashed and grey.
+    that spoke for none are dashed and grey, or left out where they would be a crowd.
 
     Args:
         image: `(H, W, 3)` uint8 array, the original image.
@@ -38,7 +39,6 @@ def draw_regions(image, boxes, spoken, size=640, others=True):
             order; the index counts from 0.
         size: Longer side of the drawn image in pixels, at least 64. Smaller images are
             scaled up and larger ones down, so that lines and letters stay legible.
-        others: Whether regions that spoke for none are drawn.
 
     Returns:
         An RGB `PIL.Image`, the legend below the image. It is wider than the image where
@@ -56,7 +56,7 @@ def draw_regions(image, boxes, spoken, size=640, others=True):
     line = max(2, size // 200)
     font = _font(max(11, size // 36))
     for region, box in enumerate(corners):
-        if others and region not in voices:
+        if len(corners) < CROWD and region not in voices:
             _dashed_box(draw, box, line)
     for region in sorted(voices):
         _solid_box(draw, corners[region], line, colour(region))

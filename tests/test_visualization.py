@@ -68,6 +68,16 @@ def test_the_colour_of_a_label_in_the_legend_is_that_of_its_box():
     assert drawn(other).any()
 
 
+def test_a_crowd_of_regions_that_spoke_for_nothing_is_not_drawn():
+    boxes = np.tile([[0.5, 0.5, 0.9, 0.9]], (visualization.CROWD, 1))
+    few, many = (
+        visualization.draw_regions(grey(640, 640), some, [])
+        for some in (boxes[1:], boxes)
+    )
+    assert drawn(few)[:640].any()
+    assert not drawn(many)[:640].any()
+
+
 def test_regions_have_colours_of_their_own():
     boxes = np.array([[0.1, 0.1, 0.4, 0.4], [0.5, 0.5, 0.9, 0.9]])
     spoken = [("cat", 0.9, 0), ("dog", 0.8, 1)]
