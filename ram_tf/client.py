@@ -156,7 +156,7 @@ class RestClient:
         except requests.RequestException as error:
             raise _unreachable(self.url, error) from error
         if answer.status_code == HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
-            raise _too_large(encoded, f"what {self.url} takes ({_reason(answer)})")
+            raise _too_large(encoded, _takes(self.url, _reason(answer)))
         if not answer.ok:
             raise _refused(self.url, f"status {answer.status_code}, {_reason(answer)}")
         try:
@@ -234,8 +234,8 @@ class GrpcClient:
             if code in (lost.UNAVAILABLE, lost.DEADLINE_EXCEEDED):
                 raise _unreachable(self.url, error.details()) from error
             if code == lost.RESOURCE_EXHAUSTED and "larger than max" in error.details():
-                allowed = f"what {self.url} takes ({error.details()})"
-                raise _too_large(encoded, allowed) from error
+                takes = _takes(self.url, error.details())
+                raise _too_large(encoded, takes) from error
             refusal = f"{code.name}, {error.details()}"
             raise _refused(self.url, refusal) from error
         missing = [name for name in OUTPUTS if name not in answer.outputs]
@@ -297,7 +297,7 @@ def _check_request(encoded, largest):
             "Received: none"
         )
     if sum(map(len, encoded)) > largest * MEGABYTE:
-        raise _too_large(encoded, f"{largest:g} MB")
+        raise _too_large(encoded, f"at most {largest:g} MB of images")
 
 
 def _dtype(name):
@@ -320,12 +320,15 @@ def _checked(outputs, count, url):
     return outputs
 
 
-def _too_large(encoded, allowed):
+def _too_large(encoded, expected):
     size = sum(map(len, encoded)) / MEGABYTE
     return TooLargeError(
-        f"The request is too large. Expected images of at most {allowed} in one. "
-        f"Received: {len(encoded)} of {size:.4g} MB"
+        f"The request is too large. Expected {expected}. Received: {size:.4g} MB"
     )
+
+
+def _takes(url, reason):
+    return f"one that {url} takes, which says {reason!r}"
 
 
 def _unreachable(url, error):
