@@ -23,10 +23,20 @@ class SavedModelService(PREDICT):
     Args:
         name: Under which the model is served.
         folder: Its version folder; the folder's name is the version.
+
+    Raises:
+        OSError: There is no SavedModel.
+        ValueError: The folder's name is no number.
     """
 
     def __init__(self, name, folder):
-        self.name, self.version = name, int(pathlib.Path(folder).resolve().name)
+        version = pathlib.Path(folder).resolve().name
+        if not version.isdecimal():
+            raise ValueError(
+                "This is no version of a model. Expected a folder whose name is a "
+                f"number. Received: {folder}"
+            )
+        self.name, self.version = name, int(version)
         # The signatures' variables live only as long as what they were loaded from.
         self.loaded = tf.saved_model.load(str(folder))
 
@@ -101,10 +111,13 @@ def main():
         "--threads", type=int, default=4, help="requests at a time; %(default)s"
     )
     arguments = parser.parse_args()
-    service = SavedModelService(arguments.model_name, arguments.model_dir)
-    server, port = start(
-        service, arguments.address, arguments.megabytes, arguments.threads
-    )
+    try:
+        service = SavedModelService(arguments.model_name, arguments.model_dir)
+        server, port = start(
+            service, arguments.address, arguments.megabytes, arguments.threads
+        )
+    except (OSError, ValueError, RuntimeError) as error:
+        raise SystemExit(f"error: {error}") from error
     print(f"{arguments.model_name} is served on port {port}", flush=True)
     try:
         server.wait_for_termination()

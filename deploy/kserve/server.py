@@ -33,7 +33,14 @@ class SavedModel(kserve.Model):
     def load(self):
         # The signature's variables live only as long as what it was loaded from.
         self.loaded = tf.saved_model.load(self.folder)
-        self.graph = self.loaded.signatures["serving_default"]
+        self.graph = self.loaded.signatures.get("serving_default")
+        inputs = self.graph and list(self.graph.structured_input_signature[1])
+        if inputs != ["image_bytes"]:
+            raise ValueError(
+                "This model takes no encoded images. Expected the signature "
+                "serving_default with the input image_bytes alone. Received: "
+                f"{self.folder} with {inputs}"
+            )
         # The first call of a graph is slow; no client is to wait for it.
         self.run([b"no image"])
         self.ready = True
@@ -83,7 +90,10 @@ def main():
     parser.add_argument("--model_dir", required=True, help="a SavedModel's version")
     arguments = parser.parse_args()
     model = SavedModel(arguments.model_name, arguments.model_dir)
-    model.load()
+    try:
+        model.load()
+    except (OSError, ValueError) as error:
+        raise SystemExit(f"error: {error}") from error
     # Its gRPC speaks another protocol: see deploy/grpc.
     kserve.ModelServer(enable_grpc=False).start([model])
 
