@@ -7,6 +7,7 @@ A client is what a loaded SavedModel is: encoded images in, the dict of
 import base64
 import json
 import urllib.parse
+from http import HTTPStatus
 
 import numpy as np
 import requests
@@ -17,12 +18,19 @@ from urllib3.util import Retry
 OUTPUTS = ("scores", "probabilities", "regions", "boxes", "region_scores", "valid")
 TIMEOUT = 60.0  # seconds
 RETRIES = 4
+MEGABYTE = 2**20
+LARGEST = 64  # megabytes of images in a request
 BACKOFF = 0.5  # seconds before the second try, twice as long before each further one
 # Too many requests, and what stands between us and the server.
 TRY_AGAIN = (429, 502, 503, 504)
+CONNECTIONS = 64  # kept open between requests
 
 
-def connect(url, timeout=TIMEOUT, retries=RETRIES):
+class TooLargeError(ValueError):
+    """A request is larger than the client or the server allows."""
+
+
+def connect(url, timeout=TIMEOUT, retries=RETRIES, largest=LARGEST):
     """Makes the client that a URL asks for; nothing is sent yet.
 
     Args:
@@ -31,6 +39,7 @@ def connect(url, timeout=TIMEOUT, retries=RETRIES):
         timeout: Seconds to wait for an answer.
         retries: How often to ask again, after longer and longer waits, where the server
             cannot be reached or is busy.
+        largest: Megabytes of images in a request, which is not sent beyond them.
 
     Returns:
         A `RestClient` or a `GrpcClient`.
@@ -39,19 +48,20 @@ def connect(url, timeout=TIMEOUT, retries=RETRIES):
         ValueError: The URL is neither, or a number is out of range.
         ModuleNotFoundError: gRPC needs the extra `serving`.
     """
-    if timeout <= 0 or retries < 0:
+    if not (timeout > 0 and retries >= 0 and largest > 0):
         raise ValueError(
             "The server is asked in a way that cannot be. Expected a timeout above 0 "
-            f"seconds and 0 or more retries. Received: {timeout} and {retries}"
+            "seconds, 0 or more retries and requests above 0 megabytes. "
+            f"Received: {timeout}, {retries} and {largest}"
         )
     parts = urllib.parse.urlsplit(url)
     if parts.scheme in ("http", "https") and parts.path.endswith(":predict"):
-        return RestClient(url, timeout, retries)
+        return RestClient(url, timeout, retries, largest)
     if parts.scheme == "grpc" and parts.netloc:
         name, _, version = parts.path.strip("/").partition("/")
         if not version or version.isdecimal():
             name, version = name or "default", int(version) if version else None
-            return GrpcClient(parts.netloc, name, version, timeout, retries)
+            return GrpcClient(parts.netloc, name, version, timeout, retries, largest)
     raise ValueError(
         "This is no address of a model. Expected "
         "http://HOST:8501/v1/models/NAME:predict or grpc://HOST:8500/NAME. "
@@ -82,13 +92,22 @@ def add_arguments(parser):
         default=RETRIES,
         help="times to ask again where it is busy or cannot be reached; %(default)s",
     )
+    parser.add_argument(
+        "--largest",
+        type=float,
+        default=LARGEST,
+        metavar="MEGABYTES",
+        help="of images in a request; more are asked about in parts; %(default)s",
+    )
 
 
 def from_arguments(arguments):
     """The client that parsed flags ask for, None without `--url`."""
     if not arguments.url:
         return None
-    return connect(arguments.url, arguments.timeout, arguments.retries)
+    return connect(
+        arguments.url, arguments.timeout, arguments.retries, arguments.largest
+    )
 
 
 class RestClient:
@@ -98,21 +117,22 @@ class RestClient:
         url: See `connect`.
         timeout: See `connect`.
         retries: See `connect`.
+        largest: See `connect`.
 
     Call arguments:
-        encoded: A list of `bytes`, an image each.
+        encoded: A list of one or more `bytes`, an image each.
 
     Returns:
         The dict of `ram_tf.export.serve_bytes`, as NumPy arrays.
 
     Raises:
         ConnectionError: When called, if the server does not answer.
-        ValueError: When called, if its answer is no prediction.
+        TooLargeError: When called, if a request is larger than here or there allowed.
+        ValueError: When called, if there is no image or the answer is no prediction.
     """
 
-    def __init__(self, url, timeout=TIMEOUT, retries=RETRIES):
-        self.url = url
-        self.timeout = timeout
+    def __init__(self, url, timeout=TIMEOUT, retries=RETRIES, largest=LARGEST):
+        self.url, self.timeout, self.largest = url, timeout, largest
         self.session = requests.Session()
         again = Retry(
             retries,
@@ -123,9 +143,11 @@ class RestClient:
             raise_on_status=False,
         )
         for scheme in ("http://", "https://"):
-            self.session.mount(scheme, HTTPAdapter(max_retries=again))
+            adapter = HTTPAdapter(max_retries=again, pool_maxsize=CONNECTIONS)
+            self.session.mount(scheme, adapter)
 
     def __call__(self, encoded):
+        _check_request(encoded, self.largest)
         instances = [{"b64": base64.b64encode(each).decode()} for each in encoded]
         try:
             answer = self.session.post(
@@ -133,12 +155,15 @@ class RestClient:
             )
         except requests.RequestException as error:
             raise _unreachable(self.url, error) from error
+        if answer.status_code == HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
+            raise _too_large(encoded, _takes(self.url, _reason(answer)))
         if not answer.ok:
             raise _refused(self.url, f"status {answer.status_code}, {_reason(answer)}")
         try:
             rows = answer.json()["predictions"]
             outputs = {
-                name: np.asarray([row[name] for row in rows]) for name in OUTPUTS
+                name: np.asarray([row[name] for row in rows], _dtype(name))
+                for name in OUTPUTS
             }
         except (ValueError, TypeError, KeyError, IndexError) as error:
             raise _refused(self.url, repr(answer.text[:200])) from error
@@ -154,9 +179,10 @@ class GrpcClient:
         version: Of the model; None for the newest.
         timeout: See `connect`.
         retries: See `connect`; gRPC itself allows 4 at most.
+        largest: See `connect`.
 
     Call arguments:
-        encoded: A list of `bytes`, an image each.
+        encoded: A list of one or more `bytes`, an image each.
 
     Returns:
         The dict of `ram_tf.export.serve_bytes`, as NumPy arrays.
@@ -164,10 +190,19 @@ class GrpcClient:
     Raises:
         ModuleNotFoundError: On construction, without the extra `serving`.
         ConnectionError: When called, if the server does not answer.
-        ValueError: When called, if its answer is no prediction.
+        TooLargeError: When called, if a request is larger than here or there allowed.
+        ValueError: When called, if there is no image or the answer is no prediction.
     """
 
-    def __init__(self, target, name, version=None, timeout=TIMEOUT, retries=RETRIES):
+    def __init__(
+        self,
+        target,
+        name,
+        version=None,
+        timeout=TIMEOUT,
+        retries=RETRIES,
+        largest=LARGEST,
+    ):
         try:
             import grpc
             from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
@@ -178,11 +213,13 @@ class GrpcClient:
             ) from error
         self.grpc, self.messages = grpc, predict_pb2
         self.url = f"grpc://{target}/{name}"
-        self.name, self.version, self.timeout = name, version, timeout
+        self.name, self.version = name, version
+        self.timeout, self.largest = timeout, largest
         channel = grpc.insecure_channel(target, _channel_options(retries))
         self.stub = prediction_service_pb2_grpc.PredictionServiceStub(channel)
 
     def __call__(self, encoded):
+        _check_request(encoded, self.largest)
         request = self.messages.PredictRequest()
         request.model_spec.name = self.name
         request.model_spec.signature_name = "serving_default"
@@ -196,6 +233,9 @@ class GrpcClient:
             code, lost = error.code(), self.grpc.StatusCode
             if code in (lost.UNAVAILABLE, lost.DEADLINE_EXCEEDED):
                 raise _unreachable(self.url, error.details()) from error
+            if code == lost.RESOURCE_EXHAUSTED and "larger than max" in error.details():
+                takes = _takes(self.url, error.details())
+                raise _too_large(encoded, takes) from error
             refusal = f"{code.name}, {error.details()}"
             raise _refused(self.url, refusal) from error
         missing = [name for name in OUTPUTS if name not in answer.outputs]
@@ -203,6 +243,30 @@ class GrpcClient:
             raise _refused(self.url, f"an answer without {', '.join(missing)}")
         outputs = {name: tf.make_ndarray(answer.outputs[name]) for name in OUTPUTS}
         return _checked(outputs, len(encoded), self.url)
+
+
+def in_parts(ask, encoded):
+    """Asks about images, in halves again and again while a request is too large.
+
+    Args:
+        ask: A client, or another function from encoded images to a dict of arrays.
+        encoded: A list of `bytes`, an image each.
+
+    Returns:
+        A list with the dict of each image by itself; in its place a `TooLargeError`
+        where one image alone was too large.
+    """
+    try:
+        outputs = ask(encoded)
+    except TooLargeError as error:
+        if len(encoded) == 1:
+            return [error]
+        middle = len(encoded) // 2
+        return [*in_parts(ask, encoded[:middle]), *in_parts(ask, encoded[middle:])]
+    return [
+        {name: values[i] for name, values in outputs.items()}
+        for i in range(len(encoded))
+    ]
 
 
 def _channel_options(retries):
@@ -226,6 +290,20 @@ def _channel_options(retries):
     return options
 
 
+def _check_request(encoded, largest):
+    if not encoded:
+        raise ValueError(
+            "There is nothing to ask about. Expected one or more encoded images. "
+            "Received: none"
+        )
+    if sum(map(len, encoded)) > largest * MEGABYTE:
+        raise _too_large(encoded, f"at most {largest:g} MB of images")
+
+
+def _dtype(name):
+    return bool if name == "valid" else np.float32
+
+
 def _reason(answer):
     """What an HTTP answer says went wrong, on one line."""
     try:
@@ -240,6 +318,17 @@ def _checked(outputs, count, url):
     if any(not shape or shape[0] != count for shape in shapes.values()):
         raise _refused(url, f"arrays of the shapes {shapes} for {count} images")
     return outputs
+
+
+def _too_large(encoded, expected):
+    size = sum(map(len, encoded)) / MEGABYTE
+    return TooLargeError(
+        f"The request is too large. Expected {expected}. Received: {size:.4g} MB"
+    )
+
+
+def _takes(url, reason):
+    return f"one that {url} takes, which says {reason!r}"
 
 
 def _unreachable(url, error):

@@ -6,6 +6,7 @@ all go through the same graph from bytes to scores.
 
 import collections
 import concurrent.futures
+import functools
 import json
 import os
 import pathlib
@@ -15,6 +16,7 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
+from ram_tf.client import TooLargeError, in_parts
 from ram_tf.config import from_json
 from ram_tf.export import serve_bytes
 from ram_tf.preprocessing import decode_image, read_files
@@ -164,9 +166,10 @@ def predict(predictor, paths, output_dir=None, threshold=None, batch_size=8, at_
 
     Yields:
         A dict per image, in order: `image`, the path; `valid`, false where it cannot be
-        read; `labels`, the named ones, the most probable first; `boxes`, label to
-        `[ymin, xmin, ymax, xmax]` in fractions of the image; `scores` and
-        `probabilities`, label to number, of all labels; and `picture`, the PNG.
+        read; `error`, only where it was too large for a server; `labels`, the named
+        ones, the most probable first; `boxes`, label to `[ymin, xmin, ymax, xmax]` in
+        fractions of the image; `scores` and `probabilities`, label to number, of all
+        labels; and `picture`, the PNG.
     """
     if batch_size < 1 or at_once < 1:
         raise ValueError(
@@ -178,11 +181,12 @@ def predict(predictor, paths, output_dir=None, threshold=None, batch_size=8, at_
     pictures = output_dir and _picture_names(paths, pathlib.Path(output_dir))
     starts = range(0, len(paths), batch_size)
     read = ([p.read_bytes() for p in paths[s : s + batch_size]] for s in starts)
-    for first, (encoded, outputs) in zip(
-        starts, _in_order(predictor, read, at_once), strict=True
+    ask = functools.partial(in_parts, predictor)
+    for first, (encoded, rows) in zip(
+        starts, _in_order(ask, read, at_once), strict=True
     ):
-        for i, path in enumerate(paths[first : first + batch_size]):
-            one = {name: values[i] for name, values in outputs.items()}
+        for i, one in enumerate(rows):
+            path = paths[first + i]
             line = _describe(str(path), one, predictor.label_names, threshold)
             if output_dir and line["valid"]:
                 picture = pictures[first + i]
@@ -208,8 +212,11 @@ def _in_order(function, inputs, at_once):
 
 
 def _describe(path, outputs, label_names, threshold):
+    nothing = {"image": path, "valid": False, "labels": [], "boxes": {}}
+    if isinstance(outputs, TooLargeError):
+        return {**nothing, "error": str(outputs)}
     if not outputs["valid"]:
-        return {"image": path, "valid": False, "labels": [], "boxes": {}}
+        return nothing
     named = voices(
         outputs["probabilities"], outputs["region_scores"], label_names, threshold
     )

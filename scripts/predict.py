@@ -48,7 +48,7 @@ def main(argv):
     paths = prediction.find_images(named)
     folder, server = arguments.model_dir, client.from_arguments(arguments)
     predictor = prediction.Predictor.load(folder, server)
-    unreadable = []
+    without = []
     for line in prediction.predict(
         predictor,
         paths,
@@ -59,11 +59,13 @@ def main(argv):
     ):
         print(json.dumps(line), flush=True)
         if not line["valid"]:
-            unreadable.append(line["image"])
-    if unreadable:
+            without.append(line["image"])
+        if "error" in line:
+            print(f"{line['image']}: {line['error']}", file=sys.stderr, flush=True)
+    if without:
         raise ValueError(
-            f"{len(unreadable)} of {len(paths)} images cannot be read. Expected JPEG "
-            f"or PNG files. Received: {', '.join(unreadable)}"
+            f"{len(without)} of {len(paths)} images cannot be read or sent. Expected "
+            f"JPEG or PNG files. Received: {', '.join(without)}"
         )
     return 0
 

@@ -142,7 +142,7 @@ def test_outputs_have_the_shapes_and_values_of_the_graph(protocol, local, images
     with served(protocol, local) as url:
         seen = client.connect(url)(encoded)
     for name, values in local(encoded).items():
-        assert seen[name].shape == values.shape
+        assert (seen[name].shape, seen[name].dtype) == (values.shape, values.dtype)
         np.testing.assert_allclose(seen[name], values, atol=1e-6)
 
 
@@ -195,7 +195,7 @@ def test_a_server_that_stays_busy_is_named_with_what_it_said(monkeypatch):
     ("answer", "said"),
     [
         ((400, b'{"error": "Missing\\n key"}'), "status 400, Missing key"),
-        ((413, b"too large"), "status 413, too large"),
+        ((413, b"too large"), "takes, which says 'too large'"),
         ((404, b'{"error": "Servable not found"}'), "Servable not found"),
         ((200, b"<html>hello</html>"), "<html>"),
         ((200, b'{"predictions": [{"scores": [1]}]}'), "scores"),
@@ -276,3 +276,91 @@ def test_an_address_of_no_model_is_refused(url):
 def test_a_timeout_of_nothing_is_refused():
     with pytest.raises(ValueError, match="timeout"):
         client.connect("grpc://localhost:8500/m", timeout=0)
+
+
+@pytest.mark.parametrize("url", ["http://127.0.0.1:9/m:predict", "grpc://127.0.0.1:9"])
+def test_what_no_server_should_get_is_not_sent(url):
+    # Nothing listens there: whatever is sent ends in a ConnectionError.
+    nobody = client.connect(url, timeout=2, retries=0, largest=1)
+    with pytest.raises(ValueError, match="nothing to ask"):
+        nobody([])
+    with pytest.raises(client.TooLargeError, match=r"at most 1 MB .*: 1\.5 MB"):
+        nobody([b"x" * (client.MEGABYTE // 2), b"x" * client.MEGABYTE])
+
+
+def lines_with_a_large_image(version, local, images, url, **limits):
+    """The line of an image of 5 MB, after a check of those of the others around it."""
+    large = images[3].with_name("large.png")
+    large.write_bytes(images[2].read_bytes() + b"x" * 5 * client.MEGABYTE)
+    paths = [*images[:2], large, *images[4:]]
+    remote = Predictor.load(version, client.connect(url, **limits))
+    seen = list(predict(remote, paths))
+    for line, expected in zip(seen, predict(local, paths), strict=True):
+        assert line["image"] == expected["image"]
+        if line["image"] != str(large):
+            assert line["valid"]
+            assert line["scores"] == pytest.approx(expected["scores"], abs=1e-5)
+    return seen[2]
+
+
+@pytest.mark.parametrize("protocol", ["rest", "grpc"])
+def test_an_image_too_large_for_the_client_costs_no_other(
+    protocol, version, local, images
+):
+    with served(protocol, local) as url:
+        line = lines_with_a_large_image(version, local, images, url, largest=1)
+    assert not line["valid"]
+    assert "at most 1 MB of images. Received: 5" in line["error"]
+
+
+def test_an_image_too_large_for_a_rest_server_costs_no_other(version, local, images):
+    def strict(body):
+        if len(body) > client.MEGABYTE:
+            return 413, b"request entity too large"
+        return serving(local)(body)
+
+    with rest_server(strict) as url:
+        line = lines_with_a_large_image(version, local, images, url)
+    assert not line["valid"]
+    assert "takes, which says 'request entity too large'" in line["error"]
+
+
+def test_an_image_too_large_for_a_grpc_server_costs_no_other(version, local, images):
+    # 4 MB are the default of gRPC's servers.
+    with grpc_server(lambda encoded, context: local(encoded)) as target:
+        url = f"grpc://{target}/squares"
+        line = lines_with_a_large_image(version, local, images, url)
+    assert not line["valid"]
+    assert "4194304" in line["error"]
+
+
+def test_a_list_too_large_for_one_request_is_asked_in_parts(version, local, images):
+    sizes = []
+
+    def count(encoded):
+        sizes.append(sum(map(len, encoded)))
+        return local(encoded)
+
+    largest = 2.5 * max(path.stat().st_size for path in images) / client.MEGABYTE
+    with rest_server(serving(count)) as url:
+        remote = Predictor.load(version, client.connect(url, largest=largest))
+        seen = list(predict(remote, images))
+    assert len(sizes) > 1
+    assert max(sizes) <= largest * client.MEGABYTE
+    for line, expected in zip(seen, predict(local, images), strict=True):
+        assert line.get("scores") == pytest.approx(expected.get("scores"), abs=1e-5)
+
+
+def test_connections_are_kept_for_as_many_requests_as_are_made_at_once(local, caplog):
+    def late(body):
+        time.sleep(0.2)
+        return 503, b"busy"
+
+    with (
+        rest_server(late) as url,
+        concurrent.futures.ThreadPoolExecutor(16) as pool,
+    ):
+        remote = client.connect(url, retries=0)
+        asked = [pool.submit(remote, [b"x"]) for _ in range(16)]
+        concurrent.futures.wait(asked)
+    assert not caplog.records

@@ -1,5 +1,6 @@
 """Files of deploy/, by the parsers of their formats and by each other."""
 
+import configparser
 import pathlib
 import shlex
 
@@ -84,3 +85,12 @@ def test_the_config_map_holds_all_files_that_are_mounted():
     held = [word for word in shlex.split(text) if word.startswith("--from-file=")]
     names = {pathlib.PurePosixPath(word.partition("=")[2]).name for word in held}
     assert names == {path.name for path in DEPLOY.glob("*.config")}
+
+
+def test_kserve_gets_the_tensorflow_that_exports():
+    setup = configparser.ConfigParser()
+    setup.read(DEPLOY.parent / "setup.cfg")
+    wanted = setup["options"]["install_requires"].split()
+    lines = (DEPLOY / "kserve" / "requirements.txt").read_text().splitlines()
+    (tensorflow,) = (line for line in lines if line.startswith("tensorflow"))
+    assert tensorflow in wanted
