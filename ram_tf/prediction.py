@@ -183,7 +183,7 @@ def predict(predictor, paths, output_dir=None, threshold=None, batch_size=8, at_
     ):
         for i, path in enumerate(paths[first : first + batch_size]):
             one = {name: values[i] for name, values in outputs.items()}
-            line = _describe(str(path), one, predictor.label_names, threshold)
+            line = describe(str(path), one, predictor.label_names, threshold)
             if output_dir and line["valid"]:
                 picture = pictures[first + i]
                 _draw(encoded[i], one, predictor, threshold, picture)
@@ -207,7 +207,20 @@ def _in_order(function, inputs, at_once):
         pool.shutdown(cancel_futures=True)
 
 
-def _describe(path, outputs, label_names, threshold):
+def describe(path, outputs, label_names, threshold):
+    """Makes the record of one image, ready for JSON.
+
+    Args:
+        path: Of the image, a string.
+        outputs: The row of this image in each array of a `Predictor`'s dict.
+        label_names: The L labels.
+        threshold: Smallest probability of a label that is named; one for all labels, or
+            `(L,)`.
+
+    Returns:
+        The dict of `predict`, without `picture`. Where the image cannot be read it has
+        no `scores` and no `probabilities`.
+    """
     if not outputs["valid"]:
         return {"image": path, "valid": False, "labels": [], "boxes": {}}
     named = voices(
