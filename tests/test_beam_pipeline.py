@@ -135,7 +135,7 @@ class Shelf(LocalFileSystem):
         return "shelf:/" + super().join(_strip(base), *paths)
 
     def match(self, patterns, limits=None):
-        found = super().match(_strip(patterns), limits)
+        found = LocalFileSystem(None).match(_strip(patterns), limits)
         for result in found:
             for each in result.metadata_list:
                 each.path = f"shelf:/{each.path}"
