@@ -1,8 +1,7 @@
-import json
 import shutil
 
 import pytest
-from batch_run import write_model
+from small_run import SMALL
 
 pytest.importorskip("apache_beam", reason="needs the extra beam")
 
@@ -11,9 +10,15 @@ from ram_tf.batch import Batch, list_images, read_list
 PATHS = [f"photos/{i}\n{i}.jpg" for i in range(7)]
 
 
-@pytest.fixture(scope="module")
-def version(squares, tmp_path_factory):
-    return write_model(squares, tmp_path_factory.mktemp("model"))
+@pytest.fixture
+def version(tmp_path_factory):
+    """What a batch reads of a SavedModel before it is loaded."""
+    folder = tmp_path_factory.mktemp("model") / "1"
+    (folder / "assets.extra").mkdir(parents=True)
+    config = SMALL.to_json(("blue", "red"))
+    (folder / "assets.extra" / "config.json").write_text(config)
+    (folder / "saved_model.pb").write_bytes(b"graph")
+    return folder
 
 
 def opened(folder, version, images=PATHS, ending="jsonl", size=3, threshold=None):
@@ -67,8 +72,7 @@ def test_another_batch_in_the_folder_is_refused(version, tmp_path, other, named)
 def test_another_model_is_refused(version, tmp_path):
     other = shutil.copytree(version, tmp_path / "1")
     opened(tmp_path / "out", other)
-    views = other / "assets.extra" / "views.json"
-    views.write_text(json.dumps({**json.loads(views.read_text()), "thresholds": None}))
+    (other / "saved_model.pb").write_bytes(b"grape")
     with pytest.raises(ValueError, match="the same model as"):
         opened(tmp_path / "out", other)
 
