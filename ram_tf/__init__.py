@@ -6,7 +6,8 @@ map (`backbones`) -> region after region (`spatial_transformer`, `region_lstm`; 
 (`model`, in one view or several: `views`) -> `losses`, `reinforce`, `metrics` -> the
 two steps (`linear_probe`, `training`) -> figures (`svm`, `evaluation`, `results`,
 `report`; the papers' tables: `references`, `ablation`) and a SavedModel (`export`,
-`prediction`; looked at on a `web_page`).
+`prediction`; any number of images: `batch`, `beam_pipeline`; a page to look at:
+`web_page`).
 
 Shapes, everywhere: `B` images, `H W C` feature map, `K` regions, `h w` sampled size,
 `L` labels.

@@ -20,7 +20,8 @@ def run(main, argv=None):
         return main(sys.argv[1:] if argv is None else argv)
     except KeyboardInterrupt:
         print(
-            "interrupted; fit.py goes on with --resume, ablate.py when started again",
+            "interrupted; fit.py goes on with --resume, ablate.py and predict_beam.py "
+            "when started again",
             file=sys.stderr,
         )
         return 130

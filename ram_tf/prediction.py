@@ -187,7 +187,7 @@ def predict(predictor, paths, output_dir=None, threshold=None, batch_size=8, at_
     ):
         for i, one in enumerate(rows):
             path = paths[first + i]
-            line = _describe(str(path), one, predictor.label_names, threshold)
+            line = describe(str(path), one, predictor.label_names, threshold)
             if output_dir and line["valid"]:
                 picture = pictures[first + i]
                 _draw(encoded[i], one, predictor, threshold, picture)
@@ -211,7 +211,21 @@ def _in_order(function, inputs, at_once):
         pool.shutdown(cancel_futures=True)
 
 
-def _describe(path, outputs, label_names, threshold):
+def describe(path, outputs, label_names, threshold):
+    """Makes the record of one image, ready for JSON.
+
+    Args:
+        path: Of the image, a string.
+        outputs: The row of this image in each array of a `Predictor`'s dict, or the
+            `TooLargeError` of an image that was too large to be asked about.
+        label_names: The L labels.
+        threshold: Smallest probability of a label that is named; one for all labels, or
+            `(L,)`.
+
+    Returns:
+        The dict of `predict`, without `picture`. Where the image cannot be read it has
+        no `scores` and no `probabilities`.
+    """
     nothing = {"image": path, "valid": False, "labels": [], "boxes": {}}
     if isinstance(outputs, TooLargeError):
         return {**nothing, "error": str(outputs)}

@@ -1,0 +1,44 @@
+"""A small SavedModel, and images of which some cannot be read."""
+
+import dataclasses
+
+from small_run import SMALL
+
+from ram_tf.export import export
+from ram_tf.preprocessing import PNG_MAGIC
+from ram_tf.run import Run
+
+# A header that promises 100,000 x 100,000 pixels.
+HUGE = PNG_MAGIC + b"\0\0\0\rIHDR" + 2 * (100_000).to_bytes(4, "big") + b"\x08\2\0\0\0"
+REASONS = {
+    "text.png": "unreadable",
+    "empty.png": "empty",
+    "huge.png": "too many pixels",
+    "none.png": "missing",
+    "folder.png": "reading error",
+}
+
+
+def write_model(squares, folder):
+    """Exports an untrained model; returns its version folder."""
+    settings = dataclasses.replace(SMALL, data_dir=str(squares))
+    run = Run.start(folder / "run", settings, ("blue", "green", "red"))
+    pooled = run.build_pooled("average")
+    pooled.save_weights(run.pooled_weights)
+    run.build_model(pooled).save_weights(run.model_weights)
+    return export(run.view(run.load_model()), run, folder / "saved")
+
+
+def write_broken(folder):
+    """Writes what cannot be read, under the names of `REASONS`."""
+    (folder / "text.png").write_bytes(b"this is text")
+    (folder / "empty.png").write_bytes(b"")
+    (folder / "huge.png").write_bytes(HUGE + bytes(20))
+    (folder / "folder.png").mkdir()
+    return [str(folder / name) for name in REASONS]
+
+
+def mixed(squares, broken):
+    """Lists 16 images, one of them again, with the broken ones among them."""
+    images = [str(squares / f"val{i}.png") for i in range(16)]
+    return [images[0], *broken[:2], *images[1:9], *broken[2:], *images[9:], images[0]]
