@@ -5,8 +5,8 @@ The way of the data: files (`datasets`) -> pipeline (`preprocessing`) -> feature
 `recurrent_attention` or by the agent of `reinforced_attention`) -> scores and regions
 (`model`, in one view or several: `views`) -> `losses`, `reinforce`, `metrics` -> the
 two steps (`linear_probe`, `training`) -> figures (`svm`, `evaluation`, `results`,
-`report`; the papers' tables: `references`, `ablation`) and a SavedModel (`export`,
-`prediction`).
+`report`; the papers' tables: `references`, `ablation`) and a SavedModel (`export`, and
+`prediction`), or other formats (`onnx_model`, `litert_model`).
 
 Shapes, everywhere: `B` images, `H W C` feature map, `K` regions, `h w` sampled size,
 `L` labels.
