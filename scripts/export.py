@@ -6,9 +6,8 @@
 
 fit.py does the first at its end; this is for a run that was copied, or another place,
 or with the SVMs and the views that evaluate.py --svm has fitted and stored, as
-NAME-svm. Other formats are a file beside the SavedModel's folder, NAME.onnx,
-NAME.tflite or NAME-quantized.tflite, and take images of one size; an older file of that
-name is replaced.
+NAME-svm. Other formats are a file beside that folder, NAME.onnx, NAME.tflite or
+NAME-quantized.tflite (an older one is replaced), and take images of one size.
 """
 
 import argparse

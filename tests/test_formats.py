@@ -1,6 +1,7 @@
 """One model in every format that it is exported in."""
 
 import dataclasses
+import functools
 import json
 import pathlib
 import shutil
@@ -21,16 +22,23 @@ from ram_tf.run import Run
 LABELS = ("red", "green", "blue")
 C_API = pathlib.Path(__file__).parents[1] / "deploy" / "c_api"
 FORMATS = (onnx_model, litert_model)
-
-
-@pytest.fixture(scope="module", params=["rdar", "rarl"])
-def run(request, tmp_path_factory):
-    return trained(tmp_path_factory.mktemp("run"), request.param)
+LITERT = ("ai_edge_litert",)
 
 
 @pytest.fixture(scope="module")
-def rdar(tmp_path_factory):
-    return trained(tmp_path_factory.mktemp("run"), "rdar")
+def runs(tmp_path_factory):
+    names = ("rdar", "rarl")
+    return {name: trained(tmp_path_factory.mktemp(name), name) for name in names}
+
+
+@pytest.fixture(scope="module", params=["rdar", "rarl"])
+def run(request, runs):
+    return runs[request.param]
+
+
+@pytest.fixture(scope="module")
+def rdar(runs):
+    return runs["rdar"]
 
 
 def trained(folder, model):
@@ -65,17 +73,23 @@ def ten(tmp_path_factory):
     return photographs.write(tmp_path_factory.mktemp("photographs"), 10)
 
 
-def needs(kind, *also):
-    packages = {onnx_model: ("onnxruntime", "tf2onnx"), litert_model: ()}[kind]
-    packages = packages or ("ai_edge_litert",)
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory):
+    """Writes a run's file of a format, once for each way of writing it."""
+
+    @functools.cache
+    def write(kind, run, **how):
+        needs(kind)
+        path = tmp_path_factory.mktemp("files") / f"tiny{kind.ENDING}"
+        return kind.export(served(run), run, path, **how)
+
+    return write
+
+
+def needs(kind):
+    packages = {onnx_model: ("onnxruntime", "tf2onnx"), litert_model: LITERT}[kind]
     for package in packages:
         pytest.importorskip(package, reason=f"needs the extra {kind.EXTRA}")
-
-
-def exported(kind, run, folder, view=None, **how):
-    needs(kind)
-    path = folder / f"tiny{kind.ENDING}"
-    return kind.export(view or served(run), run, path, **how)
 
 
 def assert_equal(outputs, expected, tolerance=1e-4):
@@ -85,9 +99,9 @@ def assert_equal(outputs, expected, tolerance=1e-4):
 
 
 @pytest.mark.parametrize("kind", FORMATS)
-def test_ten_photographs_get_what_the_keras_model_says(run, ten, kind, tmp_path):
+def test_ten_photographs_get_what_the_keras_model_says(run, ten, kind, exported):
     encoded = [path.read_bytes() for path in ten]
-    file = Predictor.load(exported(kind, run, tmp_path))
+    file = Predictor.load(exported(kind, run))
     keras_model = Predictor.load(run.folder)
     assert_equal(file(encoded), keras_model(encoded))
     assert file.label_names == LABELS
@@ -128,6 +142,7 @@ def test_in_c_what_is_no_model_ends_in_a_sentence(in_c, ten, tmp_path):
     assert "error: The SavedModel cannot be run." in done.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", FORMATS)
 def test_scores_of_svms_are_kept(rdar, ten, kind, tmp_path):
     rng = np.random.default_rng(0)
@@ -142,48 +157,49 @@ def test_scores_of_svms_are_kept(rdar, ten, kind, tmp_path):
     )
     view = svm.SVMView(view, fitted)
     encoded = [path.read_bytes() for path in ten[:2]]
-    file = Predictor.load(exported(kind, rdar, tmp_path, view))
+    needs(kind)
+    file = Predictor.load(kind.export(view, rdar, tmp_path / f"tiny{kind.ENDING}"))
     assert_equal(file(encoded), Predictor.of(view, rdar)(encoded))
 
 
 @pytest.mark.parametrize("kind", FORMATS)
 def test_broken_bytes_and_empty_batches_are_as_in_the_savedmodel(
-    rdar, ten, kind, tmp_path
+    rdar, ten, kind, exported
 ):
-    file = Predictor.load(exported(kind, rdar, tmp_path))
+    file = Predictor.load(exported(kind, rdar))
     keras_model = Predictor.load(rdar.folder)
     for encoded in ([b"text", ten[0].read_bytes(), b""], []):
         assert_equal(file(encoded), keras_model(encoded))
 
 
-def test_litert_needs_built_in_operations_only(run, tmp_path):
-    content = exported(litert_model, run, tmp_path).read_bytes()
+def test_litert_needs_built_in_operations_only(run, exported):
+    content = exported(litert_model, run).read_bytes()
     # Others stand in the file by their names: TensorFlow's own with this prefix.
     assert b"Flex" not in content
     assert b"images" in content
 
 
-def test_quantised_weights_are_small_and_scores_stay_near(rdar, ten, tmp_path):
-    whole = exported(litert_model, rdar, tmp_path)
-    size = whole.stat().st_size
-    expected = Predictor.load(whole)([path.read_bytes() for path in ten])
-    small = exported(litert_model, rdar, tmp_path, quantize=True)
-    found = Predictor.load(small)([path.read_bytes() for path in ten])
-    assert small.stat().st_size < 0.5 * size
-    difference = np.abs(found["scores"] - expected["scores"]).max()
-    assert 0 < difference < 0.1 * np.ptp(expected["scores"])
+def test_quantised_weights_are_small_and_scores_stay_near(rdar, ten, exported):
+    whole = exported(litert_model, rdar)
+    small = exported(litert_model, rdar, quantize=True)
+    assert small.stat().st_size < 0.5 * whole.stat().st_size
+    encoded = [path.read_bytes() for path in ten]
+    expected, found = (Predictor.load(p)(encoded)["scores"] for p in (whole, small))
+    assert 0 < np.abs(found - expected).max() < 0.1 * np.ptp(expected)
 
 
-def test_labels_and_settings_go_along(rdar, tmp_path):
-    expected = described(served(rdar), rdar)
-    needs(litert_model)
-    with zipfile.ZipFile(exported(litert_model, rdar, tmp_path)) as appended:
-        assert {n: appended.read(n).decode() for n in appended.namelist()} == expected
-    path = exported(onnx_model, rdar, tmp_path)
-    _, texts = onnx_model.load(path)
-    assert texts == expected
+@pytest.mark.parametrize("kind", FORMATS)
+def test_labels_and_settings_go_along(rdar, kind, exported):
+    path = exported(kind, rdar)
+    _, texts = kind.load(path)
+    assert texts == described(served(rdar), rdar)
     assert texts["labels.txt"].split() == list(LABELS)
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["tiny.onnx", "tiny.tflite"]
+    assert [p.name for p in path.parent.iterdir()] == [path.name]
+
+
+def test_unzip_takes_the_labels_out_of_litert(rdar, exported):
+    with zipfile.ZipFile(exported(litert_model, rdar)) as appended:
+        assert appended.read("labels.txt").decode().split() == list(LABELS)
 
 
 @pytest.mark.parametrize("kind", FORMATS)
