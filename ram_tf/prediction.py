@@ -91,11 +91,10 @@ class Predictor:
             run = Run.open(folder)
             return cls.of(run.served_view(run.load_model()), run)
         if not (folder / "saved_model.pb").is_file():
-            run = "" if client else "a folder that fit.py wrote (config.json), "
-            file = "" if client else f" or a file in {' or '.join(FORMATS)}"
+            others = f", a run's (config.json) or a file in {' or '.join(FORMATS)}"
             raise FileNotFoundError(
-                f"There is no model. Expected {run}a version folder of a SavedModel "
-                f"(saved_model.pb){file}. Received: {folder}"
+                "There is no model. Expected a version folder of a SavedModel "
+                f"(saved_model.pb){others * (not client)}. Received: {folder}"
             )
         extra = folder / "assets.extra"
         settings, label_names = from_json((extra / "config.json").read_text())
