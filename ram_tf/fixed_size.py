@@ -77,6 +77,15 @@ def missing(extra, error):
     )
 
 
+def unknown_operation(error):
+    """The error of a format that lacks an operation of the model."""
+    return ValueError(
+        "The format lacks an operation of this model. Expected --format savedmodel, or "
+        "for RARL other --locations than random. "
+        f"Received: {' '.join(str(error).split())[:200]}"
+    )
+
+
 def unreadable(path, error):
     """The error of a file that holds no model, or not one of ours."""
     return ValueError(

@@ -12,6 +12,7 @@ import zipfile
 
 import numpy as np
 import tensorflow as tf
+from tensorflow.lite.python.convert_phase import ConverterError
 from tensorflow.python.framework.convert_to_constants import (
     convert_variables_to_constants_v2,
 )
@@ -38,7 +39,7 @@ def export(view, run, path, quantize=False):
         The path.
 
     Raises:
-        ValueError: The view looks at several scales.
+        ValueError: The view looks at several scales, or at random.
     """
     path = pathlib.Path(path)
     module = tf.Module()
@@ -48,7 +49,10 @@ def export(view, run, path, quantize=False):
     converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
     if quantize:
         converter.optimizations = [tf.lite.Optimize.DEFAULT]
-    content = converter.convert()
+    try:
+        content = converter.convert()
+    except ConverterError as error:
+        raise fixed_size.unknown_operation(error) from error
     path.parent.mkdir(parents=True, exist_ok=True)
     with replacing(path) as beside:
         beside.write_bytes(content)

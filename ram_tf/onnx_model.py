@@ -28,7 +28,7 @@ def export(view, run, path):
 
     Raises:
         ModuleNotFoundError: It needs the extra `onnx`.
-        ValueError: The view looks at several scales.
+        ValueError: The view looks at several scales, or at random.
     """
     try:
         import onnx
@@ -41,7 +41,10 @@ def export(view, run, path):
     for value in (*model.graph.input, *model.graph.output):
         value.type.tensor_type.shape.dim[0].dim_param = "B"
     onnx.helper.set_model_props(model, described(view, run))
-    onnx.checker.check_model(model)
+    try:
+        onnx.checker.check_model(model)
+    except onnx.checker.ValidationError as error:
+        raise fixed_size.unknown_operation(error) from error
     path.parent.mkdir(parents=True, exist_ok=True)
     with replacing(path) as beside:
         onnx.save(model, beside)

@@ -64,8 +64,8 @@ def served(run):
 
 
 @pytest.fixture(scope="module")
-def version(run, tmp_path_factory):
-    return export(served(run), run, tmp_path_factory.mktemp("saved") / "tiny")
+def version(rdar, tmp_path_factory):
+    return export(served(rdar), rdar, tmp_path_factory.mktemp("saved") / "tiny")
 
 
 @pytest.fixture(scope="module")
@@ -227,6 +227,17 @@ def test_export_without_the_extra_names_it(rdar, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "tf2onnx", None)
     with pytest.raises(ModuleNotFoundError, match="needs the extra onnx"):
         onnx_model.export(served(rdar), rdar, tmp_path / "tiny.onnx")
+
+
+@pytest.mark.parametrize("kind", FORMATS)
+def test_what_a_format_cannot_do_is_said_and_nothing_written(rdar, kind, tmp_path):
+    needs(kind)
+    settings = dataclasses.replace(rdar.config, model="rarl", locations="random")
+    run = dataclasses.replace(rdar, config=settings)
+    view = run.view(run.build_model(run.build_pooled("average")))
+    with pytest.raises(ValueError, match="lacks an operation of this model"):
+        kind.export(view, run, tmp_path / f"tiny{kind.ENDING}")
+    assert not list(tmp_path.iterdir())
 
 
 def test_several_scales_are_refused(rdar, tmp_path):
