@@ -5,9 +5,9 @@ map (`backbones`) -> region after region (`spatial_transformer`, `region_lstm`; 
 `recurrent_attention` or by the agent of `reinforced_attention`) -> scores and regions
 (`model`, in one view or several: `views`) -> `losses`, `reinforce`, `metrics` -> the
 two steps (`linear_probe`, `training`) -> figures (`svm`, `evaluation`, `results`,
-`report`; the papers' tables: `references`, `ablation`) and a SavedModel (`export`,
-`prediction`; any number of images: `batch`, `beam_pipeline`; a page to look at:
-`web_page`).
+`report`; the papers' tables: `references`, `ablation`) and a SavedModel (`export`) or
+other formats (`onnx_model`, `litert_model`), for files and servers (`prediction`), any
+number of images (`batch`, `beam_pipeline`) and a page to look at (`web_page`).
 
 Shapes, everywhere: `B` images, `H W C` feature map, `K` regions, `h w` sampled size,
 `L` labels.

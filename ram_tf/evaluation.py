@@ -93,7 +93,8 @@ def add_model_arguments(parser):
         "--model_dir",
         required=True,
         nargs="+",
-        help="a run's output folder, several to look together, or a SavedModel's",
+        help="a run's output folder, several to look together, a SavedModel's, or a "
+        ".onnx or .tflite file",
     )
     parser.add_argument("--split", help="default: the one of the run's report")
     config.add_data_arguments(parser)

@@ -15,6 +15,8 @@ import tensorflow as tf
 from ram_tf import warmup
 from ram_tf.preprocessing import prepare_image, resize
 
+LABELS = "labels.txt"
+
 
 def serve_bytes(view, max_pixels):
     """Builds the function of `serving_default`.
@@ -29,36 +31,53 @@ def serve_bytes(view, max_pixels):
         `max_pixels`. The rest of such a row is zero, and other rows are unharmed.
     """
 
-    def prepare(row, encoded):
-        images = (prepare_image(encoded, n, n, max_pixels) for n in view.sizes)
-        return row, *images
-
     def serve(image_bytes):
-        batch = tf.size(image_bytes, tf.int64)
-        # A graph cannot catch an error, but a pipeline inside it can drop the element.
-        readable = (
-            tf.data.Dataset.from_tensor_slices((tf.range(batch), image_bytes))
-            .map(prepare, num_parallel_calls=tf.data.AUTOTUNE)
-            .ignore_errors()
-            .batch(tf.maximum(batch, 1))
-        )
-        nothing = (
-            tf.zeros([0], tf.int64),
-            *(tf.zeros([0, size, size, 3]) for size in view.sizes),
-        )
-        rows, *images = readable.reduce(nothing, lambda _, whole: whole)
-        # Some kernels refuse an empty batch: it is given a row, which is cut off again.
-        filled = tf.maximum(batch, 1)
-        images = tuple(
-            tf.scatter_nd(rows[:, None], read, [filled, size, size, 3])
-            for read, size in zip(images, view.sizes, strict=True)
-        )
-        valid = tf.scatter_nd(rows[:, None], tf.ones_like(rows), filled[None]) > 0
+        images, valid = read_images(image_bytes, view.sizes, max_pixels)
         outputs = {name: _where(valid, value) for name, value in view(images).items()}
         outputs["valid"] = valid
+        batch = tf.size(image_bytes)
         return {name: value[:batch] for name, value in outputs.items()}
 
     return serve
+
+
+def read_images(image_bytes, sizes, max_pixels):
+    """Prepares the images of a batch that can be read.
+
+    Args:
+        image_bytes: `(B,)` strings, a JPEG or PNG each.
+        sizes: Edges N that every image is resized to.
+        max_pixels: Larger images count as unreadable.
+
+    Returns:
+        A tuple with `(B, N, N, 3)` float32 in [0, 255] for each of `sizes`, zero where
+        the bytes are no image, and `valid` `(B,)`. An empty batch has one invalid row,
+        since some kernels refuse none.
+    """
+
+    def prepare(row, encoded):
+        return row, *(prepare_image(encoded, n, n, max_pixels) for n in sizes)
+
+    count = tf.size(image_bytes, tf.int64)
+    batch = tf.maximum(count, 1)
+    # A graph cannot catch an error, but a pipeline inside it can drop the element.
+    readable = (
+        tf.data.Dataset.from_tensor_slices((tf.range(count), image_bytes))
+        .map(prepare, num_parallel_calls=tf.data.AUTOTUNE)
+        .ignore_errors()
+        .batch(batch)
+    )
+    nothing = (
+        tf.zeros([0], tf.int64),
+        *(tf.zeros([0, size, size, 3]) for size in sizes),
+    )
+    rows, *images = readable.reduce(nothing, lambda _, whole: whole)
+    images = tuple(
+        tf.scatter_nd(rows[:, None], read, [batch, size, size, 3])
+        for read, size in zip(images, sizes, strict=True)
+    )
+    valid = tf.scatter_nd(rows[:, None], tf.ones_like(rows), batch[None]) > 0
+    return images, valid
 
 
 def serve_images(view):
@@ -119,19 +138,28 @@ def export(view, run, parent, warm_up=False):
     )
     try:
         archive.write_out(str(beside), verbose=False)
-        for folder in ("assets", "assets.extra"):
-            (beside / folder).mkdir(exist_ok=True)
-        labels = "".join(f"{name}\n" for name in run.label_names)
-        (beside / "assets" / "labels.txt").write_text(labels)
-        config = run.config.to_json(run.label_names)
-        (beside / "assets.extra" / "config.json").write_text(config)
-        about = json.dumps(view.about, indent=2)
-        (beside / "assets.extra" / "views.json").write_text(f"{about}\n")
+        for name, text in described(view, run).items():
+            folder = beside / ("assets" if name == LABELS else "assets.extra")
+            folder.mkdir(exist_ok=True)
+            (folder / name).write_text(text)
         if warm_up:
             warmup.write(beside / "assets.extra", parent.name, view.sizes[0])
         return _rename_to_next_version(beside, parent)
     finally:
         shutil.rmtree(beside, ignore_errors=True)
+
+
+def described(view, run):
+    """The files that go with a model in whatever format, name to text.
+
+    They are `labels.txt`, the labels in the order of the scores; `config.json`, the
+    settings of the run; and `views.json`, how it looks at images.
+    """
+    return {
+        LABELS: "".join(f"{name}\n" for name in run.label_names),
+        "config.json": run.config.to_json(run.label_names),
+        "views.json": json.dumps(view.about, indent=2) + "\n",
+    }
 
 
 def _rename_to_next_version(beside, parent):

@@ -1,7 +1,7 @@
 """From image files to labels and the regions that spoke for them.
 
-A `Predictor` is made from a run's folder, from a SavedModel or from a server's address;
-all go through the same graph from bytes to scores.
+A `Predictor` is made from a run's folder, from a SavedModel, from a file of another
+format or from a server's address; all prepare images by the same graph.
 """
 
 import collections
@@ -16,6 +16,7 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
+from ram_tf import fixed_size, litert_model, onnx_model
 from ram_tf.client import TooLargeError, in_parts
 from ram_tf.config import from_json
 from ram_tf.export import serve_bytes
@@ -29,6 +30,7 @@ from ram_tf.visualization import (
 )
 
 ENDINGS = (".jpg", ".jpeg", ".png")
+FORMATS = {onnx_model.ENDING: onnx_model, litert_model.ENDING: litert_model}
 
 
 class Predictor:
@@ -71,25 +73,30 @@ class Predictor:
 
     @classmethod
     def load(cls, folder, client=None):
-        """Loads a run's output folder or a version folder of a SavedModel.
+        """Loads a run's output folder, a version folder of a SavedModel, or a file.
 
         Args:
-            folder: Either; with a client the version folder that its server has, for
-                labels and thresholds, which no server tells.
+            folder: One of these; a file in one of the `FORMATS`. With a client the
+                version folder that its server has, for labels and thresholds, which no
+                server tells.
             client: See `client.connect`; the model is then the server's.
 
         Raises:
-            FileNotFoundError: The folder is neither.
+            FileNotFoundError: The folder is none of these.
+            ModuleNotFoundError: The file's format needs an extra.
+            ValueError: The file cannot be read.
         """
         folder = pathlib.Path(folder)
+        if folder.suffix in FORMATS and folder.is_file() and not client:
+            return cls._of_file(folder)
         if (folder / "config.json").is_file() and not client:
             run = Run.open(folder)
             return cls.of(run.served_view(run.load_model()), run)
         if not (folder / "saved_model.pb").is_file():
-            run = "" if client else "a folder that fit.py wrote (config.json) or "
+            others = f", a run's (config.json) or a file in {' or '.join(FORMATS)}"
             raise FileNotFoundError(
-                f"There is no model. Expected {run}a version folder of a SavedModel "
-                f"(saved_model.pb). Received: {folder}"
+                "There is no model. Expected a version folder of a SavedModel "
+                f"(saved_model.pb){others * (not client)}. Received: {folder}"
             )
         extra = folder / "assets.extra"
         settings, label_names = from_json((extra / "config.json").read_text())
@@ -102,6 +109,18 @@ class Predictor:
         # The signature's variables live only as long as what it was loaded from.
         predictor.loaded = loaded
         return predictor
+
+    @classmethod
+    def _of_file(cls, path):
+        forward, texts = FORMATS[path.suffix].load(path)
+        try:
+            settings, label_names = from_json(texts["config.json"])
+            about = json.loads(texts["views.json"])
+            (size,) = about["scales"]
+        except (KeyError, ValueError) as error:
+            raise fixed_size.unreadable(path, error) from error
+        serve = fixed_size.serve_bytes(forward, size, settings.max_pixels)
+        return cls(serve, settings, label_names, about)
 
     def __call__(self, encoded):
         return self.serve(encoded)

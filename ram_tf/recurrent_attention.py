@@ -113,11 +113,12 @@ class RecurrentMemorizedAttention(RegionAttention):
         batch = tf.shape(features)[0]
         states = tf.zeros([2, batch, self.units], self.compute_dtype)
         theta = tf.tile([WHOLE_MAP], [batch, 1])
+        rows = features.shape[0]  # LiteRT's arrays need it where it is known
         scores = tf.TensorArray(
-            tf.float32, self.num_regions + 1, element_shape=[None, self.num_labels]
+            tf.float32, self.num_regions + 1, element_shape=[rows, self.num_labels]
         )
         thetas = tf.TensorArray(
-            tf.float32, self.num_regions + 1, element_shape=[None, 4]
+            tf.float32, self.num_regions + 1, element_shape=[rows, 4]
         )
         described = [tf.TensorArray(tf.float32, self.num_regions + 1)] * bool(describe)
 

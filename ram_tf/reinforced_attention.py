@@ -197,8 +197,9 @@ class ReinforcedAttention(RegionAttention):
             shapes |= {"means": [2], "baselines": []}
         if describe:
             shapes["descriptions"] = [count, self.region_lstm.width_of(describe)]
+        known = hidden.shape[0]  # LiteRT's arrays need it where it is known
         arrays = {
-            name: tf.TensorArray(tf.float32, steps, element_shape=[None, *shape])
+            name: tf.TensorArray(tf.float32, steps, element_shape=[known, *shape])
             for name, shape in shapes.items()
         }
 

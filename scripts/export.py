@@ -1,16 +1,19 @@
-"""Exports a trained run as the next version of a SavedModel.
+"""Exports a trained run as the next version of a SavedModel, or in another format.
 
     python scripts/export.py --model_dir runs/digits
     python scripts/export.py --model_dir runs/digits --svm
+    python scripts/export.py --model_dir runs/digits --format litert --quantize
 
-fit.py does so at its end; this is for a run that was copied, or another place, or with
-the SVMs and the views that evaluate.py --svm has fitted and stored, as NAME-svm.
+fit.py does the first at its end; this is for a run that was copied, or another place,
+or with the SVMs and the views that evaluate.py --svm has fitted and stored, as
+NAME-svm. Other formats are a file beside that folder, NAME.onnx, NAME.tflite or
+NAME-quantized.tflite (an older one is replaced), and take images of one size.
 """
 
 import argparse
 import pathlib
 
-from ram_tf import cli
+from ram_tf import cli, litert_model, onnx_model
 from ram_tf.evaluation import Views, joint_view, svm_view
 from ram_tf.export import export
 from ram_tf.run import Run
@@ -27,17 +30,28 @@ def parse(argv):
         help="a run's output folder, several to look together",
     )
     parser.add_argument("--svm", action="store_true", help="with the run's SVMs")
-    parser.add_argument("--name", help="of the SavedModel; default: the run's")
+    parser.add_argument("--name", help="of what is written; default: the run's")
+    parser.add_argument("--saved_models", default="saved_models", help="where to write")
     parser.add_argument(
-        "--saved_models", default="saved_models", help="where it is written"
+        "--format",
+        choices=("savedmodel", "onnx", "litert"),
+        default="savedmodel",
+        help="%(default)s; onnx needs the extra onnx",
+    )
+    parser.add_argument(
+        "--quantize", action="store_true", help="litert: weights in 8 bits"
     )
     parser.add_argument(
         "--warm_up",
         action="store_true",
-        help="with requests that TensorFlow Serving warms up by when it loads the "
-        "version (needs the extra serving)",
+        help="savedmodel: with requests to warm TensorFlow Serving up by (needs the "
+        "extra serving)",
     )
-    return parser.parse_args(argv)
+    arguments = parser.parse_args(argv)
+    for flag, kind in (("quantize", "litert"), ("warm_up", "savedmodel")):
+        if getattr(arguments, flag) and arguments.format != kind:
+            parser.error(f"--{flag} is for --format {kind} only")
+    return arguments
 
 
 def main(argv):
@@ -50,8 +64,14 @@ def main(argv):
         view = joint_view(runs, Views())
     else:
         view = runs[0].served_view(runs[0].load_model())
-    folder = pathlib.Path(arguments.saved_models) / name
-    print(export(view, runs[0], folder, arguments.warm_up))
+    parent = pathlib.Path(arguments.saved_models)
+    if arguments.format == "onnx":
+        print(onnx_model.export(view, runs[0], parent / f"{name}.onnx"))
+    elif arguments.format == "litert":
+        file = parent / f"{name}{'-quantized' * arguments.quantize}.tflite"
+        print(litert_model.export(view, runs[0], file, arguments.quantize))
+    else:
+        print(export(view, runs[0], parent / name, arguments.warm_up))
     return 0
 
 

@@ -24,7 +24,9 @@ def parse(argv):
         "images", nargs="+", help="files, folders, or - for a list of files on stdin"
     )
     parser.add_argument(
-        "--model_dir", required=True, help="a run's output folder, or a SavedModel's"
+        "--model_dir",
+        required=True,
+        help="a run's output folder, a SavedModel's, or a .onnx or .tflite file",
     )
     parser.add_argument("--output_dir", help="folder for annotated PNGs; default: none")
     parser.add_argument(

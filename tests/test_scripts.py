@@ -49,6 +49,29 @@ def trained(squares, tmp_path_factory):
     return folder / "run", saved / "squares" / "1"
 
 
+def test_a_litert_file_lies_beside_the_versions_and_predicts(
+    trained, squares, tmp_path, capsys
+):
+    pytest.importorskip("ai_edge_litert", reason="needs the extra litert")
+    run, _ = trained
+    how = (f"--saved_models={tmp_path}", "--format=litert", "--quantize")
+    assert script("export")(f"--model_dir={run}", "--name=squares", *how) == 0
+    file = tmp_path / "squares-quantized.tflite"
+    assert list(tmp_path.iterdir()) == [file]
+    capsys.readouterr()
+    assert script("predict")(f"--model_dir={file}", squares / "val0.png") == 0
+    line = json.loads(capsys.readouterr().out)
+    assert line["valid"]
+    assert set(line["scores"]) == {"blue", "green", "red"}
+
+
+@pytest.mark.parametrize("flags", ["--format=onnx --quantize", "--quantize"])
+def test_only_litert_is_quantised(trained, flags, capsys):
+    with pytest.raises(SystemExit):
+        script("export")(f"--model_dir={trained[0]}", *flags.split())
+    assert "is for --format litert only" in capsys.readouterr().err
+
+
 def test_fit_leaves_what_its_help_promises(trained):
     run, version = trained
     for name in ("model.weights.h5", "pooled.weights.h5", "config.json", "regions.png"):

@@ -1,0 +1,114 @@
+"""The model as LiteRT (TensorFlow Lite), for telephones and small computers.
+
+One file of built-in operations with the input `images` `(1, N, N, 3)` float32 and the
+outputs of the SavedModel but for `valid`. The files of `ram_tf.export.described` are
+appended as a zip archive, as the format's metadata have it: `unzip` takes them out.
+"""
+
+import os
+import pathlib
+import threading
+import zipfile
+
+import numpy as np
+import tensorflow as tf
+from tensorflow.lite.python.convert_phase import ConverterError
+from tensorflow.python.framework.convert_to_constants import (
+    convert_variables_to_constants_v2,
+)
+
+from ram_tf import fixed_size
+from ram_tf.export import described
+from ram_tf.run import replacing
+
+ENDING = ".tflite"
+EXTRA = "litert"
+
+
+def export(view, run, path, quantize=False):
+    """Writes a LiteRT file; one of that name is replaced.
+
+    Args:
+        view: A `MultiView` of trained models at one scale, or what wraps one.
+        run: Its `Run`, for settings and label names.
+        path: Of the file.
+        quantize: Whether to keep weights in 8 bits (dynamic range): a quarter of the
+            size, and scores that are not quite the same.
+
+    Returns:
+        The path.
+
+    Raises:
+        ValueError: The view looks at several scales, or at random.
+    """
+    path = pathlib.Path(path)
+    module = tf.Module()
+    converter = tf.lite.TFLiteConverter.from_concrete_functions(
+        [_of_constants(view)], module
+    )
+    converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
+    if quantize:
+        converter.optimizations = [tf.lite.Optimize.DEFAULT]
+    try:
+        content = converter.convert()
+    except ConverterError as error:
+        raise fixed_size.unknown_operation(error) from error
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(path) as beside:
+        beside.write_bytes(content)
+        with zipfile.ZipFile(beside, "a") as appended:
+            for name, text in described(view, run).items():
+                appended.writestr(name, text)
+    return path
+
+
+def _of_constants(view):
+    """The traced view with constants in place of variables.
+
+    The converter leaves variables that a loop reads outside of the file.
+    """
+    graph, signature = fixed_size.trace(view, rows=1)
+    traced = graph.get_concrete_function()
+    frozen = convert_variables_to_constants_v2(traced, lower_control_flow=False)
+
+    def look(images):
+        # Freezing has lost the names.
+        return tf.nest.pack_sequence_as(traced.structured_outputs, frozen(images))
+
+    return tf.function(look, signature, autograph=False).get_concrete_function()
+
+
+def load(path):
+    """Reads a LiteRT file that `export` wrote.
+
+    Args:
+        path: Of the file.
+
+    Returns:
+        The function from `(B, N, N, 3)` float32 images to the dict of arrays, one image
+        after another, and the files of `ram_tf.export.described`.
+
+    Raises:
+        ModuleNotFoundError: It needs the extra `litert`.
+        ValueError: It is no such file.
+    """
+    try:
+        from ai_edge_litert.interpreter import Interpreter
+    except ModuleNotFoundError as error:
+        raise fixed_size.missing(EXTRA, error) from error
+    try:
+        interpreter = Interpreter(str(path), num_threads=os.cpu_count())
+        run_one = interpreter.get_signature_runner()
+        with zipfile.ZipFile(path) as appended:
+            texts = {name: appended.read(name).decode() for name in appended.namelist()}
+    except (RuntimeError, ValueError, zipfile.BadZipFile) as error:
+        raise fixed_size.unreadable(path, error) from error
+
+    alone = threading.Lock()  # an interpreter is not for several threads
+
+    def forward(images):
+        with alone:
+            rows = [run_one(images=image[None]) for image in images]
+        return {name: np.concatenate([row[name] for row in rows]) for name in rows[0]}
+
+    return forward, texts

@@ -1,0 +1,85 @@
+"""The model as ONNX, for ONNX Runtime and whatever else reads that format.
+
+One file with the input `images` `(B, N, N, 3)` float32, the outputs of the SavedModel
+but for `valid`, and in its metadata the files of `ram_tf.export.described`.
+"""
+
+import pathlib
+
+from ram_tf import fixed_size
+from ram_tf.export import described
+from ram_tf.run import replacing
+
+ENDING = ".onnx"
+EXTRA = "onnx"
+OPSET = 17
+
+
+def export(view, run, path):
+    """Writes an ONNX file; one of that name is replaced.
+
+    Args:
+        view: A `MultiView` of trained models at one scale, or what wraps one.
+        run: Its `Run`, for settings and label names.
+        path: Of the file.
+
+    Returns:
+        The path.
+
+    Raises:
+        ModuleNotFoundError: It needs the extra `onnx`.
+        ValueError: The view looks at several scales, or at random.
+    """
+    try:
+        import onnx
+        import tf2onnx
+    except ModuleNotFoundError as error:
+        raise fixed_size.missing(EXTRA, error) from error
+    path = pathlib.Path(path)
+    graph, signature = fixed_size.trace(view)
+    model, _ = tf2onnx.convert.from_function(graph, signature, opset=OPSET)
+    for value in (*model.graph.input, *model.graph.output):
+        value.type.tensor_type.shape.dim[0].dim_param = "B"
+    onnx.helper.set_model_props(model, described(view, run))
+    try:
+        onnx.checker.check_model(model)
+    except onnx.checker.ValidationError as error:
+        raise fixed_size.unknown_operation(error) from error
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(path) as beside:
+        onnx.save(model, beside)
+    return path
+
+
+def load(path):
+    """Reads an ONNX file that `export` wrote.
+
+    Args:
+        path: Of the file.
+
+    Returns:
+        The function from `(B, N, N, 3)` float32 images to the dict of arrays, and the
+        files of `ram_tf.export.described`.
+
+    Raises:
+        ModuleNotFoundError: It needs the extra `onnx`.
+        ValueError: It is no such file.
+    """
+    try:
+        import onnxruntime
+    except ModuleNotFoundError as error:
+        raise fixed_size.missing(EXTRA, error) from error
+    try:
+        session = onnxruntime.InferenceSession(
+            pathlib.Path(path).read_bytes(), providers=["CPUExecutionProvider"]
+        )
+    except OSError:
+        raise
+    except Exception as error:  # ONNX Runtime's errors have no base of their own
+        raise fixed_size.unreadable(path, error) from error
+    names = [output.name for output in session.get_outputs()]
+
+    def forward(images):
+        return dict(zip(names, session.run(names, {"images": images}), strict=True))
+
+    return forward, session.get_modelmeta().custom_metadata_map
