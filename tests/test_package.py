@@ -16,6 +16,7 @@ ORDER = (
     "tfds_folder",
     "datasets",
     "exif",
+    "header",
     "preprocessing",
     "backbones",
     "spatial_transformer",
