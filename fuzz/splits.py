@@ -12,8 +12,9 @@ def check(split, folder):
     assert len(set(split.label_names)) == len(split.label_names)
     for name in split.label_names:
         assert isinstance(name, str)
-        assert name.isprintable(), name
+        assert len(name.splitlines()) == 1, name
         assert name.strip(), name
+        name.encode()
     root = os.path.normpath(folder)
     for image in split.images:
         # As the system would take it, without asking whether the file is there.
