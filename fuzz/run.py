@@ -96,7 +96,7 @@ def try_reader(module, count, arguments):
         arguments: With `seed`, `seconds` and `memory`.
 
     Returns:
-        The `Row`, and a list of findings: one for each thing said, with an input.
+        The `Row`, and a list of findings: one for each kind and place, with an input.
     """
     inputs = crashes = hangs = 0
     memory, findings, started = 0.0, [], time.monotonic()
@@ -131,10 +131,15 @@ def try_reader(module, count, arguments):
                 done, _, last = (folder / "input").read_text().partition("\n")
             inputs += int(done)
             findings.append({"said": said, "input": last})
-    one_each = {finding["said"]: finding for finding in findings}
+    one_each = {_kind(finding["said"]): finding for finding in findings}
     took = time.monotonic() - started
     row = Row(module.rpartition(".")[2], inputs, 0, crashes, hangs, took, memory)
     return row._replace(wrong=len(findings) - crashes - hangs), [*one_each.values()]
+
+
+def _kind(said):
+    """The error and its place, without what it says of the input."""
+    return said.partition(":")[0], said.rpartition("(")[2]
 
 
 def _read(path):
