@@ -13,7 +13,7 @@ from ram_tf.split import Split
 
 EDGE = 32
 LIMIT = pictures.MAX_PIXELS
-BATCH = 40  # images a pipeline, which takes a while to begin
+BATCH = 20  # images a pipeline, which takes a while to begin
 
 
 def target(folder):

@@ -4,6 +4,7 @@ A few bytes may ask for gigabytes or for hours. They are refused here, in the gr
 what can be read without decoding.
 """
 
+import numpy as np
 import tensorflow as tf
 
 # The first chunk has to be this one: decoders pass over an unknown chunk before it.
@@ -46,8 +47,8 @@ def check(encoded, max_pixels):
         )
         few = tf.cond(
             is_jpeg,
-            lambda: _count(encoded, START_OF_SCAN) <= MAX_SCANS,
-            lambda: sum(_count(encoded, name) for name in DEFLATED) <= MAX_DEFLATED,
+            lambda: _count(encoded, [START_OF_SCAN]) <= MAX_SCANS,
+            lambda: _count(encoded, DEFLATED) <= MAX_DEFLATED,
         )
     allowed = [
         tf.debugging.Assert(
@@ -87,11 +88,16 @@ def _png_size(encoded):
     return size[1], size[0]
 
 
-def _count(encoded, mark):
-    """How often a mark of a few bytes occurs, anywhere in the file."""
-    content = tf.io.decode_raw(encoded, tf.uint8)
-    starts = tf.size(content) - len(mark) + 1
-    found = tf.ones([starts], tf.bool)
-    for place, byte in enumerate(mark):
-        found &= content[place : place + starts] == byte
-    return tf.math.count_nonzero(found, dtype=tf.int32)
+def _count(encoded, marks):
+    """How often marks, of two or four bytes each, occur anywhere in the file."""
+    kind = np.dtype("<u2" if len(marks[0]) == 2 else "<i4")
+    codes = [int(np.frombuffer(mark, kind)[0]) for mark in marks]
+    total = 0
+    # As numbers, from each byte that one may start at, which is faster than by bytes.
+    for start in range(kind.itemsize):
+        whole = (tf.strings.length(encoded) - start) // kind.itemsize * kind.itemsize
+        part = tf.strings.substr(encoded, start, whole)
+        numbers = tf.io.decode_raw(part, tf.as_dtype(kind))
+        for code in codes:
+            total += tf.math.count_nonzero(numbers == code, dtype=tf.int32)
+    return total

@@ -258,7 +258,7 @@ def test_a_key_of_boxes_json_leads_nowhere(folder):
     ("content", "match"),
     [
         ("caf\xe9".encode("latin-1"), r"labels\.txt cannot be read.*UTF-8"),
-        (b"cat\n\0\n", "A label in .* cannot be used"),
+        (b"bird\ncat\ndog\n\0\n", "A label in .* cannot be used"),
     ],
 )
 def test_a_list_of_labels_that_is_none_is_refused(folder, content, match):

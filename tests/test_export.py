@@ -93,7 +93,7 @@ def test_bombs_take_no_memory_and_harm_no_other_row(run, model, encoded):
     bombs = [bomb for bomb, _ in BOMBS.values()]
     before = peak_memory()
     mixed = served(tf.constant([encoded[0], *bombs, encoded[0]]))
-    assert peak_memory() - before < 200
+    assert peak_memory() - before < 300
     valid = [True] + [False] * len(bombs) + [True]
     assert mixed["valid"].numpy().tolist() == valid
     for row in (0, -1):

@@ -10,7 +10,7 @@ pytest.importorskip("hypothesis", reason="needs the extra dev")
 from fuzz import run
 from fuzz.target import try_inputs
 
-FEW = {"decoding": 30, "pipeline": 1, "served_graph": 2, "server_answers": 30}
+FEW = {"decoding": 30, "pipeline": 1, "served_graph": 1, "server_answers": 30}
 
 
 @pytest.mark.parametrize("name", run.TARGETS)
