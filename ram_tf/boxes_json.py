@@ -1,7 +1,6 @@
 """Reads `boxes.json`, the boxes that people bring beside a csv or VOC folder."""
 
 import json
-import math
 
 import numpy as np
 
@@ -25,7 +24,7 @@ def read_boxes(path, label_names):
     with open(path, encoding="utf-8") as file:
         try:
             entries = json.load(file)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise ValueError(
                 f"{path} is not JSON. Expected boxes by image. Received: {error}"
             ) from error
@@ -58,13 +57,33 @@ def read_boxes(path, label_names):
                 )
             xmin, ymin, xmax, ymax = box
             found.setdefault(entry["label"], []).append((ymin, xmin, ymax, xmax))
-        boxes[key] = {k: np.asarray(v, np.float32) for k, v in found.items()}
+        boxes[key] = {k: as_boxes(v) for k, v in found.items()}
+    return boxes
+
+
+def as_boxes(rows):
+    """Makes the array of a list of boxes.
+
+    Returns:
+        `(m, 4)` float32.
+
+    Raises:
+        ValueError: They are not four finite numbers each.
+    """
+    try:
+        with np.errstate(over="ignore"):
+            boxes = np.asarray(rows, np.float32)
+    except (TypeError, OverflowError) as error:
+        raise ValueError(f"a box that is no four numbers ({error})") from error
+    if boxes.shape != (len(rows), 4) or not np.isfinite(boxes).all():
+        raise ValueError("a box that is no four finite numbers")
     return boxes
 
 
 def _is_box(box):
     if not isinstance(box, list) or len(box) != 4:
         return False
-    if not all(isinstance(v, int | float) and math.isfinite(v) for v in box):
+    # Beyond this they are none of an image, and some no floats.
+    if not all(isinstance(v, int | float) and abs(v) < 1e6 for v in box):
         return False
     return box[0] <= box[2] and box[1] <= box[3]

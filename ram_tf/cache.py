@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import pathlib
 import sys
 import zipfile
@@ -99,6 +100,9 @@ def read(path):
 def load(path):
     """Reads the arrays of an npz file, without pickle.
 
+    Files are taken as `write` makes them, which does not compress: no file takes more
+    memory than it has bytes.
+
     Returns:
         The dict of arrays.
 
@@ -108,18 +112,24 @@ def load(path):
     """
     try:
         # np.load leaves a file open that it cannot read.
-        with open(path, "rb") as file, np.load(file, allow_pickle=False) as saved:
-            return {name: saved[name] for name in saved.files}
+        with open(path, "rb") as file:
+            _check_size(file)
+            with np.load(file, allow_pickle=False) as saved:
+                return {name: saved[name] for name in saved.files}
     except FileNotFoundError:
         raise
-    except (
-        OSError,
-        EOFError,
-        RuntimeError,  # a zip file encrypted or compressed in ways that Python has not
-        TypeError,  # a single array
-        zipfile.BadZipFile,
-    ) as error:
-        raise ValueError(f"no npz file: {error}") from error
+    # Of a spoilt file NumPy and zipfile raise whatever its parts happen to lead to.
+    except Exception as error:
+        raise ValueError(f"no npz file: {error!r}") from error
+
+
+def _check_size(file):
+    members = zipfile.ZipFile(file).infolist()
+    held = file.seek(0, os.SEEK_END)
+    told = sum(max(member.file_size, member.compress_size) for member in members)
+    file.seek(0)
+    if told > held:
+        raise ValueError(f"{held} bytes that stand for {told}")
 
 
 def write(path, arrays):

@@ -6,6 +6,8 @@ A client is what a loaded SavedModel is: encoded images in, the dict of
 
 import base64
 import json
+import math
+import time
 import urllib.parse
 from http import HTTPStatus
 
@@ -13,6 +15,7 @@ import numpy as np
 import requests
 import tensorflow as tf
 from requests.adapters import HTTPAdapter
+from urllib3.exceptions import HTTPError
 from urllib3.util import Retry
 
 OUTPUTS = ("scores", "probabilities", "regions", "boxes", "region_scores", "valid")
@@ -24,6 +27,12 @@ BACKOFF = 0.5  # seconds before the second try, twice as long before each furthe
 # Too many requests, and what stands between us and the server.
 TRY_AGAIN = (429, 502, 503, 504)
 CONNECTIONS = 64  # kept open between requests
+# Bytes. Of a thousand labels on 45 regions an image takes one million.
+LARGEST_ANSWER = 32 << 20
+PART = 1 << 16  # bytes at a time
+# What NumPy and Python say of JSON that holds something else than was asked for.
+UNFIT = (ValueError, TypeError, LookupError, OverflowError, RecursionError)
+KINDS = (tf.float32.as_datatype_enum, tf.bool.as_datatype_enum)
 
 
 class TooLargeError(ValueError):
@@ -151,23 +160,43 @@ class RestClient:
         instances = [{"b64": base64.b64encode(each).decode()} for each in encoded]
         try:
             answer = self.session.post(
-                self.url, json={"instances": instances}, timeout=self.timeout
+                self.url,
+                json={"instances": instances},
+                # Compressed answers may be of any size.
+                headers={"Accept-Encoding": "identity"},
+                timeout=self.timeout,
+                # Images go to the server that was named.
+                allow_redirects=False,
+                stream=True,
             )
-        except requests.RequestException as error:
+            with answer:
+                content = self._content(answer)
+        except (requests.RequestException, HTTPError) as error:
             raise _unreachable(self.url, error) from error
         if answer.status_code == HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
-            raise _too_large(encoded, _takes(self.url, _reason(answer)))
-        if not answer.ok:
-            raise _refused(self.url, f"status {answer.status_code}, {_reason(answer)}")
+            raise _too_large(encoded, _takes(self.url, _reason(content)))
+        if answer.status_code != HTTPStatus.OK:
+            reason = _reason(content) or answer.reason
+            raise _refused(self.url, f"status {answer.status_code}, {reason}")
         try:
-            rows = answer.json()["predictions"]
+            rows = json.loads(content)["predictions"]
             outputs = {
-                name: np.asarray([row[name] for row in rows], _dtype(name))
-                for name in OUTPUTS
+                name: np.asarray([row[name] for row in rows]) for name in OUTPUTS
             }
-        except (ValueError, TypeError, KeyError, IndexError) as error:
-            raise _refused(self.url, repr(answer.text[:200])) from error
+        except UNFIT as error:
+            raise _refused(self.url, repr(content[:200])) from error
         return _checked(outputs, len(encoded), self.url)
+
+    def _content(self, answer):
+        """The body as it came, within `LARGEST_ANSWER` and the timeout."""
+        started, content = time.monotonic(), bytearray()
+        while part := answer.raw.read1(PART, decode_content=False):
+            content += part
+            if len(content) > LARGEST_ANSWER:
+                raise _refused(self.url, f"more than {LARGEST_ANSWER} bytes")
+            if time.monotonic() - started > self.timeout:
+                raise _unreachable(self.url, f"no end within {self.timeout} seconds")
+        return bytes(content)
 
 
 class GrpcClient:
@@ -241,7 +270,10 @@ class GrpcClient:
         missing = [name for name in OUTPUTS if name not in answer.outputs]
         if missing:
             raise _refused(self.url, f"an answer without {', '.join(missing)}")
-        outputs = {name: tf.make_ndarray(answer.outputs[name]) for name in OUTPUTS}
+        try:
+            outputs = {name: _array(answer.outputs[name]) for name in OUTPUTS}
+        except (ValueError, TypeError) as error:
+            raise _refused(self.url, error) from error
         return _checked(outputs, len(encoded), self.url)
 
 
@@ -273,7 +305,7 @@ def _channel_options(retries):
     # How large a message may be is the server's to say.
     options = [
         ("grpc.max_send_message_length", -1),
-        ("grpc.max_receive_message_length", -1),
+        ("grpc.max_receive_message_length", LARGEST_ANSWER),
         ("grpc.enable_retries", int(retries > 0)),
     ]
     if retries:
@@ -300,24 +332,49 @@ def _check_request(encoded, largest):
         raise _too_large(encoded, f"at most {largest:g} MB of images")
 
 
-def _dtype(name):
-    return bool if name == "valid" else np.float32
-
-
-def _reason(answer):
-    """What an HTTP answer says went wrong, on one line."""
+def _reason(content):
+    """What the body of an HTTP answer says went wrong, on one line."""
     try:
-        text = str(answer.json()["error"])
-    except (ValueError, TypeError, KeyError):
-        text = answer.text or answer.reason
+        text = str(json.loads(content)["error"])
+    except (ValueError, TypeError, LookupError, RecursionError):
+        text = content[:1000].decode(errors="replace")
     return " ".join(text.split())[:200]
 
 
+def _array(tensor):
+    """The array of a tensor's message, which may be of any size that it claims."""
+    size = math.prod(each.size for each in tensor.tensor_shape.dim)
+    if not 0 <= size <= LARGEST_ANSWER or tensor.dtype not in KINDS:
+        raise ValueError(f"a tensor of {size} elements of the kind {tensor.dtype}")
+    return tf.make_ndarray(tensor)
+
+
 def _checked(outputs, count, url):
+    """Holds what came to the shapes of `ram_tf.export.serve_bytes`, in its types."""
     shapes = {name: values.shape for name, values in outputs.items()}
-    if any(not shape or shape[0] != count for shape in shapes.values()):
+    rows = outputs["region_scores"].shape
+    regions, labels = rows[1:] if len(rows) == 3 else (-1, -1)
+    expected = {
+        "scores": (count, labels),
+        "probabilities": (count, labels),
+        "regions": (count, regions, 2, 3),
+        "boxes": (count, regions, 4),
+        "region_scores": (count, regions, labels),
+        "valid": (count,),
+    }
+    if shapes != expected:
         raise _refused(url, f"arrays of the shapes {shapes} for {count} images")
-    return outputs
+    checked = {}
+    for name, values in outputs.items():
+        kinds, dtype = ("b", bool) if name == "valid" else ("fiu", np.float32)
+        fits = values.dtype.kind in kinds
+        if fits:
+            with np.errstate(over="ignore"):
+                checked[name] = values.astype(dtype, copy=False)
+            fits = np.isfinite(checked[name]).all()
+        if not fits:
+            raise _refused(url, f"{name} that are not all numbers")
+    return checked
 
 
 def _too_large(encoded, expected):

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from ram_tf.split import Split, path_inside
+from ram_tf.boxes_json import as_boxes
+from ram_tf.split import Split, check_label_names, path_inside
 
 YEARS = (2014, 2017)
 
@@ -58,13 +59,24 @@ def load(data_dir, split, year=None):
             boxes[key].setdefault(label_names[column], []).append(
                 (y / down, x / across, (y + height) / down, (x + width) / across)
             )
+        boxes = {
+            key: {name: as_boxes(v) for name, v in found.items()}
+            for key, found in boxes.items()
+        }
         files = {key: entry["file_name"] for key, entry in images.items()}
-    except (KeyError, TypeError, ValueError, ZeroDivisionError) as error:
+    except (
+        KeyError,
+        TypeError,
+        ValueError,
+        ArithmeticError,
+        RecursionError,
+    ) as error:
         raise ValueError(
             f"{path} cannot be read. Expected COCO's instances: images, categories and "
             "annotations that refer to them. Received: "
             f"{type(error).__name__} {error}"
         ) from error
+    check_label_names(label_names, path)
     kept = [key for key in images if present[key]]
     if not kept:
         raise ValueError(
@@ -80,10 +92,7 @@ def load(data_dir, split, year=None):
         names=tuple(f"{split}/{files[key]}" for key in kept),
         labels=labels,
         label_names=label_names,
-        boxes=tuple(
-            {name: np.asarray(v, np.float32) for name, v in boxes[key].items()}
-            for key in kept
-        ),
+        boxes=tuple(boxes[key] for key in kept),
         notes=dropped_notes(len(images) - len(kept), len(images)),
     )
 

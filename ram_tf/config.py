@@ -8,11 +8,14 @@ prediction and export need to build the model again. Each of its fields is a fla
 import argparse
 import dataclasses
 import json
+import pathlib
+import reprlib
 
 from ram_tf import backbones, datasets, losses
 from ram_tf.model import Objective, ReinforceObjective
 from ram_tf.presets import OF_RARL, PRESET_OF, PRESETS, preset
 from ram_tf.reinforced_attention import region_scales
+from ram_tf.split import check_label_names
 
 
 def option(default, explanation, choices=None, only=None):
@@ -247,6 +250,9 @@ class Config:
             "lambda_reinforce lambda_baseline"
         ).split():
             self._check(name, getattr(self, name) >= 0, "0 or more")
+        # A config.json that came from elsewhere does not say where we write.
+        plain = pathlib.PurePath(self.name).name == self.name != ".."
+        self._check("name", plain, "a name without folders")
         linear = not (self.probe_cost and self.pooled_units)
         self._check("pooled_units", linear, "0 with probe_cost")
         for name in ("seed", "patience", "layout_channels", "pooled_units"):
@@ -365,6 +371,9 @@ class Config:
 def from_json(text):
     """Reads what `Config.to_json` wrote.
 
+    Args:
+        text: A string, or the bytes of the file.
+
     Returns:
         The `Config` and the tuple of label names.
 
@@ -374,12 +383,35 @@ def from_json(text):
     try:
         content = json.loads(text)
         label_names = tuple(content.pop("label_names"))
-        return Config(**content), label_names
-    except (KeyError, TypeError, AttributeError, json.JSONDecodeError) as error:
+        _check_types(content)
+    except (
+        KeyError,
+        TypeError,
+        AttributeError,
+        ValueError,
+        RecursionError,
+    ) as error:
         raise ValueError(
             "This is no configuration that fit.py wrote. Expected a config.json with "
             f"label_names and the settings of a run. Received: {error}"
         ) from error
+    check_label_names(label_names, "config.json")
+    return Config(**content), label_names
+
+
+def _check_types(content):
+    """Raises a `ValueError` where a setting is unknown or not of its type."""
+    types = {field.name: field.type for field in dataclasses.fields(Config)}
+    for name, value in content.items():
+        kinds = (int, float) if types.get(name) is float else types.get(name, ())
+        is_flag = isinstance(value, bool) and kinds is not bool
+        if is_flag or not isinstance(value, kinds) or not _is_sane(value):
+            raise ValueError(f"{reprlib.repr(name)}: {reprlib.repr(value)}")
+
+
+def _is_sane(value):
+    """Whether a number is finite and of a size that some setting may have."""
+    return isinstance(value, str) or abs(value) < 1 << 63
 
 
 DATA = (

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ram_tf.boxes_json import read_boxes
-from ram_tf.split import Split, path_inside
+from ram_tf.split import Split, check_label_names, path_inside
 
 SPLITS = ("train", "val", "test")
 FRACTIONS = (0.8, 0.1, 0.1)
@@ -93,6 +93,7 @@ def load(data_dir, split, split_fraction=FRACTIONS, seed=0):
             f"row. Received: {len(tables)} csv file(s) with "
             f"{sum(len(table) for _, table in tables.values())} row(s) together"
         )
+    check_label_names(label_names, data_dir)
     columns = {name: i for i, name in enumerate(label_names)}
     labels = np.empty((len(rows), len(label_names)), np.int8)
     for i, row in enumerate(rows):
@@ -160,7 +161,10 @@ def _read_label_list(path):
     """Returns the names of `labels.txt`, an empty tuple where there is none."""
     if not path.is_file():
         return ()
-    lines = path.read_text(encoding="utf-8-sig").splitlines()
+    try:
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
+    except UnicodeDecodeError as error:
+        raise _unreadable(path, "a label name a line, in UTF-8", error) from error
     names = tuple(line.strip() for line in lines if line.strip())
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice or not names:
@@ -187,10 +191,7 @@ def _read_table(path, listed):
             reader = csv.reader(file)
             lines = [(reader.line_num, line) for line in reader if any(line)]
     except (UnicodeDecodeError, csv.Error) as error:
-        raise ValueError(
-            f"{path} cannot be read. Expected comma-separated UTF-8 text. "
-            f"Received: {error}"
-        ) from error
+        raise _unreadable(path, "comma-separated UTF-8 text", error) from error
     if not lines:
         raise ValueError(
             f"{path} is empty. Expected a line of column names, as in\n{TREE}\n"
@@ -232,6 +233,10 @@ def _read_table(path, listed):
         # column for were never annotated.
         rows.append(_Row(image, marks, 0 if by_name else -1, where))
     return names, rows
+
+
+def _unreadable(path, expected, error):
+    return ValueError(f"{path} cannot be read. Expected {expected}. Received: {error}")
 
 
 def _check_known(names, listed, where):

@@ -10,6 +10,7 @@ import functools
 import json
 import os
 import pathlib
+import reprlib
 import sys
 from typing import NamedTuple
 
@@ -99,8 +100,8 @@ class Predictor:
                 f"(saved_model.pb){others * (not client)}. Received: {folder}"
             )
         extra = folder / "assets.extra"
-        settings, label_names = from_json((extra / "config.json").read_text())
-        about = json.loads((extra / "views.json").read_text())
+        settings, label_names = from_json((extra / "config.json").read_bytes())
+        about = _read_about(extra / "views.json", len(label_names))
         if client:
             return cls(client, settings, label_names, about)
         loaded = tf.saved_model.load(str(folder))
@@ -123,7 +124,29 @@ class Predictor:
         return cls(serve, settings, label_names, about)
 
     def __call__(self, encoded):
-        return self.serve(encoded)
+        outputs = self.serve(encoded)
+        found = outputs["scores"].shape[1]
+        if found != len(self.label_names):
+            raise ValueError(
+                "The model scores other labels than its folder names. Expected "
+                f"{len(self.label_names)}. Received: {found}"
+            )
+        return outputs
+
+
+def _read_about(path, count):
+    """Reads how a SavedModel looks at images, `MultiView.about` as JSON."""
+    try:
+        about = json.loads(path.read_bytes())
+        thresholds = about.get("thresholds", [0.5] * count)
+        if len(thresholds) != count or not all(0 <= each <= 1 for each in thresholds):
+            raise ValueError(f"thresholds {reprlib.repr(thresholds)}")
+        return about
+    except (AttributeError, TypeError, ValueError, RecursionError) as error:
+        raise ValueError(
+            f"{path} cannot be read. Expected the views of a SavedModel, with a "
+            f"threshold from 0 to 1 for each of {count} labels. Received: {error}"
+        ) from error
 
 
 def _served_here(graph):

@@ -6,13 +6,12 @@ import io
 import json
 import math
 import shutil
-import zipfile
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-from ram_tf import metrics
+from ram_tf import cache, metrics
 from ram_tf.preprocessing import (
     decode_image,
     epoch_order,
@@ -166,23 +165,18 @@ class Progress(keras.callbacks.Callback):
             return
         variables = self._variables()
         try:
-            # np.load leaves a file open that it cannot read.
-            with (
-                self.checkpoint.open("rb") as file,
-                np.load(file, allow_pickle=False) as saved,
-            ):
-                state = json.loads(str(saved["state"]))
-                values = [saved[f"{i}"] for i in range(len(variables))]
-            for variable, value in zip(variables, values, strict=True):
-                variable.assign(value)
-        except (OSError, EOFError, KeyError, ValueError, zipfile.BadZipFile) as error:
+            saved = cache.load(self.checkpoint)
+            state = json.loads(str(saved["state"]))
+            self.history, self.best = list(state["history"]), float(state["best"])
+            self.waited, self.finished = int(state["waited"]), bool(state["finished"])
+            for i, variable in enumerate(variables):
+                variable.assign(saved[f"{i}"])
+        except (OSError, KeyError, TypeError, ValueError, RecursionError) as error:
             raise ValueError(
                 "The checkpoint cannot be used. Expected the state of this step of the "
                 f"run; remove the file to begin the step again. Received: "
                 f"{self.checkpoint} ({error})"
             ) from error
-        self.history, self.best = state["history"], state["best"]
-        self.waited, self.finished = state["waited"], state["finished"]
 
 
 class StopWhenNotFinite(keras.callbacks.Callback):

@@ -7,6 +7,7 @@ for each image, on all processors, and kept in a file beside the runs.
 
 import dataclasses
 import hashlib
+import sys
 
 import joblib
 import numpy as np
@@ -138,7 +139,7 @@ def propose(split, folder, count, max_pixels):
         The `Split` with its `proposals`.
     """
     path = folder / f"proposals-{count}.npz"
-    known = _read(path)
+    known = _read(path, count)
     keys = [_key(image) for image in split.images]
     missing = {k: i for k, i in zip(keys, split.images, strict=True) if k not in known}
     try:
@@ -174,9 +175,20 @@ def _key(image):
     return hashlib.sha256(method.encode() + cache.identity(image)).hexdigest()[:16]
 
 
-def _read(path):
+def _read(path, count):
     arrays = cache.read(path)
-    return dict(zip(arrays["keys"], arrays["boxes"], strict=True)) if arrays else {}
+    if arrays is None:
+        return {}
+    keys, boxes = (arrays.get(name, np.zeros(())) for name in ("keys", "boxes"))
+    fits = keys.shape == (len(boxes),) if boxes.ndim else False
+    if not fits or boxes.shape[1:] != (count, 4) or not _are_numbers(boxes):
+        print(f"found again, since these are no proposals: {path}", file=sys.stderr)
+        return {}
+    return dict(zip(keys, boxes, strict=True))
+
+
+def _are_numbers(boxes):
+    return boxes.dtype == np.float32 and np.isfinite(boxes).all()
 
 
 def _write(path, known):

@@ -104,7 +104,7 @@ class Run:
                 "This is no folder of a run. Expected a folder that fit.py wrote, with "
                 f"a config.json in it. Received: {folder}"
             )
-        return cls(folder, *config.from_json(path.read_text()))
+        return cls(folder, *config.from_json(path.read_bytes()))
 
     def _must_equal(self, other):
         ours, theirs = dataclasses.asdict(self.config), dataclasses.asdict(other.config)
@@ -138,7 +138,7 @@ class Run:
         """The `Calibration`, which changes nothing where none was asked for."""
         if not self.calibration_file.is_file():
             return Calibration(1.0, (0.5,) * len(self.label_names))
-        text = self.calibration_file.read_text()
+        text = self.calibration_file.read_bytes()
         return Calibration.from_json(text, self.label_names)
 
     @property

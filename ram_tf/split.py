@@ -1,9 +1,16 @@
 """One split of a data set: its images, and what is known of them."""
 
 import dataclasses
+import re
+import reprlib
 from pathlib import PurePosixPath, PureWindowsPath
 
 import numpy as np
+
+# Ours: each costs a byte an image, so that a column of captions, taken for one of
+# labels, would fill the memory.
+MAX_LABELS = 10_000
+_NO_TEXT = re.compile("[\0\ud800-\udfff]")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -87,8 +94,37 @@ class Split:
         return self.take(np.flatnonzero(~held)), self.take(np.flatnonzero(held))
 
 
+def check_label_names(names, where):
+    """Raises a `ValueError` where names cannot be those of labels.
+
+    A file of labels has one a line, so none may have several; and every image has a
+    byte for each label, so there may be no more than `MAX_LABELS`.
+
+    Args:
+        names: Strings, or what a file has in their place.
+        where: What the error calls their place.
+    """
+    if len(names) > MAX_LABELS:
+        raise ValueError(
+            f"There are too many labels in {where}. Expected {MAX_LABELS} at most. "
+            f"Received: {len(names)}"
+        )
+    seen = set()
+    for name in names:
+        usable = isinstance(name, str) and name.strip() and _is_text(name)
+        if not usable or len(name.splitlines()) > 1 or name in seen:
+            raise ValueError(
+                f"A label in {where} cannot be used. Expected names of one line each, "
+                f"none of them twice. Received: {reprlib.repr(name)}"
+            )
+        seen.add(name)
+
+
 def path_inside(path, where):
     """Returns a path from a data set's file in one spelling.
+
+    It is judged by what it says: a symbolic link in the data folder is the user's own,
+    wherever it leads.
 
     Args:
         path: What the file says.
@@ -100,9 +136,15 @@ def path_inside(path, where):
     inside = PurePosixPath(str(path).replace("\\", "/"))
     windows = PureWindowsPath(str(path))
     outside = ".." in inside.parts or inside.is_absolute() or windows.drive
-    if not isinstance(path, str) or not inside.parts or outside:
+    usable = isinstance(path, str) and inside.parts and _is_text(path)
+    if not usable or outside:
         raise ValueError(
             f"The image of {where} does not lie in the data folder. Expected a path "
-            f"relative to it, without '..'. Received: {path!r}"
+            f"relative to it, without '..'. Received: {reprlib.repr(path)}"
         )
     return str(inside)
+
+
+def _is_text(name):
+    """Whether it can be the name of a file: no NUL, and no half of a character."""
+    return not _NO_TEXT.search(name)

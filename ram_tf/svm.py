@@ -95,17 +95,32 @@ class OneVsRestSVM:
             arrays = cache.load(path)
             arrays["about"] = json.loads(str(arrays["about"]))
             arrays["fitted_to"] = str(arrays.get("fitted_to", ""))
-            return cls(**arrays)
+            read = cls(**arrays)
+            read._check()
+            return read
         except FileNotFoundError as error:
             raise FileNotFoundError(
                 "The run has no SVM yet. Expected one that evaluate.py --svm fitted. "
                 f"Received: no file {path}"
             ) from error
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, RecursionError) as error:
             raise ValueError(
                 "The SVM cannot be read. Expected a file that evaluate.py --svm wrote, "
                 f"{path}. Received: {error}"
             ) from error
+
+    def _check(self):
+        """Raises a `ValueError` where the arrays do not belong together."""
+        count = len(self.weights) if self.weights.ndim == 2 else -1
+        shapes = {"bias": (count,), "platt": (count, 2), "costs": (count,)}
+        shapes["weights"] = self.weights.shape
+        for name, shape in shapes.items():
+            array = getattr(self, name)
+            fits = array.dtype == np.float32 and array.shape == shape
+            if not fits or not np.isfinite(array).all():
+                raise ValueError(f"{name} of {array.dtype} {array.shape}")
+        if not isinstance(self.about, dict):
+            raise ValueError(f"about of {type(self.about).__name__}")
 
 
 def remember(path, about, fitted_to, fit):

@@ -10,12 +10,14 @@ import os
 import urllib.error
 import urllib.request
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from tqdm import tqdm
 
 from ram_tf import coco, voc
-from ram_tf.split import Split
+from ram_tf.boxes_json import as_boxes
+from ram_tf.split import Split, check_label_names, path_inside
 
 # TFDS's name of each data set, and the archives that it asks for.
 BUILDERS = {
@@ -97,18 +99,18 @@ def load(name, split, data_dir=None, manual_dir=None, difficult="unknown"):
         folder = data_dir / "ram_tf" / name / part
         if not (folder / "index.json").is_file():
             _write_part(name, part, folder, data_dir, manual_dir)
-        index = json.loads((folder / "index.json").read_text(encoding="utf-8"))
-        for entry in index["images"]:
-            images.append(str(folder / entry["file"]))
-            names.append(f"{part}/{entry['file']}")
-            objects.append(entry["objects"])
-        dropped += index["dropped"]
+        index = _read_index(folder / "index.json")
+        for file, found in index.objects.items():
+            images.append(str(folder / file))
+            names.append(f"{part}/{file}")
+            objects.append(found)
+        dropped += index.dropped
     if not images:
         raise ValueError(
             f"The split {split!r} of {name} has no images. Expected at least one with "
             f"a label. Received: {dropped} without"
         )
-    label_names = tuple(index["label_names"])
+    label_names = index.label_names
     labels, only_difficult = _labels(objects, len(label_names), difficult)
     return Split(
         images=tuple(images),
@@ -119,6 +121,41 @@ def load(name, split, data_dir=None, manual_dir=None, difficult="unknown"):
         notes=coco.dropped_notes(dropped, dropped + len(images))
         + voc.difficult_notes(only_difficult, difficult),
     )
+
+
+class _Index(NamedTuple):
+    """What an `index.json` says.
+
+    Args:
+        label_names: The L labels.
+        dropped: How many images had none.
+        objects: From the name of a file to its list of `[label, is_difficult, box]`.
+    """
+
+    label_names: tuple[str, ...]
+    dropped: int
+    objects: dict[str, list]
+
+
+def _read_index(path):
+    try:
+        content = json.loads(path.read_bytes())
+        label_names = tuple(content["label_names"])
+        check_label_names(label_names, path)
+        objects = {}
+        for entry in content["images"]:
+            found = [
+                [range(len(label_names))[label], bool(is_difficult), as_boxes([box])[0]]
+                for label, is_difficult, box in entry["objects"]
+            ]
+            objects[path_inside(entry["file"], path)] = found
+        return _Index(label_names, int(content["dropped"]), objects)
+    except (LookupError, TypeError, ValueError, ArithmeticError, RecursionError) as e:
+        raise ValueError(
+            f"{path} cannot be read. Expected the index that was written when the data "
+            "set was prepared; remove the file to have it written again. "
+            f"Received: {type(e).__name__} {e}"
+        ) from e
 
 
 def default_data_dir():
@@ -143,7 +180,7 @@ def _boxes(found, label_names):
     boxes = {}
     for label, _, box in found:
         boxes.setdefault(label_names[label], []).append(box)
-    return {name: np.asarray(v, np.float32) for name, v in boxes.items()}
+    return {name: as_boxes(v) for name, v in boxes.items()}
 
 
 def _write_part(name, part, folder, data_dir, manual_dir):

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ram_tf.boxes_json import read_boxes
+from ram_tf.boxes_json import as_boxes, read_boxes
 from ram_tf.split import Split, path_inside
 
 # The order of the challenge, which is alphabetical.
@@ -158,7 +158,13 @@ def _read_marks(root, year, split):
 
 def _read_class_file(path):
     marks = {}
-    for number, line in enumerate(path.read_text().splitlines(), 1):
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except UnicodeDecodeError as error:
+        raise ValueError(
+            f"{path} cannot be read. Expected UTF-8 text. Received: {error}"
+        ) from error
+    for number, line in enumerate(lines, 1):
         fields = line.split()
         if not fields:
             continue
@@ -203,9 +209,15 @@ def _read_annotation(path):
                 xmax / width,
             )
             found.setdefault(entry.findtext("name"), []).append(box)
-    except (ElementTree.ParseError, TypeError, ValueError, ZeroDivisionError) as error:
+        return {k: as_boxes(v) for k, v in found.items() if k in LABEL_NAMES}
+    except (
+        ElementTree.ParseError,
+        LookupError,  # an encoding that does not exist
+        TypeError,
+        ValueError,
+        ZeroDivisionError,
+    ) as error:
         raise ValueError(
             f"{path} cannot be read. Expected a VOC annotation with a size and, for "
             f"each object, a name and a bndbox. Received: {error}"
         ) from error
-    return {k: np.asarray(v, np.float32) for k, v in found.items() if k in LABEL_NAMES}

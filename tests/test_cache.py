@@ -2,6 +2,7 @@
 
 import dataclasses
 import os
+import zipfile
 
 import numpy as np
 import pytest
@@ -249,3 +250,26 @@ def test_a_folder_that_cannot_be_made_loses_no_results(tmp_path, capsys):
 def test_a_file_that_is_missing_is_not_called_unreadable(tmp_path):
     with pytest.raises(FileNotFoundError):
         cache.load(tmp_path / "key.npz")
+
+
+def test_a_file_that_stands_for_more_than_it_holds_is_refused(tmp_path):
+    np.savez_compressed(tmp_path / "a.npz", scores=np.zeros(1_000_000))
+    with pytest.raises(ValueError, match="that stand for 8"):
+        cache.load(tmp_path / "a.npz")
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        "{'descr': '<f4', 'fortran_order': False, 'shape': (10000000000000,)}",
+        "{'descr': '|O', 'fortran_order': False, 'shape': (3,)}",
+        "(" * 4000,
+    ],
+)
+def test_a_header_that_asks_for_the_impossible_is_refused(tmp_path, header):
+    head = header.encode() + b"\n"
+    with zipfile.ZipFile(tmp_path / "a.npz", "w") as file:
+        start = b"\x93NUMPY\x01\0" + len(head).to_bytes(2, "little")
+        file.writestr("a.npy", start + head)
+    with pytest.raises(ValueError, match="no npz file"):
+        cache.load(tmp_path / "a.npz")

@@ -6,6 +6,7 @@ import contextlib
 import dataclasses
 import http.server
 import json
+import shutil
 import threading
 import time
 
@@ -364,3 +365,104 @@ def test_connections_are_kept_for_as_many_requests_as_are_made_at_once(local, ca
         asked = [pool.submit(remote, [b"x"]) for _ in range(16)]
         concurrent.futures.wait(asked)
     assert not caplog.records
+
+
+ROW = {
+    "scores": [0.5, 1.0],
+    "probabilities": [0.6, 0.7],
+    "regions": [[[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]]],
+    "boxes": [[0.0, 0.0, 1.0, 1.0]],
+    "region_scores": [[0.5, 1.0]],
+    "valid": True,
+}
+
+
+def answering(row):
+    return lambda body: (200, json.dumps({"predictions": [row]}).encode())
+
+
+def test_an_answer_of_the_right_shapes_is_a_prediction():
+    with rest_server(answering(ROW)) as url:
+        assert client.connect(url)([b"x"])["valid"].all()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"scores": "ab"},
+        {"scores": [0.5]},
+        {"probabilities": [None, 1.0]},
+        {"boxes": [[0.0, 0.0, 1.0]]},
+        {"region_scores": [[float("nan"), 1.0]]},
+        {"region_scores": [[1e300, 1.0]]},
+        {"valid": 1},
+        {"valid": [10**400]},
+    ],
+)
+def test_an_answer_of_other_shapes_or_kinds_is_no_prediction(change):
+    with (
+        rest_server(answering({**ROW, **change})) as url,
+        pytest.raises(ValueError, match="no prediction"),
+    ):
+        client.connect(url)([b"x"])
+
+
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        ((200, b"[" * 100_000), "no prediction"),
+        ((200, b" " * (client.LARGEST_ANSWER + 1)), "more than 33554432 bytes"),
+        ((302, b"elsewhere"), "status 302"),
+    ],
+)
+def test_an_answer_without_end_or_from_elsewhere_is_refused(answer, said):
+    with (
+        rest_server(lambda body: answer) as url,
+        pytest.raises(ValueError, match=said),
+    ):
+        client.connect(url)([b"x"])
+
+
+def test_an_answer_that_drips_is_not_waited_for():
+    class Drips(http.server.BaseHTTPRequestHandler):
+        def do_POST(self):
+            self.rfile.read(int(self.headers["Content-Length"]))
+            self.send_response(200)
+            self.end_headers()
+            with contextlib.suppress(OSError):
+                while True:
+                    self.wfile.write(b" ")
+                    time.sleep(0.05)
+
+        def log_message(self, *arguments):
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Drips) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        url = f"http://127.0.0.1:{server.server_port}/v1/models/m:predict"
+        with pytest.raises(ConnectionError, match=r"no end within 0\.5 seconds"):
+            client.connect(url, timeout=0.5)([b"x"])
+        server.shutdown()
+
+
+def test_a_tensor_that_claims_to_be_huge_takes_no_memory():
+    tensor = tf.make_tensor_proto(np.zeros(1, np.float32))
+    tensor.tensor_shape.dim[0].size = 10**12
+    with pytest.raises(ValueError, match="1000000000000 elements"):
+        client._array(tensor)
+
+
+def test_a_model_of_other_labels_than_its_folder_is_refused(version):
+    with rest_server(answering(ROW)) as url:
+        remote = Predictor.load(version, client.connect(url))
+        with pytest.raises(ValueError, match=r"Expected 3\. Received: 2"):
+            remote([b"x"])
+
+
+@pytest.mark.parametrize("text", ["[", "[]", '{"thresholds": [0.5]}', "[" * 100_000])
+def test_views_that_cannot_be_read_are_named(version, text, tmp_path):
+    folder = tmp_path / "1"
+    shutil.copytree(version, folder)
+    (folder / "assets.extra" / "views.json").write_text(text)
+    with pytest.raises(ValueError, match=r"views\.json cannot be read"):
+        Predictor.load(folder, client=lambda encoded: {})

@@ -154,3 +154,28 @@ def test_file_names_do_not_leave_the_data_folder(folder, name):
     path.write_text(json.dumps(content))
     with pytest.raises(ValueError, match="does not lie in the data folder"):
         coco.load(folder, "train")
+
+
+@pytest.mark.parametrize(
+    ("where", "value"),
+    [
+        (("annotations", 0, "bbox"), [10**400, 0, 1, 1]),
+        (("annotations", 0, "bbox"), [float("nan"), 0, 1, 1]),
+        (("categories", 0, "name"), 7),
+        (("categories", 0, "name"), "two\nlines"),
+    ],
+)
+def test_boxes_are_numbers_and_labels_are_names(folder, where, value):
+    path = folder / "annotations" / "instances_train2017.json"
+    content = json.loads(path.read_text())
+    place, row, key = where
+    content[place][row][key] = value
+    path.write_text(json.dumps(content))
+    with pytest.raises(ValueError, match="Received"):
+        coco.load(folder, "train")
+
+
+def test_lists_in_lists_without_end_are_refused(folder):
+    (folder / "annotations" / "instances_train2017.json").write_text("[" * 100_000)
+    with pytest.raises(ValueError, match="cannot be read"):
+        coco.load(folder, "train")

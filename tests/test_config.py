@@ -235,3 +235,40 @@ def test_another_preset_can_be_chosen():
 def test_settings_cannot_be_changed():
     with pytest.raises(dataclasses.FrozenInstanceError):
         Config().epochs = 3
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("regions", 1.5),
+        ("flip", 1),
+        ("seed", True),
+        ("gamma", float("inf")),
+        ("units", 10**400),
+        ("data_dir", None),
+        ("no such", 1),
+    ],
+)
+def test_a_setting_of_another_type_is_named(name, value):
+    content = {**json.loads(Config().to_json(["cat"])), name: value}
+    with pytest.raises(ValueError, match=f"no configuration.*{name}"):
+        config.from_json(json.dumps(content))
+
+
+@pytest.mark.parametrize("labels", [["a", "a"], [7], ["a\nb"], [""]])
+def test_labels_are_names(labels):
+    content = {**json.loads(Config().to_json(["cat"])), "label_names": labels}
+    with pytest.raises(ValueError, match="cannot be used"):
+        config.from_json(json.dumps(content))
+
+
+@pytest.mark.parametrize("name", ["../other", "/tmp/x", "a/b", ".."])
+def test_a_configuration_does_not_say_where_a_model_is_written(name):
+    with pytest.raises(ValueError, match="without folders"):
+        Config(name=name)
+
+
+@pytest.mark.parametrize("text", [b"\xff\xfe\xff", b"[" * 100_000, b"9" * 5000])
+def test_bytes_that_are_no_json_are_no_configuration(text):
+    with pytest.raises(ValueError, match="no configuration"):
+        config.from_json(text)

@@ -202,6 +202,8 @@ def test_a_stem_of_two_images_needs_the_path(folder):
         ('{"1": ', "is not JSON"),
         ("[]", "no boxes by image"),
         ('{"1": {"label": "cat"}}', "no boxes by image"),
+        ('{"1": [{"label": "cat", "box": [0, 0, 1e99, 1]}]}', "four fractions"),
+        ("[" * 100_000, "is not JSON"),
     ],
 )
 def test_boxes_that_cannot_be_read_are_refused(folder, text, match):
@@ -230,3 +232,49 @@ def test_the_real_photographs_are_all_there(split, count):
     assert len(found.label_names) == 47
     assert 5 < found.labels.sum(1).mean() < 6
     assert all(Path(image).is_file() for image in found.images)
+
+
+@pytest.mark.parametrize("path", ["a\0.jpg", "a/../b.jpg", "\\\\host\\1.jpg", "."])
+def test_what_can_be_no_path_in_the_folder_is_refused(folder, path):
+    (folder / "train.csv").write_text(f"image,labels\n{path},cat\n")
+    with pytest.raises(ValueError, match="not lie in the data folder"):
+        csv_folder.load(folder, "train")
+
+
+def test_a_link_in_the_folder_is_the_users_own(folder, tmp_path_factory):
+    elsewhere = tmp_path_factory.mktemp("disk")
+    (elsewhere / "1.jpg").write_bytes(b"x")
+    (folder / "photos").symlink_to(elsewhere)
+    split = csv_folder.load(folder, "train")
+    assert Path(split.images[0]).read_bytes() == b"x"
+
+
+def test_a_key_of_boxes_json_leads_nowhere(folder):
+    (folder / "boxes.json").write_text('{"../../1": [], "/etc/passwd": []}')
+    assert csv_folder.load(folder, "train").boxes == ({}, {}, {})
+
+
+@pytest.mark.parametrize(
+    ("content", "match"),
+    [
+        ("caf\xe9".encode("latin-1"), r"labels\.txt cannot be read.*UTF-8"),
+        (b"bird\ncat\ndog\n\0\n", "A label in .* cannot be used"),
+    ],
+)
+def test_a_list_of_labels_that_is_none_is_refused(folder, content, match):
+    (folder / "labels.txt").write_bytes(content)
+    with pytest.raises(ValueError, match=match):
+        csv_folder.load(folder, "train")
+
+
+def test_a_label_of_two_lines_is_refused(folder):
+    (folder / "train.csv").write_text('image,"ca\nt"\n1.jpg,1\n')
+    with pytest.raises(ValueError, match="one line each"):
+        csv_folder.load(folder, "train")
+
+
+def test_a_column_of_captions_does_not_fill_the_memory(folder):
+    rows = [f"{i}.jpg,caption {i}\n" for i in range(10_001)]
+    (folder / "train.csv").write_text("image,labels\n" + "".join(rows))
+    with pytest.raises(ValueError, match=r"10000 at most\. Received: 10002"):
+        csv_folder.load(folder, "train")

@@ -6,10 +6,12 @@ import sys
 import numpy as np
 import pytest
 import tensorflow as tf
+from bombs import BOMBS
 from small_run import SMALL
 
+from fuzz.target import peak_memory
 from ram_tf.export import export, serve_bytes, serve_images
-from ram_tf.preprocessing import decode_image
+from ram_tf.preprocessing import MAX_PIXELS, decode_image
 from ram_tf.run import Run
 
 LABELS = ("red", "green", "blue")
@@ -83,6 +85,19 @@ def test_an_image_above_max_pixels_is_not_valid(run, model, encoded):
     large = tf.io.encode_png(tf.zeros([101, 100, 3], tf.uint8)).numpy()
     outputs = serve(run, model)(tf.constant([large, encoded[0]]))
     assert outputs["valid"].numpy().tolist() == [False, True]
+
+
+def test_bombs_take_no_memory_and_harm_no_other_row(run, model, encoded):
+    served = tf.function(serve_bytes(run.view(model), MAX_PIXELS))
+    alone = served(tf.constant(encoded[:1]))["scores"]
+    bombs = [bomb for bomb, _ in BOMBS.values()]
+    before = peak_memory()
+    mixed = served(tf.constant([encoded[0], *bombs, encoded[0]]))
+    assert peak_memory() - before < 300
+    valid = [True] + [False] * len(bombs) + [True]
+    assert mixed["valid"].numpy().tolist() == valid
+    for row in (0, -1):
+        np.testing.assert_allclose(mixed["scores"][row], alone[0], atol=1e-6)
 
 
 def test_an_empty_batch_gives_no_rows(run, model):

@@ -1,6 +1,8 @@
 import ast
 import pathlib
 
+import pytest
+
 import ram_tf
 
 PACKAGE = pathlib.Path(ram_tf.__file__).parent
@@ -16,6 +18,7 @@ ORDER = (
     "tfds_folder",
     "datasets",
     "exif",
+    "header",
     "preprocessing",
     "backbones",
     "spatial_transformer",
@@ -94,15 +97,57 @@ def test_scripts_are_doors_of_under_80_lines():
         assert len(path.read_text().splitlines()) < 80, path.name
 
 
-def test_nothing_is_read_by_pickle_or_eval():
-    for path in PACKAGE.glob("*.py"):
-        names = {
-            node.func.id
-            for node in ast.walk(ast.parse(path.read_text()))
-            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)
-        }
-        assert not names & {"eval", "exec"}, path.name
-        assert "import pickle" not in path.read_text()
+UNSAFE_MODULES = {"pickle", "cloudpickle", "dill", "shelve", "marshal", "yaml"}
+UNSAFE_BUILTINS = {"eval", "exec", "compile", "__import__"}
+UNSAFE_CALLS = {
+    "joblib.load",
+    "keras.models.load_model",
+    "keras.saving.load_model",
+    "keras.config.enable_unsafe_deserialization",
+    "tf.keras.models.load_model",
+}
+
+
+def unsafe(source):
+    """What of a program's text would run what a file says."""
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            names = {alias.name.partition(".")[0] for alias in node.names}
+            yield from names & UNSAFE_MODULES
+        elif isinstance(node, ast.ImportFrom):
+            yield from {(node.module or "").partition(".")[0]} & UNSAFE_MODULES
+        elif isinstance(node, ast.Call):
+            called = ast.unparse(node.func)
+            keywords = {k.arg: ast.unparse(k.value) for k in node.keywords}
+            yield from {called} & (UNSAFE_BUILTINS | UNSAFE_CALLS)
+            if called == "np.load" and keywords.get("allow_pickle") != "False":
+                yield "np.load"
+            if keywords.get("safe_mode") == "False":
+                yield "safe_mode"
+
+
+def test_nothing_that_is_read_is_run():
+    top = PACKAGE.parent
+    for path in [*top.glob("ram_tf/*.py"), *top.glob("scripts/*.py")]:
+        assert not [*unsafe(path.read_text())], path.name
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "import pickle",
+        "from yaml import load",
+        "eval(text)",
+        "np.load(path)",
+        "np.load(path, allow_pickle=True)",
+        "joblib.load(path)",
+        "from_file(path, safe_mode=False)",
+        "keras.models.load_model(path)",
+        "keras.config.enable_unsafe_deserialization()",
+    ],
+)
+def test_each_way_to_run_what_is_read_would_be_seen(source):
+    assert [*unsafe(source)]
 
 
 def test_public_names_are_those_of_all():

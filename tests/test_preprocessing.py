@@ -148,7 +148,7 @@ def huge_png(height, width):
     """A header of a PNG without any pixels behind it."""
     chunk = b"IHDR" + struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
     checksum = struct.pack(">I", zlib.crc32(chunk))
-    return preprocessing.PNG_MAGIC + struct.pack(">I", 13) + chunk + checksum
+    return b"\x89PNG\r\n\x1a\n" + struct.pack(">I", 13) + chunk + checksum
 
 
 def huge_jpeg(height, width):

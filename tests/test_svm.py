@@ -311,3 +311,28 @@ def test_what_is_no_such_file_is_said_to_be_none(fitted, tmp_path, spoil):
 def test_a_run_without_svm_says_so(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"no SVM yet.*evaluate.py --svm"):
         svm.OneVsRestSVM.load(tmp_path / "svm.npz")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"bias": np.zeros(9, np.float32)},
+        {"platt": np.full((3, 2), np.nan, np.float32)},
+        {"weights": np.zeros(3)},
+        {"about": np.array("[" * 100_000)},
+        {"about": np.array("[]")},
+    ],
+)
+def test_arrays_that_do_not_belong_together_are_no_svm(change, tmp_path):
+    arrays = {
+        "weights": np.zeros((3, 4), np.float32),
+        "bias": np.zeros(3, np.float32),
+        "platt": np.zeros((3, 2), np.float32),
+        "costs": np.zeros(3, np.float32),
+        "about": np.array("{}"),
+    }
+    np.savez(tmp_path / "svm.npz", **arrays)
+    assert svm.OneVsRestSVM.load(tmp_path / "svm.npz").about == {}
+    np.savez(tmp_path / "svm.npz", **{**arrays, **change})
+    with pytest.raises(ValueError, match="cannot be read"):
+        svm.OneVsRestSVM.load(tmp_path / "svm.npz")

@@ -288,3 +288,26 @@ def test_archives_in_manual_dir_are_prepared_without_a_network(tmp_path, monkeyp
     assert split.labels[:, CAT].tolist() == [1, -1]
     assert Path(split.images[1]).read_bytes() == jpeg(1)
     np.testing.assert_allclose(split.boxes[0]["cat"], [[0.1, 0.1, 0.5, 0.5]], rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"file": "../../secret.jpg"}, "does not lie in the data folder"),
+        ({"file": "/etc/passwd"}, "does not lie in the data folder"),
+        ({"objects": [[20, False, [0, 0, 1, 1]]]}, "out of range"),
+        ({"objects": [[1, False, [0, 0, 1, float("nan")]]]}, "finite"),
+        ({"objects": 7}, "TypeError"),
+    ],
+)
+def test_an_index_that_says_what_it_should_not_is_named(tmp_path, change, said):
+    folder = tmp_path / "ram_tf" / "voc2007" / "train"
+    folder.mkdir(parents=True)
+    entry = {"file": "1.jpg", "objects": [[1, False, [0, 0, 1, 1]]]}
+    index = {"label_names": voc.LABEL_NAMES, "dropped": 0, "images": [entry]}
+    (folder / "index.json").write_text(json.dumps(index))
+    assert len(tfds_folder.load("voc2007", "train", tmp_path)) == 1
+    entry.update(change)
+    (folder / "index.json").write_text(json.dumps(index))
+    with pytest.raises(ValueError, match=rf"index\.json cannot be read.*{said}"):
+        tfds_folder.load("voc2007", "train", tmp_path)

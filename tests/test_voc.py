@@ -176,3 +176,48 @@ def test_the_real_photographs_are_all_there(split, count):
     assert all(Path(image).is_file() for image in found.images)
     boxed = {name for boxes in found.boxes for name in boxes}
     assert boxed == {"cat", "cow", "dog", "horse", "sheep"}
+
+
+@pytest.mark.parametrize("stem", ["../../1", "/etc/1", "a\\..\\1"])
+def test_images_do_not_leave_the_folder(devkit, stem):
+    write_split(devkit / "VOC2012", "val", {"1": {}})
+    for path in (devkit / "VOC2012" / "ImageSets" / "Main").glob("*_val.txt"):
+        path.write_text(f"{stem} 1\n")
+    with pytest.raises(ValueError, match="not lie in the data folder"):
+        voc.load(devkit, 2012, "val")
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("<annotation>", '<?xml version="1.0" encoding="no-such"?><annotation>'),
+        ("<width>50", "<width>nan"),
+        ("<xmin>6", "<xmin>1e999"),
+        ("<name>cat", "<name>&unknown;"),
+    ],
+)
+def test_an_annotation_of_what_is_no_number_is_named(devkit, old, new):
+    folder = devkit / "VOC2012" / "Annotations"
+    folder.mkdir()
+    (folder / "2012_1.xml").write_text(ANNOTATION.replace(old, new))
+    with pytest.raises(ValueError, match=r"2012_1\.xml cannot be read"):
+        voc.load(devkit, 2012, "train")
+
+
+def test_entities_do_not_grow_without_end(devkit):
+    folder = devkit / "VOC2012" / "Annotations"
+    folder.mkdir()
+    entities = "".join(f'<!ENTITY l{i + 1} "{f"&l{i};" * 10}">' for i in range(12))
+    (folder / "2012_1.xml").write_text(
+        f'<!DOCTYPE a [<!ENTITY l0 "ha">{entities}]>'
+        + ANNOTATION.replace("cat", "&l12;")
+    )
+    with pytest.raises(ValueError, match="amplification"):
+        voc.load(devkit, 2012, "train")
+
+
+def test_a_class_file_that_is_no_text_is_named(devkit):
+    path = devkit / "VOC2012" / "ImageSets" / "Main" / "cat_train.txt"
+    path.write_bytes(b"caf\xe9 1\n")
+    with pytest.raises(ValueError, match=r"cat_train\.txt cannot be read.*UTF-8"):
+        voc.load(devkit, 2012, "train")

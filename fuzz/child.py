@@ -1,0 +1,73 @@
+"""A process that gives one reader its inputs, so that a crash ends nothing else.
+
+It writes what is wrong as lines of JSON, and each input before it is read: the last one
+is what a crash or a hang came from.
+"""
+
+import argparse
+import importlib
+import json
+import math
+import pathlib
+import resource
+import sys
+import tempfile
+import time
+
+from fuzz.target import MIB, peak_memory, try_inputs
+
+
+def main(argv):
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("module")
+    parser.add_argument("folder", type=pathlib.Path)
+    parser.add_argument("--inputs", type=int, required=True)
+    parser.add_argument("--seed", type=int, required=True)
+    parser.add_argument("--seconds", type=float, required=True)
+    parser.add_argument("--memory", type=int, required=True)
+    arguments = parser.parse_args(argv)
+    folder, done = arguments.folder, 0
+
+    def begin(value):
+        nonlocal done
+        done += target.at_once
+        last.seek(0)
+        last.truncate()
+        last.write(f"{done}\n{value!r}\n".encode(errors="backslashreplace"))
+
+    def found(said, value):
+        with (folder / "findings").open("a") as file:
+            file.write(json.dumps({"said": said, "input": repr(value)}) + "\n")
+
+    with (
+        tempfile.TemporaryDirectory(dir=folder) as place,
+        (folder / "input").open("wb", buffering=0) as last,
+    ):
+        module = importlib.import_module(arguments.module)
+        target = module.target(pathlib.Path(place))
+        target.read(target.valid)
+        before = peak_memory()
+        _limit(arguments.memory)
+        count = math.ceil(arguments.inputs / target.at_once)
+        started = time.monotonic()
+        try_inputs(target, count, arguments.seed, arguments.seconds, begin, found)
+    result = {
+        "inputs": done,
+        "took": time.monotonic() - started,
+        "memory": peak_memory() - before,
+    }
+    (folder / "result").write_text(json.dumps(result))
+    return 0
+
+
+def _limit(memory):
+    """Has the system refuse far more memory than is allowed, before it is missing."""
+    status = pathlib.Path("/proc/self/status")
+    if status.exists():
+        (line,) = (x for x in status.read_text().splitlines() if "VmSize" in x)
+        most = int(line.split()[1]) * 1024 + 4 * memory * MIB
+        resource.setrlimit(resource.RLIMIT_AS, (most, most))
+
+
+if __name__ == "__main__":
+    raise SystemExit(main(sys.argv[1:]))

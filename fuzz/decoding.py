@@ -1,0 +1,32 @@
+"""Images outside a model: `decode_image`, called and in a graph."""
+
+import tensorflow as tf
+
+from fuzz import pictures
+from fuzz.target import REFUSALS, Target
+from ram_tf.preprocessing import decode_image, prepare_image
+
+EDGE = 32
+LIMIT = pictures.MAX_PIXELS
+
+
+def target(folder):
+    """The decoder."""
+    string = tf.TensorSpec([], tf.string)
+    prepare = tf.function(
+        lambda encoded: prepare_image(encoded, EDGE, EDGE, LIMIT),
+        [string],
+    )
+
+    def read(encoded):
+        # Called, as `predict.py` does where it draws, for a part of them: it is slow.
+        if len(encoded) % 32 == 0:
+            image = decode_image(encoded, LIMIT)
+            assert image.dtype == tf.uint8
+            assert 0 < image.shape[0] * image.shape[1] <= LIMIT
+        image = prepare(tf.constant(encoded))
+        assert image.shape == (EDGE, EDGE, 3)
+        assert 0 <= tf.reduce_min(image) <= tf.reduce_max(image) <= 255
+
+    refusals = (*REFUSALS, tf.errors.OpError)
+    return Target(pictures.inputs(), read, pictures.JPEG, refusals)

@@ -1,0 +1,38 @@
+"""Images in tf.data's pipelines: `find_unreadable` and `evaluation_pipeline`."""
+
+import contextlib
+import io
+
+import numpy as np
+from hypothesis import strategies as st
+
+from fuzz import pictures
+from fuzz.target import Target
+from ram_tf.preprocessing import evaluation_pipeline, find_unreadable
+from ram_tf.split import Split
+
+EDGE = 32
+LIMIT = pictures.MAX_PIXELS
+BATCH = 20  # images a pipeline, which takes a while to begin
+
+
+def target(folder):
+    """The pipelines, on images in memory."""
+
+    def read(images):
+        split = Split(
+            images=tuple(images),
+            names=tuple(map(str, range(len(images)))),
+            labels=np.zeros((len(images), 1), np.int8),
+            label_names=("a",),
+        )
+        with contextlib.redirect_stderr(io.StringIO()):
+            bad = find_unreadable(split, LIMIT)
+        good = split.take(np.setdiff1d(np.arange(len(split)), bad))
+        if len(good):
+            batches = evaluation_pipeline(good, [EDGE], None, BATCH, LIMIT)
+            ((found,),) = batches
+            assert found.shape == (len(good), EDGE, EDGE, 3)
+
+    inputs = st.lists(pictures.inputs(), min_size=BATCH, max_size=BATCH)
+    return Target(inputs, read, [pictures.JPEG], at_once=BATCH)

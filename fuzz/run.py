@@ -1,0 +1,157 @@
+"""Gives every reader of a stranger's bytes inputs that no file should hold.
+
+    python -m fuzz.run
+    python -m fuzz.run --inputs 20000 --seed 1 --only csv_files coco_files
+
+Prints a table, and what was wrong, with the input; the status is then 1. A reader is
+right where it returns what it should, or says in a sentence why not, within seconds and
+within memory. Each runs in a process of its own; the same seed gives the same inputs.
+"""
+
+import argparse
+import json
+import pathlib
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from typing import NamedTuple
+
+# By default how many inputs: images are slow.
+TARGETS = {
+    "csv_files": 20_000,
+    "voc_files": 10_000,
+    "coco_files": 10_000,
+    "tfds_index": 10_000,
+    "run_files": 15_000,
+    "views_file": 5_000,
+    "array_files": 10_000,
+    "server_answers": 5_000,
+    "decoding": 10_000,
+    "pipeline": 10_000,
+    "served_graph": 10_000,
+}
+DEATHS = 5  # of a reader's process, before the others have their turn
+SHARED_MEMORY = pathlib.Path("/dev/shm")  # Files in it cost no disk.
+
+
+class Row(NamedTuple):
+    """What became of a reader."""
+
+    name: str
+    inputs: int
+    wrong: int
+    crashes: int
+    hangs: int
+    seconds: float
+    memory: float
+
+
+def main(argv):
+    """Runs the targets one after another; the status is 1 where anything is wrong."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--inputs", type=int, help="for each; default: as in the table")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument(
+        "--only", nargs="+", choices=TARGETS, default=[*TARGETS], metavar="TARGET"
+    )
+    parser.add_argument(
+        "--seconds", type=float, default=60, help="most for one input; %(default)s"
+    )
+    parser.add_argument(
+        "--memory",
+        type=int,
+        default=512,
+        help="most MiB above those of a valid input; %(default)s",
+    )
+    arguments = parser.parse_args(argv)
+    rows = []
+    print(_line(*Row._fields), flush=True)
+    for name in arguments.only:
+        count = arguments.inputs or TARGETS[name]
+        row, findings = try_reader(f"fuzz.{name}", count, arguments)
+        rows.append(row)
+        print(_line(*row), flush=True)
+        for finding in findings:
+            print(f"  {finding['said']}\n    {finding['input'][:500]}", flush=True)
+    total = Row("all", *(sum(column) for column in [*zip(*rows, strict=True)][1:]))
+    print(_line(*total._replace(memory=max(row.memory for row in rows))))
+    return int(any(is_bad(row, arguments.memory) for row in rows))
+
+
+def is_bad(row, memory):
+    """Whether a reader did what it must not."""
+    return bool(row.wrong or row.crashes or row.hangs or row.memory > memory)
+
+
+def try_reader(module, count, arguments):
+    """Runs a target until it has had its inputs, begun anew after each death.
+
+    Args:
+        module: The name of the target's module.
+        count: How many inputs.
+        arguments: With `seed`, `seconds` and `memory`.
+
+    Returns:
+        The `Row`, and a list of findings: one for each kind and place, with an input.
+    """
+    inputs = crashes = hangs = 0
+    memory, findings, started = 0.0, [], time.monotonic()
+    where = SHARED_MEMORY if SHARED_MEMORY.is_dir() else None
+    while inputs < count and crashes + hangs < DEATHS:
+        with tempfile.TemporaryDirectory(dir=where) as place:
+            folder = pathlib.Path(place)
+            ended = subprocess.run(
+                [
+                    *(sys.executable, "-m", "fuzz.child", module, place),
+                    f"--inputs={count - inputs}",
+                    f"--seed={arguments.seed + crashes + hangs}",
+                    f"--seconds={arguments.seconds}",
+                    f"--memory={arguments.memory}",
+                ],
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.PIPE,
+                text=True,
+                errors="replace",
+                check=False,
+            )
+            findings += _read(folder / "findings")
+            if ended.returncode == 0:
+                (result,) = _read(folder / "result")
+                inputs, memory = inputs + result["inputs"], result["memory"]
+                continue
+            hung = ended.returncode == -signal.SIGALRM
+            crashes, hangs = crashes + (not hung), hangs + hung
+            said = f"ended with {ended.returncode}: {ended.stderr[-1500:]}"
+            done, last = 0, ""
+            if (folder / "input").exists():
+                done, _, last = (folder / "input").read_text().partition("\n")
+            inputs += int(done)
+            findings.append({"said": said, "input": last})
+    one_each = {_kind(finding["said"]): finding for finding in findings}
+    took = time.monotonic() - started
+    row = Row(module.rpartition(".")[2], inputs, 0, crashes, hangs, took, memory)
+    return row._replace(wrong=len(findings) - crashes - hangs), [*one_each.values()]
+
+
+def _kind(said):
+    """The error and its place, without what it says of the input."""
+    return said.partition(":")[0], said.rpartition("(")[2]
+
+
+def _read(path):
+    if not path.exists():
+        return []
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def _line(name, *values):
+    cells = [f"{v:.0f}" if isinstance(v, float) else str(v) for v in values]
+    return f"| {name:15} | " + " | ".join(f"{cell:>8}" for cell in cells) + " |"
+
+
+if __name__ == "__main__":
+    raise SystemExit(main(sys.argv[1:]))

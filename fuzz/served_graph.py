@@ -1,0 +1,50 @@
+"""Images that a server is sent: `serving_default` of an exported model."""
+
+import numpy as np
+import tensorflow as tf
+from hypothesis import strategies as st
+
+from fuzz import pictures
+from fuzz.target import Target
+from ram_tf.config import Config
+from ram_tf.export import export
+from ram_tf.run import Run
+
+SETTINGS = Config(
+    dataset="csv",
+    backbone="small",
+    weights="none",
+    image_size=32,
+    crop_margin=0,
+    regions=2,
+    region_size=4,
+    units=16,
+    loss="bce",
+    max_pixels=pictures.MAX_PIXELS,
+)
+BATCH = 20  # images a request
+
+
+def target(folder):
+    """The signature of a model with random weights, reloaded."""
+    run = Run.start(folder / "run", SETTINGS, ("cat", "dog"))
+    view = run.served_view(run.build_model(run.build_pooled("average")))
+    loaded = tf.saved_model.load(str(export(view, run, folder / "saved")))
+    serve = loaded.signatures["serving_default"]
+    expected = serve(image_bytes=tf.constant([pictures.JPEG]))
+
+    def read(images):
+        # The neighbours of a good image do not matter to it.
+        outputs = serve(image_bytes=tf.constant([*images, pictures.JPEG]))
+        assert loaded
+        valid = outputs["valid"].numpy()
+        assert valid.shape == (len(images) + 1,)
+        assert valid[-1]
+        for name, values in outputs.items():
+            values = values.numpy()
+            assert np.isfinite(values).all()
+            assert not values[~valid].any()
+            np.testing.assert_allclose(values[-1], expected[name][0], atol=1e-5)
+
+    inputs = st.lists(pictures.inputs(), min_size=BATCH, max_size=BATCH)
+    return Target(inputs, read, [pictures.JPEG], at_once=BATCH)

@@ -1,0 +1,30 @@
+"""What stands beside a SavedModel: `views.json` and `config.json`."""
+
+import json
+
+from fuzz.mutations import files, one_spoilt, spoilt_json
+from fuzz.run_files import CONFIG, LABELS
+from fuzz.target import Target
+from ram_tf.prediction import Predictor
+
+ABOUT = {"views": 1, "scales": [40], "crops": [32], "thresholds": [0.5] * len(LABELS)}
+VALID = {
+    "assets.extra/views.json": json.dumps(ABOUT).encode(),
+    "assets.extra/config.json": json.dumps(CONFIG).encode(),
+}
+
+
+def target(folder):
+    """The reader, on files in this folder, of a model that is a server's."""
+    (folder / "saved_model.pb").write_bytes(b"")
+
+    def read(folder):
+        predictor = Predictor.load(folder, client=lambda encoded: {})
+        assert predictor.thresholds.shape == (len(predictor.label_names),)
+        assert ((predictor.thresholds >= 0) & (predictor.thresholds <= 1)).all()
+
+    strategies = {
+        "assets.extra/views.json": spoilt_json(ABOUT),
+        "assets.extra/config.json": spoilt_json(CONFIG),
+    }
+    return Target(one_spoilt(VALID, strategies), files(folder, read), VALID)

@@ -1,0 +1,52 @@
+"""What is refused by its header, and what is not."""
+
+import io
+import zlib
+
+import numpy as np
+import PIL.Image
+import pytest
+import tensorflow as tf
+from bombs import BOMBS
+
+from fuzz import pictures
+from fuzz.target import peak_memory
+from ram_tf import header
+from ram_tf.preprocessing import decode_image, find_unreadable
+from ram_tf.split import Split
+
+SMALL = pictures.encoded("PNG")
+
+
+@pytest.mark.parametrize(("bomb", "said"), BOMBS.values(), ids=BOMBS)
+def test_a_bomb_is_refused_by_what_it_says(bomb, said):
+    with pytest.raises(tf.errors.InvalidArgumentError, match=said):
+        decode_image(bomb)
+
+
+def test_bombs_are_left_out_of_a_pipeline_and_take_no_memory():
+    images = [SMALL, *(bomb for bomb, _ in BOMBS.values()), SMALL]
+    split = Split(
+        images=tuple(images),
+        names=tuple(map(str, range(len(images)))),
+        labels=np.zeros((len(images), 1), np.int8),
+        label_names=("a",),
+    )
+    before = peak_memory()
+    assert find_unreadable(split).tolist() == [*range(1, len(images) - 1)]
+    assert peak_memory() - before < 300
+
+
+def test_what_encoders_write_has_few_scans_and_notes():
+    jpeg = pictures.encoded("JPEG", size=(200, 100), progressive=True)
+    assert jpeg.count(header.START_OF_SCAN) <= header.MAX_SCANS // 3
+    assert decode_image(jpeg).shape == (100, 200, 3)
+    noted = pictures.png(2, 2, 8, 0, [(b"zTXt", b"a\0\0" + zlib.compress(b"x"))] * 16)
+    with pytest.raises(tf.errors.InvalidArgumentError, match="PNG"):
+        decode_image(noted)  # It has no pixels; its notes are none too many.
+
+
+def test_the_longest_side_is_allowed():
+    file = io.BytesIO()
+    PIL.Image.new("L", (header.MAX_SIDE, 1)).save(file, "PNG")
+    assert decode_image(file.getvalue()).shape == (1, header.MAX_SIDE, 3)
