@@ -49,11 +49,19 @@ def with_scans(jpeg, count):
     return jpeg[:end] + jpeg[start:end] * count + jpeg[end:]
 
 
+def on_its_side():
+    """What a camera notes that was turned by a quarter."""
+    note = Image.Exif()
+    note[0x0112] = 6
+    return note
+
+
 JPEG = encoded("JPEG")
 PROGRESSIVE = encoded("JPEG", progressive=True)
 GIF = encoded("GIF", "P")
 VALID = (
     *(JPEG, PROGRESSIVE, encoded("JPEG", "L"), encoded("JPEG", "CMYK")),
+    encoded("JPEG", exif=on_its_side()),
     *(encoded("PNG"), encoded("PNG", "RGBA"), encoded("PNG", "P")),
     *(encoded("PNG", "1"), encoded("PNG", "I;16"), encoded("PNG", "LA")),
 )
