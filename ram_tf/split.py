@@ -106,3 +106,12 @@ def path_inside(path, where):
             f"relative to it, without '..'. Received: {path!r}"
         )
     return str(inside)
+
+
+def epoch_order(count, seed, epoch):
+    """The order in which an epoch sees `count` images: a permutation of all of them.
+
+    It depends on nothing but its arguments, so a resumed run sees what an uninterrupted
+    one would have seen, and the names of any batch can be told afterwards.
+    """
+    return np.random.default_rng((seed, epoch)).permutation(count)

@@ -17,7 +17,6 @@ from ram_tf.preprocessing import (
     centre_crop,
     cut,
     decode_image,
-    epoch_order,
     evaluation_pipeline,
     find_unreadable,
     prepare_image,
@@ -26,7 +25,7 @@ from ram_tf.preprocessing import (
     resize,
     training_pipeline,
 )
-from ram_tf.split import Split
+from ram_tf.split import Split, epoch_order
 
 BAD = tf.errors.InvalidArgumentError
 
