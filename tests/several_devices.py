@@ -83,6 +83,27 @@ def all_cases(devices, data_dir):
     }
 
 
+def refusals(devices):
+    """What is said of settings that do not do, or of other data."""
+    if devices.workers > 1:
+        tries = [lambda: devices.check_same("numbers", f"{devices.position}")]
+    else:
+        changes = (
+            {"batch_size": 9},
+            {"jit_compile": True},
+            {"precision": "mixed_float16"},
+        )
+        tries = [
+            lambda c=change: devices.check(dataclasses.replace(SMALL, **c))
+            for change in changes
+        ]
+    for each in tries:
+        try:
+            each()
+        except ValueError as error:
+            yield str(error)
+
+
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("data_dir")
@@ -95,6 +116,7 @@ def main():
     said = f"ä {devices.chief}" if devices.chief else None
     found["said"] = devices.from_chief([said, float("-inf"), True])[0]
     found["count"] = devices.count
+    found["refused"] = "\n".join(refusals(devices))
     np.savez(f"{arguments.output}-{devices.position}.npz", **found)
 
 
