@@ -186,9 +186,12 @@ def _mirrored(count):
     """The strategy for some devices of this machine."""
     gpus = tf.config.list_physical_devices("GPU")
     if count < 1 or (gpus and count > len(gpus)):
+        expected = (
+            f"1 to {len(gpus)}, the GPUs of this machine" if gpus else "1 or more"
+        )
         raise ValueError(
-            f"There are not as many devices. Expected 1 to {len(gpus) or 'any'} "
-            f"for this machine's GPUs. Received: --devices {count}"
+            f"There are not as many devices. Expected {expected}. "
+            f"Received: --devices {count}"
         )
     if count == 1:
         return tf.distribute.get_strategy()

@@ -50,18 +50,23 @@ def train(run, train_split, selection_split, devices=None):
     train_pooled(run, *data, devices)
     with devices.together():
         if not devices.from_chief(run.model_weights.exists()):
-            with devices.strategy.scope():
-                pooled = _load_pooled(run, devices)
-                keras.utils.set_random_seed(settings.seed)
-                model = run.build_model(pooled)
-                args = settings.epochs, settings.learning_rate, data, devices
-                _fit(run, "step2", model, *args)
-            if devices.chief:
-                save_weights(model, run.model_weights)
+            _train_attention(run, data, devices)
     if devices.chief:
         return run.load_pooled(), run.load_model()
     print("trained; worker 1, the chief, evaluates and exports")
     return None
+
+
+def _train_attention(run, data, devices):
+    settings = run.config
+    with devices.strategy.scope():
+        pooled = _load_pooled(run, devices)
+        keras.utils.set_random_seed(settings.seed)
+        model = run.build_model(pooled)
+        args = settings.epochs, settings.learning_rate, data, devices
+        _fit(run, "step2", model, *args)
+    if devices.chief:
+        save_weights(model, run.model_weights)
 
 
 def train_pooled(run, train_split, selection_split, devices=None):

@@ -22,7 +22,7 @@ from ram_tf.run import Run
 EPOCHS, STEPS = 5, 4
 # What draws at random draws other numbers on other devices: no dropout, no sampling.
 CASES = {
-    "sgd": {"ema": 0.0},
+    "sgd": {},
     "adam": {"ema": 0.9, "clip_norm": 0.1, "learning_rate": 1e-3},
     "rarl": {"model": "rarl", "steps": 2, "locations": "anchors"},
 }
@@ -37,7 +37,7 @@ def train_steps(devices, data_dir, case):
     with devices.strategy.scope():
         model = run.build_model(run.build_pooled(settings.pooling))
         training.compile_model(model, settings, settings.learning_rate, EPOCHS * STEPS)
-        if case == "sgd":
+        if case != "adam":
             model.compile(keras.optimizers.SGD(0.05))
         model.optimizer.build(model.trainable_variables)
 
