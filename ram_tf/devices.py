@@ -106,16 +106,17 @@ class Devices:
         if self.workers == 1:
             return value
         text = np.frombuffer(json.dumps(value).encode(), "uint8").astype("int32")
-        length = self._sum(len(text) * self.chief)
-        text = np.resize(text, length) * self.chief
-        return json.loads(bytes(self._sum(text).astype("uint8")))
+        (length,) = self._sum([len(text) * self.chief])
+        (text,) = self._sum([np.resize(text, length) * self.chief])
+        return json.loads(bytes(text.astype("uint8")))
 
     def share(self, variables):
         """Gives the variables of all workers the values that the chief's have."""
         if self.workers > 1:
-            for variable in variables:
-                value = variable.numpy()
-                variable.assign(self._sum(value if self.chief else 0 * value))
+            values = [variable.numpy() for variable in variables]
+            own = values if self.chief else map(np.zeros_like, values)
+            for variable, value in zip(variables, self._sum(own), strict=True):
+                variable.assign(value)
 
     @contextlib.contextmanager
     def together(self):
@@ -138,7 +139,7 @@ class Devices:
         """Raises a `ValueError` at every worker where texts are not the chief's."""
         own = hashlib.sha256(text.encode()).hexdigest()
         differs = self.from_chief(own) != own
-        if self.workers > 1 and self._sum(int(differs)):
+        if self.workers > 1 and sum(self._sum([int(differs)])):
             place = "differs from" if differs else "is"
             raise ValueError(
                 f"The workers do not have the same {what}. Expected the same command "
@@ -146,17 +147,21 @@ class Devices:
                 "chief's"
             )
 
-    def _sum(self, value):
-        """The sum over workers of a number or an array; all of them have to call it."""
+    def _sum(self, values):
+        """The sums over workers of numbers or arrays; all of them have to call it."""
         local = len(self.strategy.extended.worker_devices)
 
-        def of_first_device(value):
+        def of_first_device(values):
             number = tf.distribute.get_replica_context().replica_id_in_sync_group
-            return tf.where(number % local == 0, value, tf.zeros_like(value))
+            first = number % local == 0
+            return [tf.where(first, value, tf.zeros_like(value)) for value in values]
 
-        value = tf.convert_to_tensor(value)
-        parts = self.strategy.run(of_first_device, args=(value,))
-        return self.strategy.reduce("SUM", parts, axis=None).numpy()
+        @tf.function(autograph=False)
+        def sums(values):
+            parts = self.strategy.run(of_first_device, args=(values,))
+            return [self.strategy.reduce("SUM", part, axis=None) for part in parts]
+
+        return [each.numpy() for each in sums([tf.constant(v) for v in values])]
 
 
 def add_argument(parser):

@@ -12,6 +12,7 @@ import pathlib
 
 import keras
 import numpy as np
+import tensorflow as tf
 from small_run import SMALL
 
 from ram_tf import run_splits, training
@@ -32,6 +33,7 @@ def train_steps(devices, data_dir, case):
     """The history and the variables after five epochs of four steps."""
     settings = dataclasses.replace(SMALL, data_dir=data_dir, dropout=0.0, **CASES[case])
     split = partly_labelled(run_splits.load(settings).train)
+    tf.config.experimental.enable_op_determinism()
     run = Run(pathlib.Path("nowhere"), settings, split.label_names)
     keras.utils.set_random_seed(0)
     with devices.strategy.scope():

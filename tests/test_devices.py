@@ -134,7 +134,6 @@ def fit_flags(data_dir, folder):
         "units": 16,
         "loss": "bce",
         "batch_size": 8,
-        "pooling": "best",
         "pooled_epochs": 2,
         "epochs": 3,
         "probe_cost": 0.1,
