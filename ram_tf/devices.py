@@ -149,19 +149,20 @@ class Devices:
 
     def _sum(self, values):
         """The sums over workers of numbers or arrays; all of them have to call it."""
+        values = [tf.constant(value) for value in values]
         local = len(self.strategy.extended.worker_devices)
 
-        def of_first_device(values):
+        def of_first_device():
             number = tf.distribute.get_replica_context().replica_id_in_sync_group
             first = number % local == 0
             return [tf.where(first, value, tf.zeros_like(value)) for value in values]
 
-        @tf.function(autograph=False)
-        def sums(values):
-            parts = self.strategy.run(of_first_device, args=(values,))
+        def sums():
+            parts = self.strategy.run(of_first_device)
             return [self.strategy.reduce("SUM", part, axis=None) for part in parts]
 
-        return [each.numpy() for each in sums([tf.constant(v) for v in values])]
+        graph = tf.function(sums, autograph=False).get_concrete_function()
+        return [each.numpy() for each in graph()]
 
 
 def add_argument(parser):
