@@ -5,4 +5,5 @@ the median of the ratios of the rounds. So it depends on the machine and on what
 runs there far less than seconds do. `timing` takes the times, `subject` builds what is
 timed by the package's own code; `forward`, `training_step`, `input_pipeline` and
 `saved_model` say what each figure compares; `record` keeps and prints them.
+`devices` is a command of its own, whose processes train in turns.
 """
