@@ -176,16 +176,25 @@ def add_argument(parser):
     )
 
 
-class StopWithChief(keras.callbacks.Callback):
-    """Lets all workers stop after the epoch after which the chief does."""
+class FollowChief(keras.callbacks.Callback):
+    """Lets all workers go on from where the chief is after an epoch, or stop with it.
 
-    def __init__(self, devices):
+    They would drift apart otherwise: to validate averaged weights, Keras swaps them with
+    the others by adding and subtracting, which rounds, and the chief alone does it.
+
+    Args:
+        devices: The `Devices`.
+        variables: What training changes.
+    """
+
+    def __init__(self, devices, variables):
         super().__init__()
-        self.devices = devices
+        self.devices, self.variables = devices, variables
 
     def on_epoch_end(self, epoch, logs=None):
         stop = self.devices.from_chief(bool(self.model.stop_training))
         self.model.stop_training = stop
+        self.devices.share(self.variables)
 
 
 def _mirrored(count):

@@ -8,7 +8,7 @@ import keras
 import tensorflow as tf
 
 from ram_tf import linear_probe
-from ram_tf.devices import Devices, StopWithChief
+from ram_tf.devices import Devices, FollowChief
 from ram_tf.model import AttentionModel, PooledClassifier
 from ram_tf.optimizer import Adam
 from ram_tf.preprocessing import training_pipeline
@@ -190,7 +190,7 @@ def _fit(run, name, model, epochs, learning_rate, data, devices):
             epochs=epochs,
             steps_per_epoch=steps,
             shuffle=False,  # the pipeline has its own order
-            callbacks=[*callbacks, StopWithChief(devices)],
+            callbacks=[*callbacks, FollowChief(devices, progress.variables)],
             verbose="auto" if devices.chief else 0,
         )
     if devices.chief:
