@@ -179,8 +179,8 @@ def add_argument(parser):
 class FollowChief(keras.callbacks.Callback):
     """Lets all workers go on from where the chief is after an epoch, or stop with it.
 
-    They would drift apart otherwise: to validate averaged weights, Keras swaps them with
-    the others by adding and subtracting, which rounds, and the chief alone does it.
+    They would drift apart otherwise: to validate averaged weights the chief, and it
+    alone, swaps them with the others, which Keras does by adding and so rounds.
 
     Args:
         devices: The `Devices`.
