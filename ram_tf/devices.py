@@ -7,11 +7,11 @@ its affair, and the others are told. So they need the data, but no output folder
 
 import contextlib
 import dataclasses
+import faulthandler
 import hashlib
 import json
 import os
 import sys
-import threading
 
 import keras
 import numpy as np
@@ -47,7 +47,7 @@ class Devices:
             count: How many GPUs of this machine. Without any GPU the CPU is divided
                 into as many devices, which is for trying only.
             patience: Seconds to wait for the other workers. After them the process is
-                ended with a sentence, as TensorFlow cannot be interrupted there.
+                ended, as TensorFlow cannot be interrupted there.
 
         Raises:
             ValueError: There are not as many, or TF_CONFIG cannot be used.
@@ -61,8 +61,14 @@ class Devices:
                 "--devices (CUDA_VISIBLE_DEVICES says what is seen). Received: "
                 f"--devices {count}"
             )
-        print(f"worker {position + 1} of {len(addresses)}: waiting for the others")
-        with _ending_after(patience, addresses):
+        print(
+            f"worker {position + 1} of {len(addresses)}: waiting for the others, at "
+            f"{', '.join(addresses)}; it ends if they have not come within {patience} "
+            "seconds",
+            file=sys.stderr,
+            flush=True,
+        )
+        with _ending_after(patience):
             strategy = tf.distribute.MultiWorkerMirroredStrategy()
         return cls(strategy, len(addresses), position)
 
@@ -244,23 +250,15 @@ def _cluster(text):
 
 
 @contextlib.contextmanager
-def _ending_after(patience, addresses):
-    """Ends the process where what is done inside takes longer than `patience`."""
+def _ending_after(patience):
+    """Ends the process, with status 1, where what is done inside takes longer.
 
-    def end():
-        print(
-            f"error: Not all workers have come. Expected {len(addresses)} within "
-            f"{patience} seconds, at {', '.join(addresses)}, each with its own "
-            "TF_CONFIG. Received: fewer, or they cannot be reached",
-            file=sys.stderr,
-            flush=True,
-        )
-        os._exit(1)
-
-    timer = threading.Timer(patience, end)
-    timer.daemon = True
-    timer.start()
-    try:
-        yield
-    finally:
-        timer.cancel()
+    TensorFlow keeps Python from running while it waits, other threads and Ctrl-C
+    included; the watchdog of `faulthandler` needs no Python.
+    """
+    with open(os.devnull, "w") as nowhere:
+        faulthandler.dump_traceback_later(patience, exit=True, file=nowhere)
+        try:
+            yield
+        finally:
+            faulthandler.cancel_dump_traceback_later()
