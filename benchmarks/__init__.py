@@ -6,5 +6,6 @@ runs there far less than seconds do. `timing` takes the times, `subject` builds 
 timed by the package's own code; `forward`, `training_step`, `input_pipeline` and
 `saved_model` say what each figure compares; `record` keeps and prints them.
 
-`serving` measures a server that runs: `python -m benchmarks.serving`.
+`serving`, `devices` and `beam` are commands of their own: they measure a server that
+runs, processes that train in turns, and a batch that is killed on the way.
 """

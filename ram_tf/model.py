@@ -20,6 +20,7 @@ import tensorflow as tf
 
 from ram_tf import losses, reinforce
 from ram_tf.region_lstm import pool_region
+from ram_tf.replicated_model import ReplicatedModel
 from ram_tf.spatial_transformer import (
     WHOLE_MAP,
     box_to_theta,
@@ -132,7 +133,7 @@ def _of_episodes(labels, outputs):
     return tf.repeat(labels, episodes, axis=0)
 
 
-class MultiLabelModel(keras.Model):
+class MultiLabelModel(ReplicatedModel):
     """What all models share: backbone, objective, the terms and figures of training.
 
     Args:
@@ -155,9 +156,15 @@ class MultiLabelModel(keras.Model):
         self, x=None, y=None, y_pred=None, sample_weight=None, training=True
     ):
         terms = self.objective.terms(y, y_pred)
-        for name, value in {**terms, **self.figures(y, y_pred)}.items():
+        for name, value in terms.items():
             self.shown_means[name].update_state(value)
-        return sum(terms.values())
+        figures = self.figures(y, y_pred)
+        if figures:
+            counted = tf.reduce_sum(tf.cast(reinforce.has_labels(y), tf.float32))
+            for name, value in figures.items():
+                self.shown_means[name].update_state(value, counted)
+        # The gradients of all devices are summed, each from its part of the batch.
+        return sum(terms.values()) / tf.distribute.get_strategy().num_replicas_in_sync
 
 
 class PooledClassifier(MultiLabelModel):

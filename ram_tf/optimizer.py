@@ -1,6 +1,7 @@
 """Adam with learning rates of their own for some of the variables."""
 
 import keras
+import tensorflow as tf
 
 
 class Adam(keras.optimizers.Adam):
@@ -9,6 +10,9 @@ class Adam(keras.optimizers.Adam):
     Keras has one learning rate per optimiser; the joint training of section 5.1 wants
     new layers to learn faster than a pretrained backbone. Scaling gradients would not
     do: Adam divides by their size.
+
+    Of several devices it sums the gradients before they are clipped. Keras clips those
+    of each device and sums what is left.
 
     Args:
         learning_rate: A number or a schedule.
@@ -29,3 +33,10 @@ class Adam(keras.optimizers.Adam):
     def update_step(self, gradient, variable, learning_rate):
         scale = self._scales[self._get_variable_index(variable)]
         super().update_step(gradient, variable, learning_rate * scale)
+
+    def _clip_gradients(self, gradients):
+        summed = tf.distribute.get_replica_context().all_reduce("SUM", list(gradients))
+        return super()._clip_gradients(summed)
+
+    def _all_reduce_sum_gradients(self, grads_and_vars):
+        return grads_and_vars

@@ -12,8 +12,10 @@ import tensorflow as tf
 from tqdm import tqdm
 
 from ram_tf import exif, header
+from ram_tf.split import epoch_order
 
 MAX_PIXELS = 50_000_000
+ONE_DEVICE = tf.distribute.InputContext()
 
 
 def decode_image(encoded, max_pixels=MAX_PIXELS):
@@ -172,15 +174,6 @@ def prepare_image(encoded, size, crop, max_pixels=MAX_PIXELS):
     return centre_crop(resize(decode_image(encoded, max_pixels), size), crop)
 
 
-def epoch_order(count, seed, epoch):
-    """The order in which an epoch sees `count` images: a permutation of all of them.
-
-    It depends on nothing but its arguments, so a resumed run sees what an uninterrupted
-    one would have seen, and the names of any batch can be told afterwards.
-    """
-    return np.random.default_rng((seed, epoch)).permutation(count)
-
-
 def training_pipeline(
     split,
     size,
@@ -191,6 +184,7 @@ def training_pipeline(
     seed,
     zooms=(1.0,),
     max_pixels=MAX_PIXELS,
+    context=ONE_DEVICE,
 ):
     """Batches for training, epoch after epoch, reproducible by seed.
 
@@ -206,6 +200,8 @@ def training_pipeline(
         zooms: One of these is drawn for each image, which is then resized to N * zoom
             before it is cut (ours; 1 alone is the paper's).
         max_pixels: See `decode_image`.
+        context: The `tf.distribute.InputContext` of a worker, which reads its own part
+            of each batch, in as many pieces as it has devices.
 
     Returns:
         A `tf.data.Dataset` of images `(B, crop, crop, 3)` float32 in [0, 255] and
@@ -214,7 +210,9 @@ def training_pipeline(
         of the crop.
     """
     whole = len(split) // batch_size * batch_size
+    workers, worker = context.num_input_pipelines, context.input_pipeline_id
     orders = [epoch_order(len(split), seed, epoch)[:whole] for epoch in epochs]
+    own = np.reshape(orders, (-1, workers, batch_size // workers))[:, worker]
     encoded, labels = _encoded(split), tf.constant(split.labels)
     proposals = split.proposals
     edges = [round(size * zoom) for zoom in zooms]
@@ -234,11 +232,11 @@ def training_pipeline(
 
     return (
         tf.data.Dataset.from_tensor_slices(
-            (np.repeat(list(epochs), whole), np.concatenate(orders))
+            (np.repeat(list(epochs), whole // workers), own.ravel())
         )
         .map(augmented, num_parallel_calls=tf.data.AUTOTUNE)
         # Static shapes: one trace, and XLA can compile the step.
-        .batch(batch_size, drop_remainder=True)
+        .batch(context.get_per_replica_batch_size(batch_size), drop_remainder=True)
         .prefetch(tf.data.AUTOTUNE)
     )
 

@@ -12,13 +12,9 @@ import numpy as np
 import tensorflow as tf
 
 from ram_tf import cache, metrics
-from ram_tf.preprocessing import (
-    decode_image,
-    epoch_order,
-    evaluation_pipeline,
-    read_files,
-)
+from ram_tf.preprocessing import decode_image, evaluation_pipeline, read_files
 from ram_tf.run import replacing
+from ram_tf.split import epoch_order
 from ram_tf.visualization import draw_locations, draw_outputs
 
 MIN_POSITIVES = 5  # of a label that counts in the validation mAP, where there is one
@@ -77,6 +73,13 @@ class Progress(keras.callbacks.Callback):
         self.settings = settings
         self.split = split
         self.inputs = _inputs(split, settings, settings.batch_size)
+        # On one device, whichever train the model: `Model.predict` takes all of them.
+        self.look = tf.function(
+            lambda inputs: model(inputs, training=False),
+            autograph=False,
+            reduce_retracing=True,
+            jit_compile=settings.jit_compile or None,
+        )
         self.history, self.best, self.waited, self.finished = [], -math.inf, 0, False
         self.regions = None  # matrices of the last validation, `(n, K, 2, 3)`
 
@@ -108,7 +111,10 @@ class Progress(keras.callbacks.Callback):
         self._save()
 
     def _validate(self):
-        outputs = self.model.predict(self.inputs, verbose=0)
+        seen = [self.look(inputs) for (inputs,) in self.inputs]
+        outputs = {
+            name: tf.concat([s[name] for s in seen], 0).numpy() for name in seen[0]
+        }
         self.regions = outputs.get("regions")
         terms = self.model.objective.terms(self.split.labels, outputs)
         figures = self.model.figures(self.split.labels, outputs)
@@ -139,8 +145,15 @@ class Progress(keras.callbacks.Callback):
         else:
             self.waited += 1
 
-    def _variables(self):
-        return [*self.model.variables, *self.model.optimizer.variables]
+    @property
+    def variables(self):
+        """All that a resumed run needs: weights, and the states of optimiser and seeds.
+
+        Metrics begin anew with each epoch, and each device has its own.
+        """
+        begun_anew = {id(variable) for variable in self.model.metrics_variables}
+        everything = [*self.model.variables, *self.model.optimizer.variables]
+        return [v for v in everything if id(v) not in begun_anew]
 
     def _save(self):
         state = {
@@ -149,7 +162,7 @@ class Progress(keras.callbacks.Callback):
             "waited": self.waited,
             "finished": self.finished,
         }
-        arrays = {f"{i}": v.numpy() for i, v in enumerate(self._variables())}
+        arrays = {f"{i}": v.numpy() for i, v in enumerate(self.variables)}
         with replacing(self.checkpoint) as beside:
             np.savez(beside, state=json.dumps(state), **arrays)
         with replacing(self.history_file) as beside:
@@ -163,7 +176,7 @@ class Progress(keras.callbacks.Callback):
         """
         if not self.checkpoint.exists():
             return
-        variables = self._variables()
+        variables = self.variables
         try:
             saved = cache.load(self.checkpoint)
             state = json.loads(str(saved["state"]))
@@ -228,7 +241,7 @@ class RegionPictures(keras.callbacks.Callback):
         ((self.inputs,),) = _inputs(shown, run.config, PICTURES)
 
     def on_epoch_end(self, epoch, logs=None):
-        outputs = self.model.predict_on_batch(self.inputs)
+        outputs = {n: v.numpy() for n, v in self.progress.look(self.inputs).items()}
         pictures = draw_outputs(self.originals, outputs, self.label_names)
         with self.writer.as_default(step=epoch):
             for number, picture in enumerate(pictures):

@@ -148,3 +148,12 @@ def path_inside(path, where):
 def _is_text(name):
     """Whether it can be the name of a file: no NUL, and no half of a character."""
     return not _NO_TEXT.search(name)
+
+
+def epoch_order(count, seed, epoch):
+    """The order in which an epoch sees `count` images: a permutation of all of them.
+
+    It depends on nothing but its arguments, so a resumed run sees what an uninterrupted
+    one would have seen, and the names of any batch can be told afterwards.
+    """
+    return np.random.default_rng((seed, epoch)).permutation(count)

@@ -1,12 +1,14 @@
 """The two steps of section 5.1: the pooled classifier, then everything jointly."""
 
 import dataclasses
+import json
 import math
 
 import keras
 import tensorflow as tf
 
 from ram_tf import linear_probe
+from ram_tf.devices import Devices, FollowChief
 from ram_tf.model import AttentionModel, PooledClassifier
 from ram_tf.optimizer import Adam
 from ram_tf.preprocessing import training_pipeline
@@ -20,80 +22,123 @@ from ram_tf.progress import (
 from ram_tf.run import replacing
 
 
-def train(run, train_split, selection_split):
+def train(run, train_split, selection_split, devices=None):
     """Trains what is not trained yet of a run, and returns its two models.
 
     Killed at any moment and started again, it goes on after the last whole epoch and
     ends with the same weights: batches, crops and dropout depend on the seed and the
-    epoch alone, and all state of the optimiser and of the selection is kept.
+    epoch alone, and all state of the optimiser and of the selection is kept. With other
+    devices it goes on, too, and ends nearly the same, dropout apart.
 
     Args:
         run: A `Run` as `Run.start` returns it.
         train_split: What to learn from; with proposals where the run is to have them.
         selection_split: What the best epoch is selected by.
+        devices: The `Devices`, the same run and splits at each worker; None for one.
 
     Returns:
-        The pooled classifier and the attention model, with the best weights of each.
+        The pooled classifier and the attention model, with the best weights of each, on
+        one device; None at workers other than the chief, which have no files.
 
     Raises:
         FloatingPointError: The loss is not finite; says where and on which images.
+        ConnectionError: Another worker has ended.
     """
-    settings = run.config
+    settings, devices = run.config, devices or Devices()
     _make_deterministic(settings)
     data = train_split, selection_split
-    train_pooled(run, *data)
-    pooled = run.load_pooled()
-    if not run.model_weights.exists():
+    train_pooled(run, *data, devices)
+    with devices.together():
+        if not devices.from_chief(run.model_weights.exists()):
+            _train_attention(run, data, devices)
+    if devices.chief:
+        return run.load_pooled(), run.load_model()
+    print("trained; worker 1, the chief, evaluates and exports")
+    return None
+
+
+def _train_attention(run, data, devices):
+    settings = run.config
+    with devices.strategy.scope():
+        pooled = _load_pooled(run, devices)
         keras.utils.set_random_seed(settings.seed)
         model = run.build_model(pooled)
-        _fit(run, "step2", model, settings.epochs, settings.learning_rate, data)
+        args = settings.epochs, settings.learning_rate, data, devices
+        _fit(run, "step2", model, *args)
+    if devices.chief:
         save_weights(model, run.model_weights)
-        # The backbone is shared, and now it is step 2's.
-        pooled = run.load_pooled()
-        return pooled, model
-    return pooled, run.load_model()
 
 
-def train_pooled(run, train_split, selection_split):
+def train_pooled(run, train_split, selection_split, devices=None):
     """Trains step 1 of a run alone, where it is not trained yet.
 
     Args:
         run: A `Run` as `Run.start` returns it.
         train_split: What to learn from.
         selection_split: What the best epoch is selected by.
+        devices: See `train`.
 
     Raises:
         FloatingPointError: See `train`.
+        ConnectionError: See `train`.
     """
-    if run.pooled_weights.exists():
-        return
+    settings, devices = run.config, devices or Devices()
+    devices.check(settings)
+    with devices.together():
+        _check_same(run, (train_split, selection_split), devices)
+        if devices.from_chief(run.pooled_weights.exists()):
+            return
+        _make_deterministic(settings)
+        # It looks at whole images, whatever regions step 2 is to look at.
+        data = [
+            dataclasses.replace(split, proposals=None)
+            for split in (train_split, selection_split)
+        ]
+        with devices.strategy.scope():
+            pooled = _best_pooled(run, data, devices)
+        if devices.chief:
+            save_weights(pooled, run.pooled_weights)
+
+
+def _best_pooled(run, data, devices):
     settings = run.config
-    _make_deterministic(settings)
-    # It looks at whole images, whatever regions step 2 is to look at.
-    data = [
-        dataclasses.replace(split, proposals=None)
-        for split in (train_split, selection_split)
-    ]
     tried = ("average", "max") if settings.pooling == "best" else (settings.pooling,)
     best = -math.inf
     for pooling in tried:
         keras.utils.set_random_seed(settings.seed)
         pooled = run.build_pooled(pooling)
         name = "step1" if len(tried) == 1 else f"step1-{pooling}"
-        score = _fit(
-            run,
-            name,
-            pooled,
-            settings.pooled_epochs,
-            settings.pooled_learning_rate,
-            data,
-        )
+        args = settings.pooled_epochs, settings.pooled_learning_rate, data, devices
+        score = _fit(run, name, pooled, *args)
         if score > best:
             best, chosen, chosen_pooling = score, pooled, pooling
-    if settings.pooling == "best":
+    if settings.pooling == "best" and devices.chief:
         with replacing(run.folder / "pooling.txt") as beside:
             beside.write_text(chosen_pooling + "\n")
-    save_weights(chosen, run.pooled_weights)
+    return chosen
+
+
+def _check_same(run, splits, devices):
+    """Raises a `ValueError` where workers would train something else."""
+    if devices.workers > 1:
+        # Where things lie may differ from machine to machine.
+        settings = dataclasses.replace(
+            run.config, data_dir="", manual_dir="", weights="none"
+        )
+        devices.check_same("settings", settings.to_json(run.label_names))
+        for split in splits:
+            text = json.dumps([split.names, split.labels.tolist()])
+            devices.check_same("images and labels", text)
+
+
+def _load_pooled(run, devices):
+    """Step 1's classifier at all workers, from the chief's file."""
+    pooling = devices.from_chief(run.pooling if devices.chief else None)
+    pooled = run.build_pooled(pooling, pretrained=False)
+    if devices.chief:
+        pooled.load_weights(run.pooled_weights)
+    devices.share(pooled.weights)
+    return pooled
 
 
 def _make_deterministic(settings):
@@ -103,7 +148,7 @@ def _make_deterministic(settings):
         tf.config.experimental.enable_op_determinism()
 
 
-def _fit(run, name, model, epochs, learning_rate, data):
+def _fit(run, name, model, epochs, learning_rate, data, devices):
     """Trains one step and leaves the model with its best weights.
 
     Returns:
@@ -115,9 +160,49 @@ def _fit(run, name, model, epochs, learning_rate, data):
     steps = len(train_split) // batch_size
     compile_model(model, settings, learning_rate, epochs * steps)
     model.optimizer.build(model.trainable_variables)
-    folder = run.folder / name
-    folder.mkdir(exist_ok=True)
-    progress = Progress(folder, model, settings, selection_split)
+    progress = Progress(run.folder / name, model, settings, selection_split)
+    if devices.chief:
+        _start(progress, name, train_split, epochs)
+    begun, finished = devices.from_chief((progress.epoch, progress.finished))
+    devices.share(progress.variables)
+    if not finished and begun < epochs:
+        callbacks = [StopWhenNotFinite(train_split, settings, batch_size)]
+        if devices.chief:
+            callbacks += _of_chief(run, name, progress)
+
+        def part(context):
+            return training_pipeline(
+                train_split,
+                settings.image_size,
+                settings.crop,
+                settings.flip,
+                batch_size,
+                range(begun, epochs),
+                settings.seed,
+                settings.zoom_factors,
+                settings.max_pixels,
+                context,
+            )
+
+        model.fit(
+            devices.strategy.distribute_datasets_from_function(part),
+            initial_epoch=begun,
+            epochs=epochs,
+            steps_per_epoch=steps,
+            shuffle=False,  # the pipeline has its own order
+            callbacks=[*callbacks, FollowChief(devices, progress.variables)],
+            verbose="auto" if devices.chief else 0,
+        )
+    if devices.chief:
+        with without_optimizer(model):
+            model.load_weights(progress.best_weights)
+    return devices.from_chief(progress.best)
+
+
+def _start(progress, name, train_split, epochs):
+    """Takes up the checkpoint of a step, or looks for weights to begin with."""
+    model, settings = progress.model, progress.settings
+    progress.checkpoint.parent.mkdir(exist_ok=True)
     progress.restore()
     probes = settings.probe_cost and isinstance(model, PooledClassifier)
     if probes and not progress.epoch:
@@ -131,38 +216,15 @@ def _fit(run, name, model, epochs, learning_rate, data):
     from_step1 = attends and settings.head_start == "pooled"
     if (probes or from_step1) and not progress.epoch:
         progress.consider_start()
-    if not progress.finished and progress.epoch < epochs:
-        callbacks = [
-            StopWhenNotFinite(train_split, settings, batch_size),
-            progress,
-            keras.callbacks.TensorBoard(folder / "logs", write_graph=False),
-        ]
-        if attends:
-            callbacks.append(
-                RegionPictures(folder / "logs", run, selection_split, progress)
-            )
-        remaining = range(progress.epoch, epochs)
-        model.fit(
-            training_pipeline(
-                train_split,
-                settings.image_size,
-                settings.crop,
-                settings.flip,
-                batch_size,
-                remaining,
-                settings.seed,
-                settings.zoom_factors,
-                settings.max_pixels,
-            ),
-            initial_epoch=progress.epoch,
-            epochs=epochs,
-            steps_per_epoch=steps,
-            shuffle=False,  # the pipeline has its own order
-            callbacks=callbacks,
-        )
-    with without_optimizer(model):
-        model.load_weights(progress.best_weights)
-    return progress.best
+
+
+def _of_chief(run, name, progress):
+    """What the chief does beside training."""
+    logs = run.folder / name / "logs"
+    callbacks = [progress, keras.callbacks.TensorBoard(logs, write_graph=False)]
+    if isinstance(progress.model, AttentionModel):
+        callbacks.append(RegionPictures(logs, run, progress.split, progress))
+    return callbacks
 
 
 def compile_model(model, settings, learning_rate, steps):

@@ -5,13 +5,14 @@
 
 The output folder then holds the weights of both steps, config.json, results.json, a
 picture of regions and TensorBoard's logs; the SavedModel is in saved_models/NAME.
-Interrupted, the same command with --resume goes on after the last whole epoch.
+Interrupted, the same command with --resume goes on after the last whole epoch. On
+several machines it is started on each, with TF_CONFIG; worker 0 alone writes.
 """
 
 import argparse
 import pathlib
 
-from ram_tf import cli, config, proposals, run_splits, training
+from ram_tf import cli, config, devices, proposals, run_splits, training
 from ram_tf.evaluation import calibrate, look, look_pooled
 from ram_tf.export import export
 from ram_tf.prediction import how_to_try, write_samples
@@ -30,6 +31,7 @@ def parse(argv):
     parser.add_argument(
         "--resume", action="store_true", help="go on with the run, if there is one"
     )
+    devices.add_argument(parser)
     config.add_arguments(parser)
     return parser.parse_args(argv)
 
@@ -38,13 +40,19 @@ def main(argv):
     arguments = parse(argv)
     config.check_own(arguments)
     settings = config.from_arguments(arguments)
+    team = devices.Devices.start(arguments.devices)
+    team.check(settings)
     name = settings.saved_name
     folder = pathlib.Path(arguments.output_dir or pathlib.Path("runs") / name)
     splits = run_splits.load(settings)
-    run = Run.start(folder, settings, splits.train.label_names, arguments.resume)
+    labels = splits.train.label_names
+    if not team.chief:
+        training.train(Run(folder, settings, labels), *splits[:2], team)
+        return 0
+    run = Run.start(folder, settings, labels, arguments.resume)
     splits = run_splits.RunSplits(*(proposals.for_run(run, split) for split in splits))
 
-    pooled, model = training.train(run, splits.train, splits.selection)
+    pooled, model = training.train(run, splits.train, splits.selection, team)
 
     if settings.calibrate:
         calibrate(run, model, splits.selection)

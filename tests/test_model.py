@@ -371,6 +371,17 @@ def test_figures_of_the_agent_by_hand_leave_out_images_without_labels():
     np.testing.assert_allclose(figures["baseline_error"], (1 / 2 + 1) / 4)
 
 
+def test_the_reward_shown_is_the_mean_over_images_with_labels_of_all_batches():
+    model = make_rarl(locations="fixed", starts=[[0.0, 0.0], [0.5, 0.5]])
+    model.reset_metrics()
+    # Two images of one batch are rewarded, one of the other is not and one is unknown.
+    right = {"scores": tf.constant([[1.0, 0.0, 0.0]] * 2)}
+    wrong = {"scores": tf.constant([[0.0, 1.0, 1.0]] * 2)}
+    model.compute_loss(y=np.array([[1, 0, 0], [1, 0, 0]]), y_pred=right)
+    model.compute_loss(y=np.array([[1, 0, 0], [0, 0, -1]]), y_pred=wrong)
+    assert float(model.shown_means["reward"].result()) == pytest.approx(2 / 3)
+
+
 def test_images_without_labels_have_no_policy_gradient(images):
     model = make_rarl(episodes=2)
     labels = np.array([[0, 0, 0], [0, -1, 0]])

@@ -17,7 +17,6 @@ from ram_tf.preprocessing import (
     centre_crop,
     cut,
     decode_image,
-    epoch_order,
     evaluation_pipeline,
     find_unreadable,
     prepare_image,
@@ -26,7 +25,7 @@ from ram_tf.preprocessing import (
     resize,
     training_pipeline,
 )
-from ram_tf.split import Split
+from ram_tf.split import Split, epoch_order
 
 BAD = tf.errors.InvalidArgumentError
 
@@ -361,6 +360,33 @@ def test_an_epoch_sees_every_image_once_in_the_order_that_is_told(split):
     for epoch, seen in enumerate(order.reshape(3, COUNT)):
         assert sorted(seen) == list(range(COUNT))
         np.testing.assert_array_equal(seen, epoch_order(COUNT, 0, epoch))
+
+
+def test_the_parts_of_all_workers_together_are_the_batches_of_one_device(split):
+    workers, devices, batch_size = 2, 2, 8
+    whole = training_pipeline(split, 12, 10, True, batch_size, range(2), 0)
+    parts = [
+        list(
+            training_pipeline(
+                split,
+                12,
+                10,
+                True,
+                batch_size,
+                range(2),
+                0,
+                context=tf.distribute.InputContext(workers, worker, workers * devices),
+            )
+        )
+        for worker in range(workers)
+    ]
+    steps = list(whole)
+    assert [len(part) for part in parts] == [devices * len(steps)] * workers
+    for step, batch in enumerate(steps):
+        mine = slice(devices * step, devices * (step + 1))
+        shared = [piece for part in parts for piece in part[mine]]
+        for one, pieces in zip(batch, zip(*shared, strict=True), strict=True):
+            np.testing.assert_array_equal(one, np.concatenate(pieces))
 
 
 def test_epochs_differ_in_order_and_in_crops(split):

@@ -1,0 +1,182 @@
+"""Measures how fast several devices train together, beside one.
+
+    python -m benchmarks.devices --backbone mobilenet_v2
+
+Each way trains in processes of its own, since the devices of one are set once; they
+wait for their turn, so that nothing else runs meanwhile. All see batches of the same
+size, of noise. Without GPUs the devices share the cores of one CPU, and show what
+working together costs, not what it gains.
+"""
+
+import argparse
+import contextlib
+import json
+import os
+import pathlib
+import socket
+import subprocess
+import sys
+import tempfile
+
+import tensorflow as tf
+
+from benchmarks import record, timing
+from benchmarks.subject import Subject
+from ram_tf import backbones, cli
+from ram_tf.devices import Devices, add_argument
+from ram_tf.training import compile_model
+
+FIGURES = (
+    timing.Figure("two_devices_over_one", "two_devices", "one_device"),
+    timing.Figure("two_workers_over_one", "two_workers", "one_device"),
+)
+
+
+def parse(argv):
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.devices",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    names = tuple(backbones.BACKBONES)
+    parser.add_argument("--backbone", choices=names, default="mobilenet_v2")
+    parser.add_argument("--image_size", type=int, help="N; default: 512 or 320")
+    parser.add_argument("--batch_size", type=int, default=8, help="%(default)s")
+    parser.add_argument("--steps", type=int, default=10, help="a round; %(default)s")
+    parser.add_argument("--rounds", type=int, default=5, help="%(default)s")
+    parser.add_argument(
+        "--output",
+        type=pathlib.Path,
+        default=pathlib.Path(__file__).with_name("results.json"),
+        help="%(default)s",
+    )
+    # One of the processes that train.
+    parser.add_argument("--wait", action="store_true", help=argparse.SUPPRESS)
+    add_argument(parser)
+    return parser.parse_args(argv)
+
+
+def main(argv):
+    arguments = parse(argv)
+    if arguments.wait:
+        return train(arguments)
+    record.read(arguments.output)  # A file that cannot be updated is told at once.
+    flags = [*argv, "--wait"]
+    with contextlib.ExitStack() as stack:
+        images = arguments.steps * arguments.batch_size
+        candidates = {
+            name: timing.Candidate(stack.enter_context(processes(started)), images)
+            for name, started in {
+                "one_device": [(flags, None)],
+                "two_devices": [([*flags, "--devices", "2"], None)],
+                "two_workers": [(flags, text) for text in cluster(2)],
+            }.items()
+        }
+        found = timing.measure(FIGURES, candidates, arguments.rounds)
+    settings = {
+        "backbone": arguments.backbone,
+        "image_size": subject(arguments, "").settings.image_size,
+        "batch_size": arguments.batch_size,
+    }
+    entries = {
+        f"{name}_{arguments.backbone}": record.entry(
+            measured, "", settings, record.machine()
+        )
+        for name, measured in found.items()
+    }
+    record.update(arguments.output, entries)
+    print(record.table(entries))
+    seconds = {n: s for measured in found.values() for n, s in measured.seconds.items()}
+    for name, each in seconds.items():
+        print(f"{name}: {1 / (each * arguments.batch_size):.3g} steps a second")
+    return 0
+
+
+def cluster(count):
+    """TF_CONFIG of each of some workers on this machine."""
+    with contextlib.ExitStack() as stack:
+        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for each in sockets:
+            each.bind(("127.0.0.1", 0))
+        addresses = [f"127.0.0.1:{each.getsockname()[1]}" for each in sockets]
+    return [
+        json.dumps(
+            {
+                "cluster": {"worker": addresses},
+                "task": {"type": "worker", "index": index},
+            }
+        )
+        for index in range(count)
+    ]
+
+
+@contextlib.contextmanager
+def processes(started):
+    """Starts processes that train together; gives a function that lets them.
+
+    Args:
+        started: For each its flags and its TF_CONFIG, None for none.
+    """
+    command = [sys.executable, "-m", "benchmarks.devices"]
+    running = [
+        subprocess.Popen(
+            [*command, *flags],
+            env={**os.environ, **({"TF_CONFIG": text} if text else {})},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for flags, text in started
+    ]
+
+    def run():
+        for process in running:
+            process.stdin.write("train\n")
+            process.stdin.flush()
+        for process in running:
+            if "trained\n" not in process.stdout:
+                raise ChildProcessError(
+                    "A process that trains has ended. Expected it to wait for the next "
+                    f"round. Received: {' '.join(process.args)}"
+                )
+
+    try:
+        yield run
+    finally:
+        for process in running:
+            process.kill()
+            process.communicate()
+
+
+def subject(arguments, folder):
+    """The `Subject` that is trained; nothing of it is in the folder."""
+    size, batch = arguments.image_size, arguments.batch_size
+    return Subject.of(folder, arguments.backbone, size, batch)
+
+
+def train(arguments):
+    """Trains some steps for each line that comes in, and says so."""
+    devices = Devices.start(arguments.devices)
+    with tempfile.TemporaryDirectory(prefix="ram_tf-") as folder:
+        trained = subject(arguments, folder)
+    settings = trained.settings
+    devices.check(settings)
+    with devices.strategy.scope():
+        model = trained.model
+        compile_model(model, settings, settings.learning_rate, 1000)
+        model.optimizer.build(model.trainable_variables)
+
+    def part(context):
+        size = context.get_per_replica_batch_size(settings.batch_size)
+        batch = trained.images(settings.crop)[:size], trained.labels[:size]
+        return tf.data.Dataset.from_tensors(batch).repeat()
+
+    batches = devices.strategy.distribute_datasets_from_function(part)
+    for _ in sys.stdin:
+        model.fit(batches, steps_per_epoch=arguments.steps, verbose=0, shuffle=False)
+        print("trained", flush=True)
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(cli.run(main))
