@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 
-.PHONY: demo test test-all bench lint clean
+.PHONY: demo test test-all bench faults lint clean
 
 demo: .venv/installed
 	$(BIN)/python scripts/fit.py --output_dir runs/digits --resume
@@ -18,6 +18,10 @@ test-all: lint
 # Speed as ratios, into benchmarks/results.json; wants an idle machine.
 bench: .venv/installed
 	$(BIN)/python -m benchmarks.run
+
+# Kills, full disks, changed files and the like; as root, with faketime, all of them.
+faults: .venv/installed
+	$(BIN)/python -m tests.faults.run
 
 lint: .venv/installed
 	$(BIN)/ruff check .

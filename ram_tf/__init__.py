@@ -6,7 +6,7 @@ The way of the data: files (`datasets`) -> pipeline (`preprocessing`) -> feature
 (`model`, in one view or several: `views`) -> `losses`, `reinforce`, `metrics` -> the
 two steps (`linear_probe`, `training`) -> figures (`svm`, `evaluation`, `results`,
 `report`; the papers' tables: `references`, `ablation`) and a SavedModel (`export`,
-`prediction`).
+`prediction`). Files are whole or not there (`seal`, `lock`).
 
 Shapes, everywhere: `B` images, `H W C` feature map, `K` regions, `h w` sampled size,
 `L` labels.

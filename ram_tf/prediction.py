@@ -16,9 +16,10 @@ import numpy as np
 import tensorflow as tf
 
 from ram_tf.config import from_json
-from ram_tf.export import serve_bytes
+from ram_tf.export import files_of_graph, serve_bytes
 from ram_tf.preprocessing import decode_image, read_files
-from ram_tf.run import Run, replacing
+from ram_tf.run import Run
+from ram_tf.seal import check, read_text, replacing
 from ram_tf.visualization import (
     contact_sheet,
     draw_outputs,
@@ -78,6 +79,7 @@ class Predictor:
 
         Raises:
             FileNotFoundError: The folder is neither.
+            ValueError: A file of it has changed since it was written.
         """
         folder = pathlib.Path(folder)
         if (folder / "config.json").is_file() and not client:
@@ -90,10 +92,12 @@ class Predictor:
                 f"(saved_model.pb). Received: {folder}"
             )
         extra = folder / "assets.extra"
-        settings, label_names = from_json((extra / "config.json").read_text())
-        about = json.loads((extra / "views.json").read_text())
+        settings, label_names = from_json(read_text(extra / "config.json"))
+        about = json.loads(read_text(extra / "views.json"))
         if client:
             return cls(client, settings, label_names, about)
+        for path in files_of_graph(folder):
+            check(path)
         loaded = tf.saved_model.load(str(folder))
         serve = _served_here(loaded.signatures["serving_default"])
         predictor = cls(serve, settings, label_names, about)

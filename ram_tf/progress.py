@@ -1,58 +1,27 @@
 """What goes on beside training: validation, the best weights, resuming, pictures."""
 
-import contextlib
 import csv
 import io
 import json
 import math
-import shutil
 import zipfile
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-from ram_tf import metrics
+from ram_tf import metrics, weights_file
 from ram_tf.preprocessing import (
     decode_image,
     epoch_order,
     evaluation_pipeline,
     read_files,
 )
-from ram_tf.run import replacing
+from ram_tf.seal import replacing
 from ram_tf.visualization import draw_locations, draw_outputs
 
 MIN_POSITIVES = 5  # of a label that counts in the validation mAP, where there is one
 PICTURES = 4  # validation images that TensorBoard shows with their regions
-
-
-def save_weights(model, path):
-    """Writes a model's weights, without its optimiser, as a whole or not at all.
-
-    Raises:
-        OSError: The disk has too little room. It is asked for beforehand, because the
-            HDF5 library brings the process down when a write fails.
-    """
-    needed = sum(weight.nbytes for weight in model.get_weights())
-    free = shutil.disk_usage(path.parent).free
-    # Half as much again for the file's own structure.
-    if free < 1.5 * needed:
-        raise OSError(
-            f"The disk is full. Expected room for {needed} bytes of weights. "
-            f"Received: {free} free bytes at {path.parent}"
-        )
-    with replacing(path) as beside, without_optimizer(model):
-        model.save_weights(beside)
-
-
-@contextlib.contextmanager
-def without_optimizer(model):
-    """Takes the optimiser off a compiled model, whose weights file would hold it."""
-    optimizer, model.optimizer = model.optimizer, None
-    try:
-        yield
-    finally:
-        model.optimizer = optimizer
 
 
 class Progress(keras.callbacks.Callback):
@@ -136,7 +105,7 @@ class Progress(keras.callbacks.Callback):
         score = -logs["val_loss"] if by_loss else logs["val_mAP"]
         if score > self.best:
             self.best, self.waited = score, 0
-            save_weights(self.model, self.best_weights)
+            weights_file.save(self.model, self.best_weights)
         else:
             self.waited += 1
 

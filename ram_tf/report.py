@@ -17,7 +17,7 @@ from PIL import Image
 
 from ram_tf import calibration, metrics, protocols, results, visualization
 from ram_tf.preprocessing import decode_image, read_files
-from ram_tf.run import replacing
+from ram_tf.seal import replacing
 
 SECTIONS = {
     "data": "Data",

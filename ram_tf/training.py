@@ -6,7 +6,7 @@ import math
 import keras
 import tensorflow as tf
 
-from ram_tf import linear_probe
+from ram_tf import linear_probe, weights_file
 from ram_tf.model import AttentionModel, PooledClassifier
 from ram_tf.optimizer import Adam
 from ram_tf.preprocessing import training_pipeline
@@ -14,10 +14,8 @@ from ram_tf.progress import (
     Progress,
     RegionPictures,
     StopWhenNotFinite,
-    save_weights,
-    without_optimizer,
 )
-from ram_tf.run import replacing
+from ram_tf.seal import sealing
 
 
 def train(run, train_split, selection_split):
@@ -47,7 +45,7 @@ def train(run, train_split, selection_split):
         keras.utils.set_random_seed(settings.seed)
         model = run.build_model(pooled)
         _fit(run, "step2", model, settings.epochs, settings.learning_rate, data)
-        save_weights(model, run.model_weights)
+        weights_file.save(model, run.model_weights)
         # The backbone is shared, and now it is step 2's.
         pooled = run.load_pooled()
         return pooled, model
@@ -91,9 +89,9 @@ def train_pooled(run, train_split, selection_split):
         if score > best:
             best, chosen, chosen_pooling = score, pooled, pooling
     if settings.pooling == "best":
-        with replacing(run.folder / "pooling.txt") as beside:
+        with sealing(run.folder / "pooling.txt") as beside:
             beside.write_text(chosen_pooling + "\n")
-    save_weights(chosen, run.pooled_weights)
+    weights_file.save(chosen, run.pooled_weights)
 
 
 def _make_deterministic(settings):
@@ -160,8 +158,7 @@ def _fit(run, name, model, epochs, learning_rate, data):
             shuffle=False,  # the pipeline has its own order
             callbacks=callbacks,
         )
-    with without_optimizer(model):
-        model.load_weights(progress.best_weights)
+    weights_file.load(model, progress.best_weights)
     return progress.best
 
 
