@@ -10,15 +10,14 @@ BY_FIT = {
     "config.json": (),
     "pooled.weights.h5": (),
     "model.weights.h5": (),
-    "pooling.txt": (),
-    "step1-average/checkpoint.npz": ("pooled.weights.h5",),
-    "step1-average/best.weights.h5": ("pooled.weights.h5",),
+    "step1/checkpoint.npz": ("pooled.weights.h5",),
+    "step1/best.weights.h5": ("pooled.weights.h5",),
     "step2/checkpoint.npz": ("model.weights.h5",),
     "step2/best.weights.h5": ("model.weights.h5",),
 }
 BY_EVALUATION = ("svm.npz", "outputs/*.npz")
 NOT_READ = ("fingerprint.pb", "assets/labels.txt")
-BY_EXPORT = ("config.json", "model.weights.h5", "calibration.json", "pooling.txt")
+BY_EXPORT = ("config.json", "model.weights.h5", "calibration.json")
 
 
 def flipped(bench, path):

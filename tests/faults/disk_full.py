@@ -127,7 +127,7 @@ LIMIT, ENOSPC = "file larger than the disk has room for", "disk full"
 CASES = (
     *(
         Case(LIMIT, name, functools.partial(too_large, name=name))
-        for name in ("step1-average/best.weights.h5", "step1-average/checkpoint.npz")
+        for name in ("step1/best.weights.h5", "step1/checkpoint.npz")
     ),
     *(
         Case(LIMIT, name, functools.partial(too_large, name=name, without=without))

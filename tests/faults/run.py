@@ -55,7 +55,7 @@ def parse(argv):
         "--kills", type=int, default=50, help="of each program; %(default)s"
     )
     parser.add_argument("--seed", type=int, default=0, help="%(default)s")
-    parser.add_argument("--keep", help="a new folder for all that is written, kept")
+    parser.add_argument("--keep", help="a folder for all that is written, which stays")
     return parser.parse_args(argv)
 
 
