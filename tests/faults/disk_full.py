@@ -1,6 +1,7 @@
 """No room on the disk: a limit on the size of files, and a small file system."""
 
 import functools
+import shutil
 
 from tests.faults import mounted
 from tests.faults.bench import figures, refused, sentence, versions
@@ -33,12 +34,10 @@ def full(bench, share):
 
 def none_at_all(bench):
     """Gives a new run no room even for its settings."""
-    with mounted.tmpfs(bench.new("disk"), 4096) as disk:
-        (disk / "other").write_bytes(bytes(4096))
-        run = disk / "run"
-        run.mkdir()
+    with mounted.tmpfs(bench.new("disk"), AMPLE) as disk:
+        filler, run = mounted.fill(disk), disk / "run"
         said = refused(bench.fit(run, bench.new("saved")), run, "No space left")
-        mounted.resize(disk, AMPLE)
+        filler.unlink()
         return said, bench.finish(run)
 
 
@@ -96,27 +95,29 @@ def outputs(bench):
 
 
 def svms(bench):
-    """Lets the SVMs that were fitted find no room."""
-    run, path = bench.copy_of(bench.evaluated, "svm.npz"), bench.new("result.json")
-    room = (bench.evaluated / "svm.npz").stat().st_size - 1
-    said = refused(bench.evaluate(run, path, largest=room), run / "svm.npz")
-    if (run / "svm.npz").exists() or path.exists():
-        raise NotHeldError("half a file")
-    life = bench.evaluate(run, path)
-    if life.wait() != 0 or figures(path) != bench.figures:
-        raise NotHeldError(f"not the figures with room: {life.errors[-300:]}")
-    return said, "with room: figures bit-equal"
+    """Leaves no room for the SVMs that were fitted."""
+    copied, path = bench.copy_of(bench.evaluated, "svm.npz"), bench.new("result.json")
+    with mounted.tmpfs(bench.new("disk"), AMPLE) as disk:
+        run = shutil.copytree(copied, disk / "run")
+        filler = mounted.fill(disk)
+        said = refused(bench.evaluate(run, path), run / "svm.npz", "No space left")
+        if (run / "svm.npz").exists() or path.exists():
+            raise NotHeldError("half a file")
+        filler.unlink()
+        life = bench.evaluate(run, path)
+        if life.wait() != 0 or figures(path) != bench.figures:
+            raise NotHeldError(f"not the figures with room: {life.errors[-300:]}")
+        return said, "with room: figures bit-equal"
 
 
 def result(bench):
     """Leaves no room for the figures that were asked for."""
-    with mounted.tmpfs(bench.new("disk"), 4096) as disk:
-        (disk / "other").write_bytes(bytes(4096))
-        path = disk / "result.json"
+    with mounted.tmpfs(bench.new("disk"), AMPLE) as disk:
+        filler, path = mounted.fill(disk), disk / "result.json"
         said = refused(bench.evaluate(bench.evaluated, path), path, "No space left")
         if path.exists():
             raise NotHeldError("half a file of figures")
-        mounted.resize(disk, AMPLE)
+        filler.unlink()
         life = bench.evaluate(bench.evaluated, path)
         if life.wait() != 0 or figures(path) != bench.figures:
             raise NotHeldError(f"not the figures with room: {life.errors[-300:]}")
@@ -141,7 +142,6 @@ CASES = (
     ),
     Case(LIMIT, "export.py: variables", export_limited),
     Case(LIMIT, "evaluate.py: cached features", outputs),
-    Case(LIMIT, "evaluate.py: svm.npz", svms),
     Case(ENOSPC, "fit.py: nothing can be written", none_at_all),
     *(
         Case(
@@ -153,5 +153,6 @@ CASES = (
     ),
     Case(ENOSPC, "fit.py: TensorBoard's logs", logs),
     Case(ENOSPC, "export.py", export_full),
+    Case(ENOSPC, "evaluate.py: svm.npz", svms),
     Case(ENOSPC, "evaluate.py --output", result),
 )

@@ -17,6 +17,15 @@ def tmpfs(folder, size):
         _run("umount", "--lazy", folder)
 
 
+def fill(folder):
+    """Leaves a `tmpfs` no room at all, and returns the file that takes it."""
+    filler = folder / "filler"
+    with contextlib.suppress(OSError), filler.open("wb", buffering=0) as file:
+        while file.write(bytes(4096)):
+            pass
+    return filler
+
+
 def resize(folder, size):
     """Gives a `tmpfs` another size."""
     _mount("-o", f"remount,size={size}", folder)
