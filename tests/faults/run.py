@@ -12,6 +12,7 @@ failed.
 import argparse
 import os
 import pathlib
+import re
 import shutil
 import sys
 import tempfile
@@ -81,8 +82,8 @@ def main(argv=None):
     finally:
         if not arguments.keep:
             shutil.rmtree(folder, ignore_errors=True)
-    # The folder's name tells nothing.
-    text = case.table(outcomes).replace(str(bench.folder), "")
+    # Where this run of the suite has its folders tells nothing.
+    text = re.sub(f"{re.escape(str(bench.folder))}/[0-9]+-", "", case.table(outcomes))
     print(f"{text}\n\n{case.summary(outcomes)}")
     return case.status(outcomes)
 
