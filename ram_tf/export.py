@@ -170,12 +170,11 @@ def _remove_left(parent):
     # A process that had our number before us has left a folder of our name.
     shutil.rmtree(own.with_suffix(""), ignore_errors=True)
     for left in {*parent.glob("partial-*.lock")} - {own}:
-        try:
-            lock.take(left)
-        except BlockingIOError:
-            continue  # at work now
-        shutil.rmtree(left.with_suffix(""), ignore_errors=True)
-        lock.release(left)
+        # Otherwise another export may be at work on it.
+        with contextlib.suppress(BlockingIOError):
+            if lock.take(left):
+                shutil.rmtree(left.with_suffix(""), ignore_errors=True)
+                lock.release(left)
 
 
 def _rename_to_next_version(beside, parent):

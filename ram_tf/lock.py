@@ -16,13 +16,16 @@ def take(path):
         path: Of the lock's file, which is created where it is missing and says which
             process has it.
 
+    Returns:
+        Whether it is locked: some network file systems have no locks, which is said.
+
     Raises:
         BlockingIOError: Another process has it.
         OSError: The file cannot be written.
     """
     place = os.path.realpath(path)
     if place in _held:
-        return
+        return True
     file = os.open(place, os.O_RDWR | os.O_CREAT, 0o666)
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -34,16 +37,19 @@ def take(path):
             f"{path}, held by process {holder or 'unknown'}"
         ) from None
     except OSError as error:
-        # Some network file systems have no locks.
+        os.close(file)
         print(f"not locked: {path} ({error})", file=sys.stderr)
+        return False
     _held[place] = file
     with contextlib.suppress(OSError):  # a full disk; it only says who has it
         os.ftruncate(file, 0)
         os.write(file, f"{os.getpid()}\n".encode())
+    return True
 
 
 def release(path):
     """Gives a lock of this process back and removes its file."""
     place = os.path.realpath(path)
     os.unlink(place)
-    os.close(_held.pop(place))
+    if place in _held:
+        os.close(_held.pop(place))

@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import math
+import sys
 import zipfile
 
 import keras
@@ -193,7 +194,8 @@ class RegionPictures(keras.callbacks.Callback):
     def __init__(self, folder, run, split, progress):
         super().__init__()
         self.progress = progress
-        self.writer = tf.summary.create_file_writer(str(folder / "validation"))
+        self.folder = folder / "validation"
+        self.writer = tf.summary.create_file_writer(str(self.folder))
         self.label_names = run.label_names
         shown = split.take(range(min(PICTURES, len(split))))
         self.originals = [
@@ -205,6 +207,7 @@ class RegionPictures(keras.callbacks.Callback):
     def on_epoch_end(self, epoch, logs=None):
         outputs = self.model.predict_on_batch(self.inputs)
         pictures = draw_outputs(self.originals, outputs, self.label_names)
+        before = self._written()
         with self.writer.as_default(step=epoch):
             for number, picture in enumerate(pictures):
                 shown = np.asarray(picture)[None]
@@ -213,6 +216,13 @@ class RegionPictures(keras.callbacks.Callback):
             first = self.progress.regions[:, :: self.model.attention.regions_a_step]
             heat = draw_locations(first[..., 2])
             tf.summary.image("locations", np.asarray(heat)[None])
+        self.writer.flush()
+        if self._written() == before:
+            # TensorFlow drops what it cannot write, without an error.
+            print(f"not written: {self.folder}, is the disk full?", file=sys.stderr)
+
+    def _written(self):
+        return sum(path.stat().st_size for path in self.folder.glob("*"))
 
 
 def _inputs(split, settings, batch_size):

@@ -1,5 +1,8 @@
 """A lock is one process's, and ends with it."""
 
+import errno
+import fcntl
+
 import pytest
 from at_work import at_work
 
@@ -24,8 +27,8 @@ def test_a_lock_ends_with_its_process(tmp_path):
 
 
 def test_a_process_takes_its_own_lock_again(tmp_path):
-    lock.take(tmp_path / "lock")
-    lock.take(tmp_path / "." / "lock")
+    assert lock.take(tmp_path / "lock")
+    assert lock.take(tmp_path / "." / "lock")
 
 
 def test_a_released_lock_is_free_and_leaves_no_file(tmp_path):
@@ -35,6 +38,17 @@ def test_a_released_lock_is_free_and_leaves_no_file(tmp_path):
     assert list(tmp_path.iterdir()) == []
     with at_work(path), pytest.raises(BlockingIOError):
         lock.take(path)
+
+
+def test_a_file_system_without_locks_is_named(tmp_path, capsys, monkeypatch):
+    def no_locks(*_):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(fcntl, "flock", no_locks)
+    assert not lock.take(tmp_path / "lock")
+    assert str(tmp_path / "lock") in capsys.readouterr().err
+    lock.release(tmp_path / "lock")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_lock_that_cannot_be_written_is_named(tmp_path):
