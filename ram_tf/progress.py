@@ -207,19 +207,22 @@ class RegionPictures(keras.callbacks.Callback):
     def on_epoch_end(self, epoch, logs=None):
         outputs = self.model.predict_on_batch(self.inputs)
         pictures = draw_outputs(self.originals, outputs, self.label_names)
-        before = self._written()
-        with self.writer.as_default(step=epoch):
-            for number, picture in enumerate(pictures):
-                shown = np.asarray(picture)[None]
-                tf.summary.image(f"regions/{number}", shown)
-            # The regions of a step have their centre in common.
-            first = self.progress.regions[:, :: self.model.attention.regions_a_step]
-            heat = draw_locations(first[..., 2])
-            tf.summary.image("locations", np.asarray(heat)[None])
-        self.writer.flush()
-        if self._written() == before:
-            # TensorFlow drops what it cannot write, without an error.
-            print(f"not written: {self.folder}, is the disk full?", file=sys.stderr)
+        # The regions of a step have their centre in common.
+        first = self.progress.regions[:, :: self.model.attention.regions_a_step]
+        heat = draw_locations(first[..., 2])
+        before, why = self._written(), None
+        try:
+            with self.writer.as_default(step=epoch):
+                for number, picture in enumerate(pictures):
+                    shown = np.asarray(picture)[None]
+                    tf.summary.image(f"regions/{number}", shown)
+                tf.summary.image("locations", np.asarray(heat)[None])
+            self.writer.flush()
+        except tf.errors.OpError as error:
+            why = error.message.splitlines()[0]
+        # On some disks TensorFlow drops what it cannot write, without an error.
+        if why or self._written() == before:
+            print(f"not written: {self.folder} ({why or 'no room?'})", file=sys.stderr)
 
     def _written(self):
         return sum(path.stat().st_size for path in self.folder.glob("*"))

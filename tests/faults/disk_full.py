@@ -44,13 +44,16 @@ def none_at_all(bench):
 def logs(bench):
     """Gives TensorBoard's logs no room."""
     with mounted.tmpfs(bench.new("logs"), AMPLE) as disk:
-        mounted.fill(disk)
+        filler = mounted.fill(disk)
         run, saved = bench.new("run"), bench.new("saved")
         (run / "step2").mkdir(parents=True)
         (run / "step2" / "logs").symlink_to(disk)
         life = bench.fit(run, saved)
         if life.wait() != 0:
-            raise NotHeldError(f"does not go on: {life.errors[-300:]}")
+            # The log of the training figures is Keras' own.
+            said = refused(life, run / "step2" / "logs")
+            filler.unlink()
+            return said, bench.finish(run)
         said = [s for s in life.errors.splitlines() if s.startswith("not written")]
         if not said or str(run / "step2" / "logs") not in said[0]:
             raise NotHeldError("the logs are not named")
