@@ -71,20 +71,26 @@ def main(argv=None):
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     folder = pathlib.Path(arguments.keep or tempfile.mkdtemp(prefix="faults-"))
     folder.mkdir(exist_ok=True)
+    outcomes, interrupted = [], False
     try:
         bench = Bench(folder.resolve(), arguments.kills, arguments.seed)
-        outcomes = []
         for each in (bar := tqdm(cases, "faults", unit="fault")):
             bar.set_postfix_str(f"{each.fault}, {each.where}"[:60])
             outcomes.append(case.outcome(each, bench))
             if outcomes[-1].state == "failed":
                 bar.write(f"failed: {' | '.join(outcomes[-1][:3])}", file=sys.stderr)
+    except KeyboardInterrupt:
+        interrupted = True
     finally:
         if not arguments.keep:
             shutil.rmtree(folder, ignore_errors=True)
     # Where this run of the suite has its folders tells nothing.
-    text = re.sub(f"{re.escape(str(bench.folder))}/[0-9]+-", "", case.table(outcomes))
+    place = re.escape(str(folder.resolve()))
+    text = re.sub(f"{place}/[0-9]+-", "", case.table(outcomes))
     print(f"{text}\n\n{case.summary(outcomes)}")
+    if interrupted:
+        print(f"interrupted: {len(cases) - len(outcomes)} faults were not done")
+        return 130
     return case.status(outcomes)
 
 
