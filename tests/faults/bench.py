@@ -197,6 +197,23 @@ def must_be_whole(version):
             raise NotHeldError(f"half a version: no {path}")
 
 
+def must_be_readable(run):
+    """Raises a `NotHeldError` where a file that is in place is not whole."""
+    for path in run.rglob("*"):
+        if path.name.startswith("partial-") or path.parent.name == "checksums":
+            continue
+        try:
+            if path.suffix == ".json":
+                json.loads(path.read_text())
+            elif path.suffix == ".npz":
+                with np.load(path) as saved:
+                    _ = [saved[name] for name in saved.files]
+            elif path.suffix == ".h5":
+                arrays(path)
+        except Exception as error:
+            raise NotHeldError(f"half a file: {path} ({error})") from error
+
+
 def variables(version):
     """The bytes of all weights of a version; Keras writes them in any order.
 

@@ -4,7 +4,13 @@ import functools
 import shutil
 
 from tests.faults import mounted
-from tests.faults.bench import figures, refused, sentence, versions
+from tests.faults.bench import (
+    figures,
+    must_be_readable,
+    refused,
+    sentence,
+    versions,
+)
 from tests.faults.case import Case, NotHeldError
 
 AMPLE = 64 << 20
@@ -14,11 +20,10 @@ STEP_2 = ("model.weights.h5", "step2/checkpoint.npz", "step2/best.weights.h5")
 def too_large(bench, name, without=()):
     """Lets the last bytes of a file of the run find no room."""
     run = bench.copy(*without) if without else bench.new("run")
-    path = run / name
     life = bench.fit(run, bench.new("saved"), largest=bench.size(name) - 1)
-    said = refused(life, path)
-    if path.exists():
-        raise NotHeldError(f"half a file: {path}")
+    said = refused(life, run / name)
+    # A checkpoint of an earlier epoch, which is smaller, may be there.
+    must_be_readable(run)
     return said, bench.finish(run)
 
 
@@ -146,7 +151,6 @@ CASES = (
             ("step2/checkpoint.npz", STEP_2),
             ("model.weights.h5", ("model.weights.h5",)),
             ("pooled.weights.h5", ("pooled.weights.h5", *STEP_2)),
-            ("regions.png", ("regions.png",)),
         )
     ),
     Case(LIMIT, "export.py: variables", export_limited),

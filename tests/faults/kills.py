@@ -1,15 +1,13 @@
 """SIGKILL at random moments."""
 
 import collections
-import json
 import signal
 import threading
 import time
 
-import numpy as np
 from tqdm import tqdm
 
-from tests.faults.bench import arrays, must_be_whole, versions
+from tests.faults.bench import must_be_readable, must_be_whole, versions
 from tests.faults.case import Case, NotHeldError
 
 MOST_LIVES = 20  # a run, so that one that makes no headway does not go on for ever
@@ -65,7 +63,7 @@ def training(bench):
                 if killed:
                     phases[_phase(life, run)] += 1
                     bar.update()
-                    _must_be_readable(run)
+                    must_be_readable(run)
                 elif life.wait() == 0:
                     finished = True
                 else:
@@ -131,23 +129,6 @@ def _phase(life, run):
         line.partition(":")[0] for line in printed.splitlines() if "epochs done" in line
     ]
     return steps[-1].strip() if steps else "the start"
-
-
-def _must_be_readable(run):
-    """Raises a `NotHeldError` where a file that is in place is not whole."""
-    for path in run.rglob("*"):
-        if path.name.startswith("partial-") or path.parent.name == "checksums":
-            continue
-        try:
-            if path.suffix == ".json":
-                json.loads(path.read_text())
-            elif path.suffix == ".npz":
-                with np.load(path) as saved:
-                    _ = [saved[name] for name in saved.files]
-            elif path.suffix == ".h5":
-                arrays(path)
-        except Exception as error:
-            raise NotHeldError(f"half a file: {path} ({error})") from error
 
 
 CASES = (
