@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 
-.PHONY: demo test test-all bench fuzz lint clean
+.PHONY: demo test test-all bench fuzz faults lint clean
 
 demo: .venv/installed
 	$(BIN)/python scripts/fit.py --output_dir runs/digits --resume
@@ -22,6 +22,10 @@ bench: .venv/installed
 # What nobody should send, to everything that reads files and answers; about an hour.
 fuzz: .venv/installed
 	$(BIN)/python -m fuzz.run $(FUZZ)
+
+# Kills, full disks, changed files and the like; as root, with faketime, all of them.
+faults: .venv/installed
+	$(BIN)/python -m tests.faults.run $(FAULTS)
 
 lint: .venv/installed
 	$(BIN)/ruff check .

@@ -7,7 +7,7 @@ import platform
 import keras
 import tensorflow as tf
 
-from ram_tf.run import replacing
+from ram_tf.seal import replacing
 
 
 def machine():

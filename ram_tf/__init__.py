@@ -8,7 +8,8 @@ The way of the data: files (`datasets`) -> pipeline (`header`, `exif`, `preproce
 `devices` or several) -> figures (`svm`, `evaluation`, `results`, `report`; the papers'
 tables: `references`, `ablation`) and a SavedModel (`export`) or other formats
 (`onnx_model`, `litert_model`), for files and servers (`prediction`), any number of
-images (`batch`, `beam_pipeline`) and a page to look at (`web_page`).
+images (`batch`, `beam_pipeline`) and a page to look at (`web_page`). Files are whole or
+not there (`seal`, `lock`).
 
 Shapes, everywhere: `B` images, `H W C` feature map, `K` regions, `h w` sampled size,
 `L` labels.

@@ -8,7 +8,6 @@ interrupted command goes on with the run that it was at.
 import dataclasses
 import functools
 import json
-import shutil
 import statistics
 
 import keras
@@ -16,7 +15,8 @@ import keras
 from ram_tf import evaluation, proposals, results, run_splits, training
 from ram_tf.paper_tables import CROPS, LOCATIONS
 from ram_tf.preprocessing import decode_image
-from ram_tf.run import Run, replacing
+from ram_tf.run import Run
+from ram_tf.seal import read, read_text, replacing, sealing
 from ram_tf.visualization import BLUE, GREEN, contact_sheet, draw_boxes
 
 EDGE_BOXES = 5  # in figure 5
@@ -108,12 +108,13 @@ def _result(models, views, svm, output_dir, load):
     name = "+".join(run.folder.name for run in runs)
     path = output_dir / "results" / f"{name}-{CROPS[views]}{'-svm' * svm}.json"
     if path.exists():
-        return json.loads(path.read_text())
+        return json.loads(read_text(path))
     source = "features" if views > 1 or svm else "image"
     look = evaluation.Views(count=views, source=source, svm=svm)
     result = evaluation.evaluate_runs(runs, load().report, runs[0].config, look)
     path.parent.mkdir(exist_ok=True)
-    results.write(result, path)
+    with sealing(path) as beside:
+        results.write(result, beside)
     return result
 
 
@@ -152,8 +153,8 @@ def _copy_step_1(run, output_dir, load):
     # The weights last, as with them step 1 counts as trained.
     for name in ("pooling.txt", first.pooled_weights.name):
         if (first.folder / name).exists():
-            with replacing(run.folder / name) as beside:
-                shutil.copyfile(first.folder / name, beside)
+            with sealing(run.folder / name) as beside:
+                beside.write_bytes(read(first.folder / name))
 
 
 def _start(settings, output_dir, name, load):

@@ -10,15 +10,14 @@ import zipfile
 import numpy as np
 
 import ram_tf
-from ram_tf.run import replacing
+from ram_tf import seal
 
 KEY_LENGTH = 16
 
 
 def fingerprint(path):
     """Tells the contents of files apart: `KEY_LENGTH` hexadecimal digits."""
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()[:KEY_LENGTH]
+    return seal.fingerprint(path)[:KEY_LENGTH]
 
 
 def key_of(about, weights, split, config, *arrays):
@@ -139,7 +138,7 @@ def write(path, arrays):
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with replacing(path) as beside:
+        with seal.replacing(path) as beside:
             np.savez(beside, **arrays)
     except OSError as error:
         print(f"not kept: {path} ({error})", file=sys.stderr)

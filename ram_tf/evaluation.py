@@ -13,7 +13,8 @@ from ram_tf import cache, calibration, config, proposals, protocols, run_splits,
 from ram_tf.prediction import Predictor
 from ram_tf.preprocessing import evaluation_pipeline, read_files
 from ram_tf.results import PAPER, evaluate
-from ram_tf.run import Run, replacing
+from ram_tf.run import Run
+from ram_tf.seal import sealing
 
 
 def look(view, split, settings):
@@ -83,7 +84,7 @@ def calibrate(run, model, split):
         settings.loss,
         settings.precision_floor or None,
     )
-    with replacing(run.calibration_file) as beside:
+    with sealing(run.calibration_file) as beside:
         beside.write_text(fitted.to_json(run.label_names))
 
 

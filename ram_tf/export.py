@@ -4,6 +4,7 @@
 prepare them in the graph, by the functions that evaluation uses.
 """
 
+import contextlib
 import json
 import os
 import pathlib
@@ -12,7 +13,7 @@ import shutil
 import keras
 import tensorflow as tf
 
-from ram_tf import warmup
+from ram_tf import lock, seal, warmup
 from ram_tf.preprocessing import prepare_image, resize
 
 LABELS = "labels.txt"
@@ -118,11 +119,10 @@ def export(view, run, parent, warm_up=False):
         `assets/labels.txt`, the labels in the order of the scores, and
         `assets.extra/config.json`, the settings of the run, and `views.json`, how it
         looks at images.
+
+    Raises:
+        OSError: It cannot be written; names the folder.
     """
-    parent = pathlib.Path(parent)
-    parent.mkdir(parents=True, exist_ok=True)
-    # TensorFlow Serving passes over folders whose names are no numbers.
-    beside = parent / f"partial-{os.getpid()}"
     archive = keras.export.ExportArchive()
     for model in view.models:
         archive.track(model)
@@ -136,17 +136,62 @@ def export(view, run, parent, warm_up=False):
         tf.function(serve_images(view), autograph=False),
         [tf.TensorSpec([None, None, None, 3], tf.uint8, name="images")],
     )
-    try:
+    parent = pathlib.Path(parent)
+    with _beside(parent) as beside:
         archive.write_out(str(beside), verbose=False)
-        for name, text in described(view, run).items():
-            folder = beside / ("assets" if name == LABELS else "assets.extra")
-            folder.mkdir(exist_ok=True)
-            (folder / name).write_text(text)
+        for written in files_of_graph(beside):
+            seal.seal(written)
+        for folder in ("assets", "assets.extra"):
+            (beside / folder).mkdir(exist_ok=True)
+        texts = described(view, run)
+        (beside / "assets" / LABELS).write_text(texts.pop(LABELS))
+        for name, text in texts.items():
+            with seal.sealing(beside / "assets.extra" / name) as file:
+                file.write_text(text)
         if warm_up:
             warmup.write(beside / "assets.extra", parent.name, view.sizes[0])
         return _rename_to_next_version(beside, parent)
-    finally:
-        shutil.rmtree(beside, ignore_errors=True)
+
+
+def files_of_graph(version):
+    """The files that TensorFlow loads of a version: its graph and its variables."""
+    return [version / "saved_model.pb", *(version / "variables").glob("variables.*")]
+
+
+@contextlib.contextmanager
+def _beside(parent):
+    """Gives a folder to write a version to; what killed processes left is removed."""
+    # TensorFlow Serving passes over folders whose names are no numbers.
+    beside = parent / f"partial-{os.getpid()}"
+    own = beside.with_suffix(".lock")
+    try:
+        parent.mkdir(parents=True, exist_ok=True)
+        lock.take(own)
+        try:
+            _remove_left(parent)
+            yield beside
+        finally:
+            shutil.rmtree(beside, ignore_errors=True)
+            lock.release(own)
+    except (OSError, tf.errors.OpError) as error:
+        if isinstance(error, OSError) and error.errno is None:  # said already
+            raise
+        raise OSError(
+            "The SavedModel cannot be written. Expected room and permission in "
+            f"{parent}. Received: {str(error).splitlines()[0]}"
+        ) from error
+
+
+def _remove_left(parent):
+    own = parent / f"partial-{os.getpid()}.lock"
+    # A process that had our number before us has left a folder of our name.
+    shutil.rmtree(own.with_suffix(""), ignore_errors=True)
+    for left in {*parent.glob("partial-*.lock")} - {own}:
+        # Otherwise another export may be at work on it.
+        with contextlib.suppress(BlockingIOError):
+            if lock.take(left):
+                shutil.rmtree(left.with_suffix(""), ignore_errors=True)
+                lock.release(left)
 
 
 def described(view, run):

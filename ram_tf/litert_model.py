@@ -19,7 +19,7 @@ from tensorflow.python.framework.convert_to_constants import (
 
 from ram_tf import fixed_size
 from ram_tf.export import described
-from ram_tf.run import replacing
+from ram_tf.seal import replacing
 
 ENDING = ".tflite"
 EXTRA = "litert"

@@ -8,7 +8,7 @@ import pathlib
 
 from ram_tf import fixed_size
 from ram_tf.export import described
-from ram_tf.run import replacing
+from ram_tf.seal import replacing
 
 ENDING = ".onnx"
 EXTRA = "onnx"

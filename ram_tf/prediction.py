@@ -20,9 +20,10 @@ import tensorflow as tf
 from ram_tf import fixed_size, litert_model, onnx_model
 from ram_tf.client import TooLargeError, in_parts
 from ram_tf.config import from_json
-from ram_tf.export import serve_bytes
+from ram_tf.export import files_of_graph, serve_bytes
 from ram_tf.preprocessing import decode_image, read_files
-from ram_tf.run import Run, replacing
+from ram_tf.run import Run
+from ram_tf.seal import check, read, replacing
 from ram_tf.visualization import (
     contact_sheet,
     draw_outputs,
@@ -85,7 +86,7 @@ class Predictor:
         Raises:
             FileNotFoundError: The folder is none of these.
             ModuleNotFoundError: The file's format needs an extra.
-            ValueError: The file cannot be read.
+            ValueError: A file cannot be read, or has changed since it was written.
         """
         folder = pathlib.Path(folder)
         if folder.suffix in FORMATS and folder.is_file() and not client:
@@ -100,10 +101,12 @@ class Predictor:
                 f"(saved_model.pb){others * (not client)}. Received: {folder}"
             )
         extra = folder / "assets.extra"
-        settings, label_names = from_json((extra / "config.json").read_bytes())
+        settings, label_names = from_json(read(extra / "config.json"))
         about = _read_about(extra / "views.json", len(label_names))
         if client:
             return cls(client, settings, label_names, about)
+        for path in files_of_graph(folder):
+            check(path)
         loaded = tf.saved_model.load(str(folder))
         serve = _served_here(loaded.signatures["serving_default"])
         predictor = cls(serve, settings, label_names, about)
@@ -136,8 +139,9 @@ class Predictor:
 
 def _read_about(path, count):
     """Reads how a SavedModel looks at images, `MultiView.about` as JSON."""
+    content = read(path)
     try:
-        about = json.loads(path.read_bytes())
+        about = json.loads(content)
         thresholds = about.get("thresholds", [0.5] * count)
         if len(thresholds) != count or not all(0 <= each <= 1 for each in thresholds):
             raise ValueError(f"thresholds {reprlib.repr(thresholds)}")

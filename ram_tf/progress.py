@@ -1,53 +1,23 @@
 """What goes on beside training: validation, the best weights, resuming, pictures."""
 
-import contextlib
 import csv
 import io
 import json
 import math
-import shutil
+import sys
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-from ram_tf import cache, metrics
+from ram_tf import cache, metrics, weights_file
 from ram_tf.preprocessing import decode_image, evaluation_pipeline, read_files
-from ram_tf.run import replacing
+from ram_tf.seal import replacing
 from ram_tf.split import epoch_order
 from ram_tf.visualization import draw_locations, draw_outputs
 
 MIN_POSITIVES = 5  # of a label that counts in the validation mAP, where there is one
 PICTURES = 4  # validation images that TensorBoard shows with their regions
-
-
-def save_weights(model, path):
-    """Writes a model's weights, without its optimiser, as a whole or not at all.
-
-    Raises:
-        OSError: The disk has too little room. It is asked for beforehand, because the
-            HDF5 library brings the process down when a write fails.
-    """
-    needed = sum(weight.nbytes for weight in model.get_weights())
-    free = shutil.disk_usage(path.parent).free
-    # Half as much again for the file's own structure.
-    if free < 1.5 * needed:
-        raise OSError(
-            f"The disk is full. Expected room for {needed} bytes of weights. "
-            f"Received: {free} free bytes at {path.parent}"
-        )
-    with replacing(path) as beside, without_optimizer(model):
-        model.save_weights(beside)
-
-
-@contextlib.contextmanager
-def without_optimizer(model):
-    """Takes the optimiser off a compiled model, whose weights file would hold it."""
-    optimizer, model.optimizer = model.optimizer, None
-    try:
-        yield
-    finally:
-        model.optimizer = optimizer
 
 
 class Progress(keras.callbacks.Callback):
@@ -141,7 +111,7 @@ class Progress(keras.callbacks.Callback):
         score = -logs["val_loss"] if by_loss else logs["val_mAP"]
         if score > self.best:
             self.best, self.waited = score, 0
-            save_weights(self.model, self.best_weights)
+            weights_file.save(self.model, self.best_weights)
         else:
             self.waited += 1
 
@@ -231,7 +201,8 @@ class RegionPictures(keras.callbacks.Callback):
     def __init__(self, folder, run, split, progress):
         super().__init__()
         self.progress = progress
-        self.writer = tf.summary.create_file_writer(str(folder / "validation"))
+        self.folder = folder / "validation"
+        self.writer = tf.summary.create_file_writer(str(self.folder))
         self.label_names = run.label_names
         shown = split.take(range(min(PICTURES, len(split))))
         self.originals = [
@@ -243,14 +214,25 @@ class RegionPictures(keras.callbacks.Callback):
     def on_epoch_end(self, epoch, logs=None):
         outputs = {n: v.numpy() for n, v in self.progress.look(self.inputs).items()}
         pictures = draw_outputs(self.originals, outputs, self.label_names)
-        with self.writer.as_default(step=epoch):
-            for number, picture in enumerate(pictures):
-                shown = np.asarray(picture)[None]
-                tf.summary.image(f"regions/{number}", shown)
-            # The regions of a step have their centre in common.
-            first = self.progress.regions[:, :: self.model.attention.regions_a_step]
-            heat = draw_locations(first[..., 2])
-            tf.summary.image("locations", np.asarray(heat)[None])
+        # The regions of a step have their centre in common.
+        first = self.progress.regions[:, :: self.model.attention.regions_a_step]
+        heat = draw_locations(first[..., 2])
+        before, why = self._written(), None
+        try:
+            with self.writer.as_default(step=epoch):
+                for number, picture in enumerate(pictures):
+                    shown = np.asarray(picture)[None]
+                    tf.summary.image(f"regions/{number}", shown)
+                tf.summary.image("locations", np.asarray(heat)[None])
+            self.writer.flush()
+        except tf.errors.OpError as error:
+            why = error.message.splitlines()[0]
+        # On some disks TensorFlow drops what it cannot write, without an error.
+        if why or self._written() == before:
+            print(f"not written: {self.folder} ({why or 'no room?'})", file=sys.stderr)
+
+    def _written(self):
+        return sum(path.stat().st_size for path in self.folder.glob("*"))
 
 
 def _inputs(split, settings, batch_size):

@@ -22,7 +22,7 @@ from ram_tf import (
     shades,
     visualization,
 )
-from ram_tf.run import replacing
+from ram_tf.seal import replacing
 
 SECTIONS = {
     "data": "Data",

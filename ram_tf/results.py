@@ -8,7 +8,7 @@ import numpy as np
 
 from ram_tf import bootstrap, calibration, metrics, protocols
 from ram_tf.model import crop_to_image
-from ram_tf.run import replacing
+from ram_tf.seal import replacing
 
 PAPER = protocols.PROTOCOLS["rdar"]
 INTERPOLATIONS = ("none", "voc2010", "voc2007")

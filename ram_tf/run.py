@@ -6,6 +6,8 @@ model.weights.h5        step 2's best weights
 calibration.json        its temperature and thresholds, where --calibrate asks for them
 svm.npz                 SVMs on its descriptions, once evaluate.py --svm has fitted them
 outputs/                what the model said of splits, kept by evaluate.py
+checksums/              of the files above that have none of their own, see `seal`
+lock                    held by the process that trains
 results.json            the figures on the report split
 regions.png             regions on a dozen images
 image_bytes.npy images/ these images, to try the SavedModel on
@@ -17,33 +19,16 @@ pooling.txt             pooling "best": the one that was chosen (step1-average/ 
 
 import contextlib
 import dataclasses
-import os
 import pathlib
 
 import keras
 import numpy as np
 
-from ram_tf import backbones, config, losses, model
+from ram_tf import backbones, config, lock, losses, model, seal, weights_file
 from ram_tf.calibration import CalibratedView, Calibration
 from ram_tf.recurrent_attention import RecurrentMemorizedAttention
 from ram_tf.reinforced_attention import ReinforcedAttention
 from ram_tf.views import Member, MultiView
-
-
-@contextlib.contextmanager
-def replacing(path):
-    """Gives a path beside `path` to write to, and puts it in place when all is written.
-
-    Whoever reads `path` sees the old or the new content, never half of it.
-    """
-    path = pathlib.Path(path)
-    # Keras insists on the ending of its files.
-    beside = path.with_name(f"partial-{os.getpid()}-{path.name}")
-    try:
-        yield beside
-        os.replace(beside, path)
-    finally:
-        beside.unlink(missing_ok=True)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,11 +53,14 @@ class Run:
             FileExistsError: It holds a run, and `resume` is false.
             ValueError: It holds a run with other settings or labels, or the settings
                 do not fit the labels.
+            BlockingIOError: Another process is at work on it.
             OSError: The folder cannot be written.
         """
         run = cls(pathlib.Path(folder), settings, tuple(label_names))
         settings.check_units(len(label_names))
         path = run.folder / "config.json"
+        run.folder.mkdir(parents=True, exist_ok=True)
+        lock.take(run.folder / "lock")
         if path.exists():
             if not resume:
                 raise FileExistsError(
@@ -84,8 +72,7 @@ class Run:
             for left in run.folder.rglob("partial-*"):
                 left.unlink()
             return run
-        run.folder.mkdir(parents=True, exist_ok=True)
-        with replacing(path) as beside:
+        with seal.sealing(path) as beside:
             beside.write_text(settings.to_json(label_names))
         return run
 
@@ -104,7 +91,7 @@ class Run:
                 "This is no folder of a run. Expected a folder that fit.py wrote, with "
                 f"a config.json in it. Received: {folder}"
             )
-        return cls(folder, *config.from_json(path.read_bytes()))
+        return cls(folder, *config.from_json(seal.read(path)))
 
     def _must_equal(self, other):
         ours, theirs = dataclasses.asdict(self.config), dataclasses.asdict(other.config)
@@ -138,7 +125,7 @@ class Run:
         """The `Calibration`, which changes nothing where none was asked for."""
         if not self.calibration_file.is_file():
             return Calibration(1.0, (0.5,) * len(self.label_names))
-        text = self.calibration_file.read_bytes()
+        text = seal.read(self.calibration_file)
         return Calibration.from_json(text, self.label_names)
 
     @property
@@ -274,7 +261,7 @@ class Run:
         """The pooling of step 1, for "best" the one that selection preferred."""
         if self.config.pooling != "best":
             return self.config.pooling
-        return (self.folder / "pooling.txt").read_text().strip()
+        return seal.read_text(self.folder / "pooling.txt").strip()
 
 
 def _load(built, path):
@@ -283,7 +270,7 @@ def _load(built, path):
             "The run has no trained weights yet. Expected a run that fit.py has "
             f"finished (go on with --resume). Received: no file {path}"
         )
-    built.load_weights(path)
+    weights_file.load(built, path)
     return built
 
 

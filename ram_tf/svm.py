@@ -15,7 +15,7 @@ from sklearn.svm import LinearSVC
 from tqdm import tqdm
 
 from ram_tf import cache
-from ram_tf.run import replacing
+from ram_tf.seal import replacing
 
 COSTS = (0.01, 0.1, 1.0, 10.0, 100.0)
 FOLDS = 3

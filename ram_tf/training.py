@@ -7,7 +7,7 @@ import math
 import keras
 import tensorflow as tf
 
-from ram_tf import linear_probe
+from ram_tf import linear_probe, weights_file
 from ram_tf.devices import Devices, FollowChief
 from ram_tf.model import AttentionModel, PooledClassifier
 from ram_tf.optimizer import Adam
@@ -16,10 +16,8 @@ from ram_tf.progress import (
     Progress,
     RegionPictures,
     StopWhenNotFinite,
-    save_weights,
-    without_optimizer,
 )
-from ram_tf.run import replacing
+from ram_tf.seal import sealing
 
 
 def train(run, train_split, selection_split, devices=None):
@@ -66,7 +64,7 @@ def _train_attention(run, data, devices):
         args = settings.epochs, settings.learning_rate, data, devices
         _fit(run, "step2", model, *args)
     if devices.chief:
-        save_weights(model, run.model_weights)
+        weights_file.save(model, run.model_weights)
 
 
 def train_pooled(run, train_split, selection_split, devices=None):
@@ -97,7 +95,7 @@ def train_pooled(run, train_split, selection_split, devices=None):
         with devices.strategy.scope():
             pooled = _best_pooled(run, data, devices)
         if devices.chief:
-            save_weights(pooled, run.pooled_weights)
+            weights_file.save(pooled, run.pooled_weights)
 
 
 def _best_pooled(run, data, devices):
@@ -113,7 +111,7 @@ def _best_pooled(run, data, devices):
         if score > best:
             best, chosen, chosen_pooling = score, pooled, pooling
     if settings.pooling == "best" and devices.chief:
-        with replacing(run.folder / "pooling.txt") as beside:
+        with sealing(run.folder / "pooling.txt") as beside:
             beside.write_text(chosen_pooling + "\n")
     return chosen
 
@@ -136,7 +134,7 @@ def _load_pooled(run, devices):
     pooling = devices.from_chief(run.pooling if devices.chief else None)
     pooled = run.build_pooled(pooling, pretrained=False)
     if devices.chief:
-        pooled.load_weights(run.pooled_weights)
+        weights_file.load(pooled, run.pooled_weights)
     devices.share(pooled.weights)
     return pooled
 
@@ -194,8 +192,7 @@ def _fit(run, name, model, epochs, learning_rate, data, devices):
             verbose="auto" if devices.chief else 0,
         )
     if devices.chief:
-        with without_optimizer(model):
-            model.load_weights(progress.best_weights)
+        weights_file.load(model, progress.best_weights)
     return devices.from_chief(progress.best)
 
 

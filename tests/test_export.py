@@ -1,16 +1,21 @@
 import dataclasses
+import os
 import pathlib
+import shutil
 import subprocess
 import sys
 
 import numpy as np
 import pytest
 import tensorflow as tf
+from at_work import at_work
 from bombs import BOMBS
+from disk import full_above
 from small_run import SMALL
 
 from fuzz.target import peak_memory
 from ram_tf.export import export, serve_bytes, serve_images
+from ram_tf.prediction import Predictor
 from ram_tf.preprocessing import MAX_PIXELS, decode_image
 from ram_tf.run import Run
 
@@ -118,6 +123,50 @@ def test_versions_count_up_and_nothing_else_is_left(run, model, tmp_path):
     assert sorted(p.name for p in (tmp_path / "name").iterdir()) == ["1", "2"]
 
 
+def test_what_a_killed_export_left_is_removed_and_what_is_at_work_stays(
+    run, model, tmp_path
+):
+    left, ours = tmp_path / "partial-1", tmp_path / f"partial-{os.getpid()}"
+    for folder in (left, ours):
+        folder.mkdir()
+        (folder / "half").touch()
+    (tmp_path / "partial-1.lock").touch()
+    with at_work(tmp_path / "partial-2.lock"):
+        (tmp_path / "partial-2").mkdir()
+        version = export(run.view(model), run, tmp_path)
+    assert not (version / "half").exists()
+    names = {path.name for path in tmp_path.iterdir()}
+    assert names == {"1", "partial-2", "partial-2.lock"}
+
+
+def test_a_version_without_room_is_named_and_not_there(run, model, tmp_path):
+    with full_above(20_000), pytest.raises(OSError, match="SavedModel cannot") as said:
+        export(run.view(model), run, tmp_path / "name")
+    assert str(tmp_path / "name") in str(said.value)
+    assert list((tmp_path / "name").iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "assets.extra/config.json",
+        "assets.extra/views.json",
+        "saved_model.pb",
+        "variables/variables.index",
+        "variables/variables.data-00000-of-00001",
+    ],
+)
+def test_a_changed_file_of_a_version_is_named(version, tmp_path, name):
+    version = shutil.copytree(version, tmp_path / "1")
+    path = version / name
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match="changed since it was written") as refused:
+        Predictor.load(version)
+    assert str(path) in str(refused.value)
+
+
 def test_labels_stand_in_the_assets_in_order(version):
     text = (version / "assets" / "labels.txt").read_text()
     assert tuple(text.split()) == LABELS
@@ -198,4 +247,4 @@ def test_a_server_can_warm_up_by_both_signatures(run, model, tmp_path):
 
 def test_nothing_to_warm_up_by_is_written_unasked(version):
     written = sorted(path.name for path in (version / "assets.extra").iterdir())
-    assert written == ["config.json", "views.json"]
+    assert written == ["checksums", "config.json", "views.json"]

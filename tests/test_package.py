@@ -9,6 +9,8 @@ PACKAGE = pathlib.Path(ram_tf.__file__).parent
 # The way of the data. A module imports only from those before it.
 ORDER = (
     "__init__",
+    "seal",
+    "lock",
     "split",
     "boxes_json",
     "digits",
@@ -40,6 +42,7 @@ ORDER = (
     "protocols",
     "calibration",
     "visualization",
+    "weights_file",
     "run",
     "cache",
     "proposals",

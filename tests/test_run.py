@@ -5,10 +5,13 @@ import dataclasses
 import keras
 import numpy as np
 import pytest
+from at_work import at_work
 
-from ram_tf import losses
+from ram_tf import losses, weights_file
+from ram_tf.calibration import Calibration
 from ram_tf.config import Config
-from ram_tf.run import Run, replacing
+from ram_tf.run import Run
+from ram_tf.seal import sealing
 
 NAMES = ("cat", "dog", "fish")
 TINY = Config(
@@ -34,7 +37,8 @@ def test_a_new_run_writes_its_settings(tmp_path):
     run = Run.start(tmp_path / "runs" / "new", TINY, NAMES)
     assert run == Run.open(tmp_path / "runs" / "new")
     assert (run.config, run.label_names) == (TINY, NAMES)
-    assert [path.name for path in run.folder.iterdir()] == ["config.json"]
+    written = {path.name for path in run.folder.iterdir()}
+    assert written == {"config.json", "checksums", "lock"}
 
 
 def test_a_folder_that_holds_a_run_is_refused_without_resume(tmp_path):
@@ -83,41 +87,33 @@ def test_a_folder_that_cannot_be_written_is_an_os_error(tmp_path):
         Run.start(tmp_path / "file" / "run", TINY, NAMES)
 
 
-def test_replacing_shows_the_old_content_until_all_is_written(tmp_path):
-    path = tmp_path / "text.txt"
-    with replacing(path) as beside:
-        beside.write_text("half")
-        assert not path.exists()
-        beside.write_text("whole")
-    assert path.read_text() == "whole"
-    with replacing(path) as beside:
-        beside.write_text("new")
-        assert path.read_text() == "whole"
-    assert path.read_text() == "new"
-    assert list(tmp_path.iterdir()) == [path]
+@pytest.mark.parametrize(
+    "name", ["config.json", "calibration.json", "pooling.txt", "model.weights.h5"]
+)
+def test_a_changed_file_is_named_and_not_used(tmp_path, name):
+    run = Run.start(tmp_path, change(pooling="best"), NAMES)
+    with sealing(run.folder / "pooling.txt") as beside:
+        beside.write_text("max\n")
+    with sealing(run.calibration_file) as beside:
+        beside.write_text(Calibration(2.0, (0.25,) * 3).to_json(NAMES))
+    model = run.build_model(run.build_pooled("max"))
+    weights_file.save(model, run.model_weights)
+    assert (run.calibration.temperature, run.pooling) == (2.0, "max")
+    # Another number, but a number: nothing else would see it.
+    content = bytearray((tmp_path / name).read_bytes())
+    content[len(content) // 2] ^= 1
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(ValueError, match="changed since it was written") as refused:
+        _ = Run.open(tmp_path).load_model(), run.calibration
+    assert str(refused.value).endswith(f"Received: {tmp_path / name}")
 
 
-def test_replacing_leaves_the_old_content_and_nothing_else_after_an_error(tmp_path):
-    path = tmp_path / "text.txt"
-    path.write_text("old")
-
-    def fail():
-        with replacing(path) as beside:
-            beside.write_text("half")
-            raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        fail()
-    assert path.read_text() == "old"
-    assert list(tmp_path.iterdir()) == [path]
-
-
-def test_replacing_keeps_the_ending_that_keras_insists_on(tmp_path):
-    with replacing(tmp_path / "model.weights.h5") as beside:
-        keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)]).save_weights(
-            beside
-        )
-    assert (tmp_path / "model.weights.h5").stat().st_size > 0
+def test_a_run_that_another_process_is_at_work_on_is_refused(tmp_path):
+    with at_work(tmp_path / "lock") as process:
+        with pytest.raises(BlockingIOError, match=f"held by process {process.pid}"):
+            Run.start(tmp_path, TINY, NAMES, resume=True)
+        assert not (tmp_path / "config.json").exists()
+    assert Run.start(tmp_path, TINY, NAMES, resume=True).config == TINY
 
 
 def randomise(built):

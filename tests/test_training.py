@@ -5,10 +5,12 @@ import signal
 import subprocess
 import sys
 import time
+import types
 
 import keras
 import numpy as np
 import pytest
+from disk import full_above
 
 from ram_tf import progress as progress_module
 from ram_tf import run_splits, training
@@ -206,6 +208,25 @@ def test_a_torn_checkpoint_is_named_and_not_used(squares, tmp_path):
     splits = run_splits.load(settings)
     with pytest.raises(ValueError, match="checkpoint cannot be used"):
         training.train(run, splits.train, splits.selection)
+
+
+def test_logs_that_find_no_room_are_named(squares, tmp_path, capsys):
+    settings = small_config(squares)
+    splits = run_splits.load(settings)
+    run = Run.start(tmp_path, settings, splits.train.label_names)
+    model = run.build_model(run.build_pooled("max"))
+    validated = types.SimpleNamespace(regions=np.zeros((1, 2, 2, 3), "float32"))
+    pictures = progress_module.RegionPictures(
+        tmp_path / "logs", run, splits.selection, validated
+    )
+    pictures.set_model(model)
+    pictures.on_epoch_end(0)
+    assert "not written" not in capsys.readouterr().err
+    (events,) = (tmp_path / "logs" / "validation").iterdir()
+    with full_above(events.stat().st_size):
+        pictures.on_epoch_end(1)
+    said = f"not written: {tmp_path / 'logs' / 'validation'} ("
+    assert said in capsys.readouterr().err
 
 
 def test_the_learning_rate_falls_to_a_tenth_after_two_thirds():

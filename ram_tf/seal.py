@@ -1,0 +1,136 @@
+"""Files that are whole: written beside and renamed, some of them with a checksum.
+
+An npz file has checksums of its own. Weights and JSON have none, and a flipped bit
+would be read as another number: they are sealed. The SHA-256 of `RUN/config.json`
+stands in `RUN/checksums/config.json`, as `sha256sum` writes it. A file without one,
+such as an older release has written, is read as it is.
+"""
+
+import contextlib
+import hashlib
+import os
+import pathlib
+
+FOLDER = "checksums"
+
+
+@contextlib.contextmanager
+def replacing(path):
+    """Gives a path beside `path` to write to, and puts it in place when all is written.
+
+    Whoever reads `path` sees the old or the new content, never half of it.
+
+    Raises:
+        OSError: It cannot be written; names it.
+    """
+    path = pathlib.Path(path)
+    # Keras insists on the ending of its files.
+    beside = path.with_name(f"partial-{os.getpid()}-{path.name}")
+    try:
+        yield beside
+        os.replace(beside, path)
+    except OSError as error:
+        if error.errno is None:  # said already, of a file within
+            raise
+        raise OSError(
+            "A file cannot be written. Expected room and permission for "
+            f"{path}. Received: {error}"
+        ) from error
+    finally:
+        with contextlib.suppress(OSError):  # where nothing could be written
+            beside.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def sealing(path):
+    """As `replacing`, and keeps a checksum of what was written."""
+    path = pathlib.Path(path)
+    with replacing(path) as beside:
+        yield beside
+        digest = fingerprint(beside)
+        # A process that is killed between the two renames leaves the old file, which
+        # must not count as changed: both checksums stand there for that moment.
+        _note(path, digest, *_noted(path))
+    _note(path, digest)
+
+
+def read(path):
+    """Reads a sealed file.
+
+    Returns:
+        Its bytes.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        ValueError: It is not as it was written.
+    """
+    path = pathlib.Path(path)
+    content = path.read_bytes()
+    _check(path, hashlib.sha256(content).hexdigest())
+    return content
+
+
+def seal(path):
+    """Keeps a checksum of a file that another program has written.
+
+    Raises:
+        OSError: It cannot be written; names it.
+    """
+    _note(pathlib.Path(path), fingerprint(path))
+
+
+def check(path):
+    """Raises a `ValueError` where a sealed file is not as it was written."""
+    path = pathlib.Path(path)
+    if _noted(path):
+        _check(path, fingerprint(path))
+
+
+def read_text(path):
+    """Reads a sealed file of text.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        ValueError: It is not as it was written, or no text.
+    """
+    try:
+        return read(path).decode()
+    except UnicodeDecodeError as error:
+        raise ValueError(
+            f"A file is no text. Expected UTF-8. Received: {path} ({error})"
+        ) from error
+
+
+def fingerprint(path):
+    """The SHA-256 of a file, in hexadecimal digits."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _check(path, digest):
+    noted = _noted(path)
+    if noted and digest not in noted:
+        raise ValueError(
+            "A file has changed since it was written. Expected the checksum of "
+            f"{_place(path)}; remove that file where the change is meant. "
+            f"Received: {path}"
+        )
+
+
+def _place(path):
+    return path.parent / FOLDER / path.name
+
+
+def _noted(path):
+    try:
+        lines = _place(path).read_text(errors="replace").splitlines()
+    except FileNotFoundError:
+        return []
+    return [line.partition(" ")[0] for line in lines] or [""]
+
+
+def _note(path, *digests):
+    place = _place(path)
+    place.parent.mkdir(exist_ok=True)
+    with replacing(place) as beside:
+        beside.write_text("".join(f"{digest}  {path.name}\n" for digest in digests))

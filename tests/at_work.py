@@ -1,0 +1,29 @@
+"""Another process that holds a lock."""
+
+import contextlib
+import pathlib
+import subprocess
+import sys
+
+
+@contextlib.contextmanager
+def at_work(path):
+    """Lets a process hold the lock of a file; gives the process."""
+    process = subprocess.Popen(
+        [
+            *(sys.executable, "-c"),
+            "import sys\n"
+            "from ram_tf import lock\n"
+            "lock.take(sys.argv[1])\n"
+            "print(flush=True)\n"
+            "sys.stdin.read()\n",
+            str(path),
+        ],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        cwd=pathlib.Path(__file__).parents[1],
+    )
+    with process:
+        process.stdout.readline()
+        yield process
+        process.kill()

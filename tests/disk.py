@@ -1,0 +1,16 @@
+"""A disk that is full above some size of file."""
+
+import contextlib
+import resource
+
+
+@contextlib.contextmanager
+def full_above(size):
+    """Lets writes beyond `size` bytes of any file fail, as on a full disk."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    # Python ignores the signal that would come with the error.
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))

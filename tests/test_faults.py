@@ -1,0 +1,90 @@
+"""The suite of faults counts rightly; `make faults` does the faults themselves."""
+
+import pathlib
+import subprocess
+import sys
+
+import pytest
+
+from tests.faults import case, run
+
+ROOT = pathlib.Path(__file__).parents[1]
+
+
+def outcome_of(do):
+    return case.outcome(case.Case("a fault", "a place", do), bench=None)
+
+
+def holds(bench):
+    return "error: named | so", "bit-equal"
+
+
+def fails(bench):
+    raise case.NotHeldError("half a version")
+
+
+def cannot(bench):
+    raise case.NotPossibleError("no mount")
+
+
+@pytest.mark.parametrize(
+    ("done", "status"),
+    [
+        ([holds], 0),
+        ([holds, cannot], 0),
+        ([holds, fails], 1),
+        ([fails], 1),
+        ([cannot], 1),
+        ([], 1),
+    ],
+)
+def test_the_status_is_0_only_if_something_held_and_nothing_failed(done, status):
+    assert case.status([outcome_of(do) for do in done]) == status
+
+
+def test_what_failed_and_what_was_skipped_is_named():
+    lines = case.summary([outcome_of(do) for do in (holds, fails, cannot)])
+    assert lines.splitlines() == [
+        "1 held, 1 failed, 1 skipped",
+        "failed: a fault, a place",
+        "skipped: a fault, a place",
+    ]
+
+
+def test_the_table_has_a_row_for_each_fault():
+    rows = case.table([outcome_of(do) for do in (holds, fails, cannot)]).splitlines()
+    assert rows[2:] == [
+        r"| a fault | a place | error: named \| so | bit-equal |",
+        "| a fault | a place | half a version | FAILED |",
+        "| a fault | a place |  | skipped: no mount |",
+    ]
+
+
+def test_every_kind_of_fault_is_done():
+    kinds = {
+        path.stem
+        for path in (ROOT / "tests" / "faults").glob("*.py")
+        if "\nCASES = " in path.read_text()
+    }
+    assert kinds == set(run.PARTS)
+
+
+def test_no_two_faults_have_one_name():
+    names = [(c.fault, c.where) for part in run.PARTS.values() for c in part.CASES]
+    assert len(set(names)) == len(names)
+
+
+@pytest.mark.slow
+def test_spoilt_files_are_not_exported():
+    done = subprocess.run(
+        [
+            *(sys.executable, "-m", "tests.faults.run"),
+            *("--only", "corruption", "--where", "export.py: "),
+        ],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr[-2000:]
+    assert "6 held, 0 failed, 0 skipped" in done.stdout
