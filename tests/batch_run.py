@@ -5,11 +5,11 @@ import dataclasses
 from small_run import SMALL
 
 from ram_tf.export import export
-from ram_tf.preprocessing import PNG_MAGIC
+from ram_tf.header import PNG_START
 from ram_tf.run import Run
 
-# A header that promises 100,000 x 100,000 pixels.
-HUGE = PNG_MAGIC + b"\0\0\0\rIHDR" + 2 * (100_000).to_bytes(4, "big") + b"\x08\2\0\0\0"
+# A header that promises 60,000 x 60,000 pixels.
+HUGE = PNG_START + 2 * (60_000).to_bytes(4, "big") + b"\x08\2\0\0\0"
 REASONS = {
     "text.png": "unreadable",
     "empty.png": "empty",
