@@ -5,7 +5,6 @@ import signal
 import subprocess
 import sys
 import time
-import types
 
 import keras
 import numpy as np
@@ -215,7 +214,9 @@ def test_logs_that_find_no_room_are_named(squares, tmp_path, capsys):
     splits = run_splits.load(settings)
     run = Run.start(tmp_path, settings, splits.train.label_names)
     model = run.build_model(run.build_pooled("max"))
-    validated = types.SimpleNamespace(regions=np.zeros((1, 2, 2, 3), "float32"))
+    model.compile(keras.optimizers.Adam())
+    validated = progress_module.Progress(tmp_path, model, settings, splits.selection)
+    validated.consider_start()
     pictures = progress_module.RegionPictures(
         tmp_path / "logs", run, splits.selection, validated
     )
