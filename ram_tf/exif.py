@@ -63,10 +63,7 @@ def upright(image, orientation):
     Returns:
         The image, `(W, H, C)` for orientations from 5 on.
     """
-    image = tf.cond(
-        orientation >= 5, lambda: tf.transpose(image, [1, 0, 2]), lambda: image
-    )
-    down = tf.reduce_any(orientation == [3, 4, 7, 8])
-    image = tf.cond(down, lambda: image[::-1], lambda: image)
-    right = tf.reduce_any(orientation == [2, 3, 6, 7])
-    return tf.cond(right, lambda: image[:, ::-1], lambda: image)
+    image = tf.transpose(image, tf.where(orientation >= 5, [1, 0, 2], [0, 1, 2]))
+    down = tf.where(tf.reduce_any(orientation == [3, 4, 7, 8]), -1, 1)
+    right = tf.where(tf.reduce_any(orientation == [2, 3, 6, 7]), -1, 1)
+    return tf.ensure_shape(image[::down, ::right], [None, None, image.shape[-1]])

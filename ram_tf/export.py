@@ -13,8 +13,8 @@ import shutil
 import keras
 import tensorflow as tf
 
-from ram_tf import lock, seal, warmup
-from ram_tf.preprocessing import prepare_image, resize
+from ram_tf import exif, header, lock, seal, warmup
+from ram_tf.preprocessing import decode_known, resize
 
 LABELS = "labels.txt"
 
@@ -55,18 +55,28 @@ def read_images(image_bytes, sizes, max_pixels):
         the bytes are no image, and `valid` `(B,)`. An empty batch has one invalid row,
         since some kernels refuse none.
     """
+    # A graph cannot catch an error, but a pipeline inside it can drop the element. Each
+    # call builds the pipeline anew, which takes the longer the more it has to do: what
+    # cannot fail is done outside.
+    sound, is_jpeg, orientation = tf.map_fn(
+        _look, image_bytes, fn_output_signature=(tf.bool, tf.bool, tf.int32)
+    )
+    rows = tf.where(sound)[:, 0]
+    parts = (tf.gather(each, rows) for each in (image_bytes, is_jpeg, orientation))
 
-    def prepare(row, encoded):
-        return row, *(prepare_image(encoded, n, n, max_pixels) for n in sizes)
+    def prepare(row, *about):
+        image = decode_known(*about, max_pixels)
+        return row, *(resize(image, size) for size in sizes)
 
-    count = tf.size(image_bytes, tf.int64)
-    batch = tf.maximum(count, 1)
-    # A graph cannot catch an error, but a pipeline inside it can drop the element.
+    batch = tf.maximum(tf.size(image_bytes, tf.int64), 1)
+    options = tf.data.Options()
+    options.experimental_optimization.apply_default_optimizations = False
     readable = (
-        tf.data.Dataset.from_tensor_slices((tf.range(count), image_bytes))
+        tf.data.Dataset.from_tensor_slices((rows, *parts))
         .map(prepare, num_parallel_calls=tf.data.AUTOTUNE)
         .ignore_errors()
         .batch(batch)
+        .with_options(options)
     )
     nothing = (
         tf.zeros([0], tf.int64),
@@ -79,6 +89,12 @@ def read_images(image_bytes, sizes, max_pixels):
     )
     valid = tf.scatter_nd(rows[:, None], tf.ones_like(rows), batch[None]) > 0
     return images, valid
+
+
+def _look(encoded):
+    """Whether an image may be decoded, whether it is a JPEG, and how it was held."""
+    seen = header.look(encoded)
+    return seen.known & seen.few, seen.is_jpeg, exif.orientation(encoded)
 
 
 def serve_images(view):

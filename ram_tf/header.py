@@ -4,6 +4,8 @@ A few bytes may ask for gigabytes or for hours. They are refused here, in the gr
 what can be read without decoding.
 """
 
+from typing import NamedTuple
+
 import numpy as np
 import tensorflow as tf
 
@@ -20,36 +22,76 @@ MAX_DEFLATED = 16
 DEFLATED = (b"zTXt", b"iTXt", b"iCCP")
 
 
-def check(encoded, max_pixels):
-    """Refuses what cannot be decoded, or not within bounds.
+class Header(NamedTuple):
+    """What the bytes of a file say of it; to ask them raises nothing.
 
     Args:
-        encoded: Scalar string tensor.
-        max_pixels: The most that an image may have.
-
-    Returns:
-        Whether it is a JPEG, and not a PNG: a scalar that only holds where the image
-        may be decoded.
-
-    Raises:
-        tf.errors.InvalidArgumentError: When run, if the bytes are neither, or the image
-            has too many pixels, a side of more than `MAX_SIDE`, or too many parts.
+        is_jpeg: Whether it calls itself a JPEG.
+        known: Whether it calls itself a JPEG or a PNG.
+        few: Whether it has no more parts than encoders write.
     """
+
+    is_jpeg: tf.Tensor
+    known: tf.Tensor
+    few: tf.Tensor
+
+
+def look(encoded):
+    """Reads the `Header` of a file's bytes, a scalar string tensor."""
     is_jpeg = tf.io.is_jpeg(encoded)
     is_png = tf.equal(tf.strings.substr(encoded, 0, len(PNG_START)), PNG_START)
     is_png &= tf.strings.length(encoded) >= PNG_HEADER
-    known = tf.debugging.Assert(
-        is_jpeg | is_png, ["Not a JPEG or PNG image."], name="format"
+    few = tf.cond(
+        is_jpeg,
+        lambda: _count(encoded, [START_OF_SCAN]) <= MAX_SCANS,
+        lambda: _count(encoded, DEFLATED) <= MAX_DEFLATED,
     )
+    return Header(is_jpeg, is_jpeg | is_png, few)
+
+
+def check(encoded):
+    """Refuses what is no image, or has too many parts.
+
+    Args:
+        encoded: Scalar string tensor.
+
+    Returns:
+        Whether it is a JPEG, and not a PNG: a scalar that only holds where it is one.
+
+    Raises:
+        tf.errors.InvalidArgumentError: When run, if the bytes are neither, or have more
+            parts than encoders write.
+    """
+    seen = look(encoded)
+    known = tf.debugging.Assert(seen.known, ["Not a JPEG or PNG image."], name="format")
     with tf.control_dependencies([known]):
-        height, width = tf.cond(
-            is_jpeg, lambda: _jpeg_size(encoded), lambda: _png_size(encoded)
+        few = tf.debugging.Assert(
+            seen.few,
+            ["More scans or compressed notes than any encoder writes."],
+            name="few",
         )
-        few = tf.cond(
-            is_jpeg,
-            lambda: _count(encoded, [START_OF_SCAN]) <= MAX_SCANS,
-            lambda: _count(encoded, DEFLATED) <= MAX_DEFLATED,
-        )
+    with tf.control_dependencies([few]):
+        return tf.identity(seen.is_jpeg)
+
+
+def check_size(encoded, is_jpeg, max_pixels):
+    """Refuses an image that takes too much memory.
+
+    Args:
+        encoded: Scalar string tensor, a JPEG or PNG by its header.
+        is_jpeg: Which of them.
+        max_pixels: The most that it may have.
+
+    Returns:
+        `encoded`, which only holds where it may be decoded.
+
+    Raises:
+        tf.errors.InvalidArgumentError: When run, if the image has too many pixels, or a
+            side of more than `MAX_SIDE`, or is a JPEG that does not say its size.
+    """
+    height, width = tf.cond(
+        is_jpeg, lambda: _jpeg_size(encoded), lambda: _png_size(encoded)
+    )
     allowed = [
         tf.debugging.Assert(
             height * width <= max_pixels,
@@ -61,12 +103,9 @@ def check(encoded, max_pixels):
             ["A side of more than", MAX_SIDE, *_received(height, width)],
             name="side",
         ),
-        tf.debugging.Assert(
-            few, ["More scans or compressed notes than any encoder writes."], name="few"
-        ),
     ]
     with tf.control_dependencies(allowed):
-        return tf.identity(is_jpeg)
+        return tf.identity(encoded)
 
 
 def _received(height, width):
@@ -93,6 +132,7 @@ def _count(encoded, marks):
     kind = np.dtype("<u2" if len(marks[0]) == 2 else "<i4")
     codes = [int(np.frombuffer(mark, kind)[0]) for mark in marks]
     total = 0
+    encoded += b"\0\0\0\0"  # no part of a mark; there are bytes from each start on
     # As numbers, from each byte that one may start at, which is faster than by bytes.
     for start in range(kind.itemsize):
         whole = (tf.strings.length(encoded) - start) // kind.itemsize * kind.itemsize

@@ -34,18 +34,35 @@ def decode_image(encoded, max_pixels=MAX_PIXELS):
 
     Raises:
         tf.errors.InvalidArgumentError: When run, if the bytes are no such image, or one
-            that `header.check` refuses.
+            that `header` refuses.
     """
-    is_jpeg = header.check(encoded, max_pixels)
+    is_jpeg = header.check(encoded)
     with tf.control_dependencies([is_jpeg]):
-        return tf.cond(
-            is_jpeg, lambda: _decode_jpeg(encoded), lambda: _decode_png(encoded)
-        )
+        return decode_known(encoded, is_jpeg, exif.orientation(encoded), max_pixels)
 
 
-def _decode_jpeg(encoded):
-    image = tf.io.decode_jpeg(encoded, channels=3)
-    return exif.upright(image, exif.orientation(encoded))
+def decode_known(encoded, is_jpeg, orientation, max_pixels):
+    """Decodes what has been looked at: the part of `decode_image` that may still fail.
+
+    Args:
+        encoded: Scalar string tensor, a JPEG or PNG by its header.
+        is_jpeg: Which of them, see `header.look`.
+        orientation: See `exif.orientation`.
+        max_pixels: See `decode_image`.
+
+    Returns:
+        `(H, W, 3)` uint8.
+
+    Raises:
+        tf.errors.InvalidArgumentError: As `decode_image`.
+    """
+    encoded = header.check_size(encoded, is_jpeg, max_pixels)
+    image = tf.cond(
+        is_jpeg,
+        lambda: tf.io.decode_jpeg(encoded, channels=3),
+        lambda: _decode_png(encoded),
+    )
+    return exif.upright(image, orientation)
 
 
 def _decode_png(encoded):
