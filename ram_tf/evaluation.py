@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
 
-from ram_tf import cache, calibration, config, proposals, protocols, run_splits, svm
+from ram_tf import cache, calibration, flags, proposals, protocols, run_splits, svm
 from ram_tf.prediction import Predictor
 from ram_tf.preprocessing import evaluation_pipeline, read_files
 from ram_tf.results import PAPER, evaluate
@@ -98,7 +98,7 @@ def add_model_arguments(parser):
         ".onnx or .tflite file",
     )
     parser.add_argument("--split", help="default: the one of the run's report")
-    config.add_data_arguments(parser)
+    flags.add_data_arguments(parser)
 
 
 def add_arguments(parser):
@@ -220,7 +220,7 @@ def look_as_asked(arguments, views):
     folders = arguments.model_dir
     is_run = (pathlib.Path(folders[0]) / "config.json").is_file()
     models = [(Run.open if is_run else Predictor.load)(folder) for folder in folders]
-    settings = config.with_data(models[0].config, arguments)
+    settings = flags.with_data(models[0].config, arguments)
     split = run_splits.load_report(settings, arguments.split, models[0].label_names)
     see = see_runs if is_run else see_served
     return see(models, split, settings, views), split, settings

@@ -4,6 +4,8 @@ They have no files to decode and nothing to resize: who runs them prepares the i
 as `ram_tf.export.read_images` does.
 """
 
+import contextlib
+
 import numpy as np
 import tensorflow as tf
 
@@ -69,12 +71,16 @@ def serve_bytes(forward, size, max_pixels):
     return serve
 
 
-def missing(extra, error):
-    """The error of a format whose packages are not installed."""
-    return ModuleNotFoundError(
-        f"This format needs the extra {extra}. Expected: pip install "
-        f'-e ".[{extra}]". Received: {error}'
-    )
+@contextlib.contextmanager
+def needing(extra):
+    """Around imports of a format's packages: says which extra installs them."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        raise ModuleNotFoundError(
+            f"This format needs the extra {extra}. Expected: pip install "
+            f'-e ".[{extra}]". Received: {error}'
+        ) from error
 
 
 def unknown_operation(error):

@@ -92,10 +92,8 @@ def load(path):
         ModuleNotFoundError: It needs the extra `litert`.
         ValueError: It is no such file.
     """
-    try:
+    with fixed_size.needing(EXTRA):
         from ai_edge_litert.interpreter import Interpreter
-    except ModuleNotFoundError as error:
-        raise fixed_size.missing(EXTRA, error) from error
     try:
         interpreter = Interpreter(str(path), num_threads=os.cpu_count())
         run_one = interpreter.get_signature_runner()

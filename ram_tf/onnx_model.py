@@ -30,11 +30,9 @@ def export(view, run, path):
         ModuleNotFoundError: It needs the extra `onnx`.
         ValueError: The view looks at several scales, or at random.
     """
-    try:
+    with fixed_size.needing(EXTRA):
         import onnx
         import tf2onnx
-    except ModuleNotFoundError as error:
-        raise fixed_size.missing(EXTRA, error) from error
     path = pathlib.Path(path)
     graph, signature = fixed_size.trace(view)
     model, _ = tf2onnx.convert.from_function(graph, signature, opset=OPSET)
@@ -65,10 +63,8 @@ def load(path):
         ModuleNotFoundError: It needs the extra `onnx`.
         ValueError: It is no such file.
     """
-    try:
+    with fixed_size.needing(EXTRA):
         import onnxruntime
-    except ModuleNotFoundError as error:
-        raise fixed_size.missing(EXTRA, error) from error
     try:
         session = onnxruntime.InferenceSession(
             pathlib.Path(path).read_bytes(), providers=["CPUExecutionProvider"]

@@ -15,7 +15,7 @@ Interrupted and started again, it goes on with the run that it was at.
 import argparse
 import pathlib
 
-from ram_tf import ablation, cli, config, paper_tables
+from ram_tf import ablation, cli, flags, paper_tables
 from ram_tf.prediction import Predictor, find_images
 from ram_tf.presets import PRESET_OF
 
@@ -41,7 +41,7 @@ def parse(argv):
     )
     parser.add_argument("--model_dir", help="figure 5: a run's folder, or a SavedModel")
     parser.add_argument("images", nargs="*", help="figure 5: files, or folders of them")
-    config.add_arguments(parser)
+    flags.add_arguments(parser)
     arguments = parser.parse_args(argv)
     if arguments.figure and not (arguments.model_dir and arguments.images):
         parser.error("figure 5 is drawn with --model_dir RUN IMAGE...")
@@ -54,7 +54,7 @@ def parse(argv):
 
 def main(argv):
     arguments = parse(argv)
-    settings = config.from_arguments(arguments)
+    settings = flags.from_arguments(arguments)
     folder = arguments.output_dir or pathlib.Path(
         f"runs/ablation-{settings.saved_name}"
     )

@@ -12,12 +12,12 @@ several machines it is started on each, with TF_CONFIG; worker 0 alone writes.
 import argparse
 import pathlib
 
-from ram_tf import cli, config, devices, proposals, run_splits, training
+from ram_tf import cli, devices, flags, proposals, run_splits, training
 from ram_tf.evaluation import calibrate, look, look_pooled
 from ram_tf.export import export
-from ram_tf.prediction import how_to_try, write_samples
 from ram_tf.results import evaluate, table, write
 from ram_tf.run import Run
+from ram_tf.samples import how_to_try, write_samples
 
 
 def parse(argv):
@@ -32,14 +32,14 @@ def parse(argv):
         "--resume", action="store_true", help="go on with the run, if there is one"
     )
     devices.add_argument(parser)
-    config.add_arguments(parser)
+    flags.add_arguments(parser)
     return parser.parse_args(argv)
 
 
 def main(argv):
     arguments = parse(argv)
-    config.check_own(arguments)
-    settings = config.from_arguments(arguments)
+    flags.check_own(arguments)
+    settings = flags.from_arguments(arguments)
     team = devices.Devices.start(arguments.devices)
     team.check(settings)
     name = settings.saved_name

@@ -1,0 +1,95 @@
+"""The flags of a `Config`: one for each setting, and what parsed ones come to."""
+
+import argparse
+import dataclasses
+
+from ram_tf.config import Config
+from ram_tf.presets import OF_RARL, PRESET_OF, PRESETS, preset
+
+DATA = (
+    "dataset data_dir split_fraction year manual_dir difficult skip_unreadable "
+    "max_pixels"
+).split()
+
+
+def add_data_arguments(parser):
+    """Adds a flag for each setting that says where images come from."""
+    for field in dataclasses.fields(Config):
+        if field.name in DATA:
+            _add_flag(
+                parser, field, f"{field.metadata['explanation']} [as in training]"
+            )
+
+
+def with_data(settings, arguments):
+    """The settings of a run, with the images of parsed flags."""
+    given = _given(arguments)
+    if given.get("dataset", settings.dataset) != settings.dataset:
+        # The folder of another data set is none for this one.
+        given.setdefault("data_dir", "")
+    return dataclasses.replace(settings, **given)
+
+
+def add_arguments(parser):
+    """Adds a flag for each setting; what is not given is left to the preset."""
+    parser.add_argument(
+        "--preset",
+        choices=PRESETS,
+        help="settings to begin with; default: "
+        + ", ".join(f"{preset} for {dataset}" for dataset, preset in PRESET_OF.items()),
+    )
+    for field in dataclasses.fields(Config):
+        defaults = [f"{field.default}" if field.default != "" else "empty"]
+        defaults += [
+            f"{preset}: {values[field.name]}"
+            for preset, values in PRESETS.items()
+            if field.name in values
+        ]
+        defaults += [
+            f"{preset} with rarl: {values[field.name]}"
+            for preset, values in OF_RARL.items()
+            if field.name in values
+        ]
+        explanation = f"{field.metadata['explanation']} [{'; '.join(defaults)}]"
+        _add_flag(parser, field, explanation)
+
+
+def _add_flag(parser, field, explanation):
+    kind, choices = field.type, field.metadata["choices"]
+    parser.add_argument(
+        f"--{field.name}",
+        default=argparse.SUPPRESS,
+        help=explanation.replace("%", "%%"),
+        **(
+            {"action": argparse.BooleanOptionalAction}
+            if kind is bool
+            else {"type": kind, "choices": choices}
+        ),
+    )
+
+
+def _given(arguments):
+    """The settings among parsed flags that were given."""
+    names = [field.name for field in dataclasses.fields(Config)]
+    return {n: getattr(arguments, n) for n in names if hasattr(arguments, n)}
+
+
+def from_arguments(arguments):
+    """The configuration of parsed flags: the preset of the data set, then the flags."""
+    given = _given(arguments)
+    dataset = given.get("dataset", "digits")
+    name = arguments.preset or PRESET_OF[dataset]
+    begun = preset(name, given.get("model", "rdar"))
+    return Config(**{"dataset": dataset, **begun, **given})
+
+
+def check_own(arguments):
+    """Raises a `ValueError` where a given flag is one of the other model's settings."""
+    given = _given(arguments)
+    model = given.get("model", "rdar")
+    for field in dataclasses.fields(Config):
+        if field.name in given and field.metadata["only"] not in (None, model):
+            raise ValueError(
+                f"--{field.name} has no part in this model. Expected: --model "
+                f"{field.metadata['only']}. Received: --model {model}"
+            )

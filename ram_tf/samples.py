@@ -1,0 +1,83 @@
+"""What a run leaves to try it with: a picture, a few images, and the commands."""
+
+import os
+import pathlib
+import sys
+from typing import NamedTuple
+
+import numpy as np
+
+from ram_tf.prediction import Predictor
+from ram_tf.preprocessing import decode_image, read_files
+from ram_tf.seal import replacing
+from ram_tf.visualization import contact_sheet, draw_outputs
+
+
+class Samples(NamedTuple):
+    """Files that show what a run has learnt.
+
+    Args:
+        picture: Regions on a dozen images.
+        npy: The bytes of these images, as `saved_model_cli run --inputs` takes them.
+        image: One of these images as a file.
+    """
+
+    picture: pathlib.Path
+    npy: pathlib.Path
+    image: pathlib.Path
+
+
+def write_samples(run, view, split, count=12):
+    """Draws the regions of a split's first images, and keeps the images for trying.
+
+    Args:
+        run: The `Run`, in whose folder all is written.
+        view: A `MultiView` of its trained model.
+        split: The report split.
+        count: How many images.
+
+    Returns:
+        The `Samples`.
+    """
+    split = split.take(range(min(count, len(split))))
+    encoded = [bytes(image) for image in read_files(split)]
+    outputs = Predictor.of(view, run)(encoded)
+    images = [decode_image(e, run.config.max_pixels).numpy() for e in encoded]
+    drawn = draw_outputs(images, outputs, run.label_names, size=360)
+    samples = Samples(
+        run.folder / "regions.png",
+        run.folder / "image_bytes.npy",
+        run.folder / "images" / pathlib.Path(split.names[0]).name,
+    )
+    with replacing(samples.picture) as beside:
+        contact_sheet(drawn).save(beside)
+    with replacing(samples.npy) as beside:
+        # saved_model_cli reads strings of any length from an array of objects only.
+        np.save(beside, np.array(encoded, object), allow_pickle=True)
+    samples.image.parent.mkdir(exist_ok=True)
+    for name, content in zip(split.names, encoded, strict=True):
+        path = samples.image.with_name(pathlib.Path(name).name)
+        with replacing(path) as beside:
+            beside.write_bytes(content)
+    return samples
+
+
+def how_to_try(version, samples, output_dir):
+    """The text at the end of training: what was made, and commands to try it with.
+
+    Args:
+        version: The folder of the SavedModel's version.
+        samples: The `Samples`.
+        output_dir: Where predict.py is to write.
+    """
+    programs = os.path.relpath(pathlib.Path(sys.executable).parent)
+    signature = f"--dir {version} --tag_set serve --signature_def serving_default"
+    return (
+        f"\nregions on a dozen images: {samples.picture}"
+        f"\nSavedModel: {version}\n\ntry next:"
+        f"\n  {programs}/saved_model_cli show {signature}"
+        f"\n  {programs}/saved_model_cli run {signature} "
+        f"--inputs image_bytes={samples.npy}"
+        f"\n  {programs}/python scripts/predict.py --model_dir {version} "
+        f"--output_dir {output_dir} {samples.image}"
+    )
