@@ -12,7 +12,6 @@ import argparse
 import contextlib
 import json
 import os
-import pathlib
 import socket
 import subprocess
 import sys
@@ -44,12 +43,7 @@ def parse(argv):
     parser.add_argument("--batch_size", type=int, default=8, help="%(default)s")
     parser.add_argument("--steps", type=int, default=10, help="a round; %(default)s")
     parser.add_argument("--rounds", type=int, default=5, help="%(default)s")
-    parser.add_argument(
-        "--output",
-        type=pathlib.Path,
-        default=pathlib.Path(__file__).with_name("results.json"),
-        help="%(default)s",
-    )
+    record.add_output(parser)
     # One of the processes that train.
     parser.add_argument("--wait", action="store_true", help=argparse.SUPPRESS)
     add_argument(parser)

@@ -2,12 +2,23 @@
 
 import json
 import os
+import pathlib
 import platform
 
 import keras
 import tensorflow as tf
 
 from ram_tf.seal import replacing
+
+
+def add_output(parser):
+    """Adds the flag that says in which file to keep what is measured."""
+    parser.add_argument(
+        "--output",
+        type=pathlib.Path,
+        default=pathlib.Path(__file__).with_name("results.json"),
+        help="%(default)s",
+    )
 
 
 def machine():

@@ -12,7 +12,6 @@ measures the others.
 
 import argparse
 import gc
-import pathlib
 import tempfile
 from collections.abc import Callable
 from typing import NamedTuple
@@ -86,12 +85,7 @@ def parse(argv):
         metavar="NAME",
         help=f"figures to measure, with or without ending: {', '.join(NAMES)}",
     )
-    parser.add_argument(
-        "--output",
-        type=pathlib.Path,
-        default=pathlib.Path(__file__).with_name("results.json"),
-        help="%(default)s",
-    )
+    record.add_output(parser)
     arguments = parser.parse_args(argv)
     known = {full_name(n, b) for n in NAMES for b in arguments.backbone} | {*NAMES}
     unknown = set(arguments.only or ()) - known

@@ -48,12 +48,7 @@ def parse(argv):
     parser.add_argument(
         "--seconds", type=float, default=10, help="of each turn; %(default)s"
     )
-    parser.add_argument(
-        "--output",
-        type=pathlib.Path,
-        default=pathlib.Path(__file__).with_name("results.json"),
-        help="%(default)s",
-    )
+    record.add_output(parser)
     arguments = parser.parse_args(argv)
     for name in ("batch_size", "rounds", "seconds"):
         if getattr(arguments, name) <= 0:

@@ -1,5 +1,6 @@
 """The benchmarks: what is timed is what its name says, and figures are worked out."""
 
+import io
 import json
 import statistics
 
@@ -8,6 +9,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from PIL import Image
+from tqdm import tqdm
 
 from benchmarks import (
     forward,
@@ -16,13 +18,15 @@ from benchmarks import (
     record,
     run,
     saved_model,
+    soak,
     timing,
     training_step,
 )
 from benchmarks.subject import Subject
 from benchmarks.timing import Candidate, Figure
+from ram_tf.export import read_images
 from ram_tf.model import RDAR, PooledClassifier
-from ram_tf.preprocessing import training_pipeline
+from ram_tf.preprocessing import MAX_PIXELS, training_pipeline
 from ram_tf.region_lstm import pool_region
 from ram_tf.spatial_transformer import sample_region
 
@@ -536,3 +540,37 @@ def test_a_whole_run_writes_every_figure(tmp_path):
     assert statistics.median([ratio["low"], ratio["high"]]) == pytest.approx(
         ratio["value"]
     )
+
+
+def test_memory_grows_by_the_slope_of_a_line_after_the_warm_up():
+    minutes = np.arange(40) / 4
+    memory = [(at, 500 + (3 * at if at < 5 else 0.5 * at)) for at in minutes]
+    growth, error = soak.slope(memory, 5)
+    assert growth == pytest.approx(0.5)
+    assert error == pytest.approx(0, abs=1e-6)
+
+
+def answers(encoded):
+    """What a model without weights says: how bright each image is."""
+    (images,), valid = read_images(tf.constant(encoded, tf.string), [8], MAX_PIXELS)
+    return {"scores": np.mean(images, (1, 2)), "valid": valid.numpy()}
+
+
+def test_a_soak_asks_with_images_of_all_sizes_a_share_of_them_broken(tmp_path):
+    encoded = [path.read_bytes() for path in photographs.write(tmp_path, 4)]
+    images, whole = soak.mixed(encoded, 0.25, count=56)
+    soaked = soak.Soak(answers, images, whole)
+    assert 6 <= whole.count(False) <= 22
+    longest = {
+        max(Image.open(io.BytesIO(image)).size)
+        for image, is_whole in zip(images, whole, strict=True)
+        if is_whole
+    }
+    assert longest == set(soak.EDGES)
+    soaked.run(0.01, (1, 2), 0.2, tqdm(disable=True))
+    assert set(soaked.latencies) == {1, 2}
+    with pytest.raises(ValueError, match="does not tell broken"):
+        soak.Soak(answers, images, [not each for each in whole])
+    soaked.first[5] = {**soaked.first[5], "scores": np.array([[-1.0] * 3])}
+    with pytest.raises(ValueError, match="other scores"):
+        soaked.ask(5)
