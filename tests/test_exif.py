@@ -1,4 +1,5 @@
 import io
+import struct
 
 import numpy as np
 import pytest
@@ -60,19 +61,51 @@ def test_images_without_a_note_are_not_turned():
     assert exif.orientation(b"\x89PNG\r\n\x1a\n" + jpeg(6)) == exif.UPRIGHT
 
 
-def test_no_note_however_spoilt_stops_an_image_from_being_read():
-    whole = jpeg(6)
-    at = whole.index(exif.MARK) + len(exif.MARK)
-    read = tf.function(exif.orientation, autograph=False).get_concrete_function(
+def by_struct(encoded):
+    """The orientation, read byte after byte."""
+    tiff = encoded.split(exif.MARK, 1)[1]
+    order = "<" if tiff.startswith(b"II") else ">"
+    tiff += bytes(8)
+    start = struct.unpack_from(f"{order}I", tiff, 4)[0] % (1 << 24)
+    if start + 2 > len(tiff):
+        return exif.UPRIGHT
+    (count,) = struct.unpack_from(f"{order}H", tiff, start)
+    ends = range(start + 14, min(start + 2 + 12 * count, len(tiff)) + 1, 12)
+    for entry in (tiff[end - 12 : end] for end in ends):
+        tag, value = struct.unpack_from(f"{order}H6xH", entry)
+        if tag == ORIENTATION:
+            return value if 1 <= value <= 8 else exif.UPRIGHT
+    return exif.UPRIGHT
+
+
+@pytest.fixture(scope="module")
+def read():
+    graph = tf.function(exif.orientation, autograph=False).get_concrete_function(
         tf.TensorSpec([], tf.string)
     )
+    return lambda encoded: int(graph(tf.constant(encoded)))
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+def test_a_spoilt_note_is_read_for_what_it_says(read, order):
+    whole = jpeg(6, order, more=[(0x010F, "a camera")])
+    at = whole.index(exif.MARK) + len(exif.MARK)
     random = np.random.default_rng(0)
+    found = []
     for _ in range(300):
         spoilt = np.frombuffer(whole, "uint8").copy()
-        spoilt[at + random.integers(0, 26, 3)] = random.integers(0, 256, 3)
-        assert 1 <= read(tf.constant(spoilt.tobytes())) <= 8
-    for length in range(at - 8, at + 26):
-        assert 1 <= read(tf.constant(whole[:length])) <= 8
+        spoilt[at + random.integers(0, 38, 3)] = random.integers(0, 256, 3)
+        found.append(read(spoilt.tobytes()))
+        assert found[-1] == by_struct(spoilt.tobytes())
+    assert {1, 6} < set(found)
+
+
+def test_a_note_that_breaks_off_before_the_orientation_turns_nothing(read):
+    whole = jpeg(6)
+    at = whole.index(exif.MARK) + len(exif.MARK)
+    found = [read(whole[:length]) for length in range(at - 8, at + 26)]
+    assert (found[0], found[-1]) == (1, 6)
+    assert found == sorted(found)
 
 
 def test_the_graph_turns_each_image_of_a_pipeline_by_its_own_note():

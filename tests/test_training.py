@@ -10,6 +10,7 @@ import keras
 import numpy as np
 import pytest
 from disk import full_above
+from h5_arrays import arrays
 
 from ram_tf import progress as progress_module
 from ram_tf import run_splits, training
@@ -61,22 +62,6 @@ def trained(folder, settings):
     return run, *training.train(run, splits.train, splits.selection)
 
 
-def weights(path):
-    """All arrays of a Keras weights file, by their place in it."""
-    import h5py
-
-    found = {}
-    with h5py.File(path) as file:
-        file.visititems(
-            lambda name, item: (
-                found.update({name: item[()]})
-                if isinstance(item, h5py.Dataset)
-                else None
-            )
-        )
-    return found
-
-
 @pytest.mark.slow
 def test_a_killed_run_ends_with_the_weights_of_an_undisturbed_one(squares, tmp_path):
     undisturbed, killed = tmp_path / "undisturbed", tmp_path / "killed"
@@ -98,7 +83,7 @@ def test_a_killed_run_ends_with_the_weights_of_an_undisturbed_one(squares, tmp_p
 
     assert kills == 2
     for name in ("pooled.weights.h5", "model.weights.h5"):
-        expected, resumed = weights(undisturbed / name), weights(killed / name)
+        expected, resumed = arrays(undisturbed / name), arrays(killed / name)
         assert expected.keys() == resumed.keys()
         for key, value in expected.items():
             np.testing.assert_array_equal(resumed[key], value, err_msg=key)
@@ -195,7 +180,7 @@ def test_a_run_killed_after_the_last_epoch_of_a_step_keeps_its_best_weights(
 
 def test_weights_are_written_without_the_optimizer(squares, tmp_path):
     run, *_ = trained(tmp_path, small_config(squares))
-    assert not any("optimizer" in name for name in weights(run.model_weights))
+    assert not any("optimizer" in name for name in arrays(run.model_weights))
 
 
 def test_a_torn_checkpoint_is_named_and_not_used(squares, tmp_path):

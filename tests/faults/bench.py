@@ -6,11 +6,11 @@ import json
 import random
 import shutil
 
-import h5py
 import numpy as np
 
 from tests.faults import program
 from tests.faults.case import NotHeldError
+from tests.h5_arrays import arrays
 from tests.squares import write_squares
 
 # Seconds of work, and all that is kept between epochs: dropout's seeds, averaged
@@ -229,20 +229,6 @@ def variables(version):
         for value in values
         if isinstance(value, np.ndarray) and value.dtype.kind == "f"
     )
-
-
-def arrays(path):
-    """All arrays of a weights file, by their place in it."""
-    found = {}
-    with h5py.File(path) as file:
-        file.visititems(
-            lambda name, item: (
-                found.update({name: item[()]})
-                if isinstance(item, h5py.Dataset)
-                else None
-            )
-        )
-    return found
 
 
 def same(one, other):
