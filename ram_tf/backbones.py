@@ -25,6 +25,8 @@ class Backbone:
         padding: Pixels that it adds around the image before anything else. With half
             a stride the outermost cells lie on the image's border, as coordinates -1
             and 1 do.
+        hidden: Name and kernel's shape of the first layer of its top, fully connected;
+            None where there is none before the classifier.
     """
 
     application: Callable
@@ -32,13 +34,18 @@ class Backbone:
     stride: int
     scaling: Callable | None
     padding: int = 0
+    hidden: tuple[str, tuple[int, int]] | None = None
 
 
 applications = keras.applications
 BACKBONES = {
     # Section 3: features from conv5_3, before pool5.
     "vgg16": Backbone(
-        applications.VGG16, "block5_conv3", 16, applications.vgg16.preprocess_input
+        applications.VGG16,
+        "block5_conv3",
+        16,
+        applications.vgg16.preprocess_input,
+        hidden=("fc1", (7 * 7 * 512, 4096)),  # fc6
     ),
     "mobilenet_v2": Backbone(
         applications.MobileNetV2,
@@ -64,7 +71,7 @@ def build(name, weights="imagenet", frozen=0.0):
     Args:
         name: A key of `BACKBONES`; "small" is the convolutional network for `digits`.
         weights: "imagenet" (downloaded by Keras; "small" has none), "none", or a file
-            of this network's weights without its top.
+            of this network's weights, of VGG-16 also with its top.
         frozen: Share of the network's layers, from the image on, that keep their
             weights, so that training need not go back through them.
 
@@ -108,14 +115,41 @@ class _InferenceModel(keras.Model):
         return super().call(inputs, training=False, mask=mask)
 
 
-def _application(name, weights):
+def hidden_layer(name, weights, shape):
+    """ImageNet's first fully connected layer, to begin a head of the same shape with.
+
+    Args:
+        name: A key of `BACKBONES`.
+        weights: As for `build`.
+        shape: Of the head's kernel. VGG-16's fc6 takes a map of 7x7 to 4096 units.
+
+    Returns:
+        Kernel and bias; None where the backbone has no layer of that shape, or the file
+        has none.
+
+    Raises:
+        ConnectionError: The ImageNet weights cannot be downloaded.
+    """
+    layer, layer_shape = BACKBONES[name].hidden or (None, None)
+    if weights == "none" or layer_shape != tuple(shape):
+        return None
+    network = _application(name, weights, top=True)
+    if weights != "imagenet":
+        try:
+            _load(network, name, weights)
+        except ValueError:
+            return None
+    return network.get_layer(layer).get_weights()
+
+
+def _application(name, weights, top=False):
     try:
         # Keras warns where it takes the weights of 224 x 224 for images of any size.
         with warnings.catch_warnings(action="ignore", category=UserWarning):
             return BACKBONES[name].application(
                 weights="imagenet" if weights == "imagenet" else None,
-                include_top=False,
-                input_shape=(None, None, 3),
+                include_top=top,
+                input_shape=(224, 224, 3) if top else (None, None, 3),
             )
     except Exception as error:
         # Keras raises a bare Exception where a download fails.

@@ -2,8 +2,8 @@
 
 # Each preset is what differs from the defaults of `Config`, which are the paper's.
 PRESETS = {
-    # Section 5.1, with VGG-16's head: fc6's shape is that of a 7x7 map, and step 1's
-    # hidden layer goes on as W_fx.
+    # Section 5.1, with VGG-16's head: a 7x7 map into a hidden layer, which begins step
+    # 1 as ImageNet's fc6 and goes on as W_fx.
     "paper": {"pooling": "flatten", "pooled_units": 4096, "head_start": "feature"},
     # Ours, for a few thousand photographs and a pretrained backbone: found on parts of
     # the training data, as docs/experiments.md tells.

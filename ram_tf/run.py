@@ -137,8 +137,10 @@ class Run:
 
         Args:
             pooling: "average", "max" or "flatten".
-            pretrained: Whether to load the backbone's weights; False where weights of
-                the whole model will be loaded.
+            pretrained: Whether to load the backbone's weights, and those of its hidden
+                layer where the head is of the same shape (the paper's section 5.1
+                copies W_fx without saying from where); False where weights of the
+                whole model will be loaded.
         """
         settings = self.config
         with _precision(settings.precision):
@@ -157,6 +159,13 @@ class Run:
                 settings.dropout,
             )
             _call_once(pooled, settings.crop)
+        if pretrained and pooling == "flatten" and pooled.feature:
+            hidden = backbones.hidden_layer(
+                settings.backbone, settings.weights, pooled.feature.kernel.shape
+            )
+            if hidden:
+                print(f"W_fx begins as the hidden layer of {settings.backbone}")
+                pooled.feature.set_weights(hidden)
         return pooled
 
     def build_model(self, pooled):

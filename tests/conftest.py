@@ -20,3 +20,13 @@ def free_of_determinism():
 def squares(tmp_path_factory):
     """A csv folder of 40 training and 16 validation images with coloured squares."""
     return write_squares(tmp_path_factory.mktemp("squares"))
+
+
+@pytest.fixture(scope="session")
+def vgg16_with_top(tmp_path_factory):
+    """VGG-16 as it would start, and a file of its weights with its top."""
+    network = keras.applications.VGG16(weights=None)
+    path = tmp_path_factory.mktemp("weights") / "vgg16.weights.h5"
+    network.save_weights(path)
+    yield network, str(path)
+    path.unlink()  # half a gigabyte

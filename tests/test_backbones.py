@@ -133,6 +133,30 @@ def test_weights_come_from_a_file(mobilenet):
         np.testing.assert_array_equal(actual, expected)
 
 
+@pytest.mark.slow
+def test_fc6_comes_from_a_file_with_its_top(vgg16_with_top, tmp_path):
+    network, path = vgg16_with_top
+    kernel, bias = backbones.hidden_layer("vgg16", path, (25_088, 4096))
+    fc6 = network.get_layer("fc1")
+    np.testing.assert_array_equal(kernel, fc6.kernel)
+    np.testing.assert_array_equal(bias, fc6.bias)
+    backbone = backbones.build("vgg16", path)
+    expected = keras.Model(network.input, network.get_layer("block5_conv3").output)
+    for one, other in zip(backbone.get_weights(), expected.get_weights(), strict=True):
+        np.testing.assert_array_equal(one, other)
+    without = tmp_path / "vgg16_notop.weights.h5"
+    backbone.layers[-1].save_weights(without)
+    assert backbones.hidden_layer("vgg16", str(without), (25_088, 4096)) is None
+
+
+@pytest.mark.parametrize("name", CHANNELS)
+def test_a_head_of_another_shape_begins_fresh(name, tmp_path):
+    # No file is asked for.
+    missing = str(tmp_path / "missing.weights.h5")
+    assert backbones.hidden_layer(name, missing, (25_088, 512)) is None
+    assert backbones.hidden_layer(name, "none", (25_088, 4096)) is None
+
+
 def test_a_missing_file_of_weights_is_named(tmp_path):
     path = tmp_path / "missing.weights.h5"
     with pytest.raises(FileNotFoundError, match=r"'imagenet', 'none' or.*missing"):

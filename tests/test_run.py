@@ -10,6 +10,7 @@ from at_work import at_work
 from ram_tf import losses, weights_file
 from ram_tf.calibration import Calibration
 from ram_tf.config import Config
+from ram_tf.presets import PRESETS
 from ram_tf.run import Run
 from ram_tf.seal import sealing
 
@@ -164,6 +165,18 @@ def test_a_run_that_was_not_finished_says_so(tmp_path):
     for load in (run.load_pooled, run.load_model):
         with pytest.raises(FileNotFoundError, match="no trained weights yet"):
             load()
+
+
+@pytest.mark.slow
+def test_with_the_papers_head_w_fx_begins_as_fc6(tmp_path, vgg16_with_top, capsys):
+    network, path = vgg16_with_top
+    paper = {**PRESETS["paper"], "backbone": "vgg16", "weights": path}
+    run = Run.start(tmp_path, Config(image_size=128, **paper), NAMES)
+    model = run.build_model(run.build_pooled(run.pooling))
+    feature, fc6 = model.attention.region_lstm.feature, network.get_layer("fc1")
+    np.testing.assert_array_equal(feature.kernel, fc6.kernel)
+    np.testing.assert_array_equal(feature.bias, fc6.bias)
+    assert "W_fx begins as the hidden layer of vgg16" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("regions", [1, 3, 5])
