@@ -64,6 +64,8 @@ def identity(image):
 def remember(folder, key, compute):
     """Reads the arrays kept under a key, or computes and keeps them.
 
+    The key is kept among them: a file that was put in another's place is not taken.
+
     Args:
         folder: Of the cache; created where it is missing.
         key: Of `key_of`.
@@ -74,9 +76,12 @@ def remember(folder, key, compute):
     """
     path = pathlib.Path(folder) / f"{key}.npz"
     arrays = read(path)
+    if arrays is not None and str(arrays.pop("key", "")) != key:
+        print(f"computed again, since of another key: {path}", file=sys.stderr)
+        arrays = None
     if arrays is None:
         arrays = compute()
-        write(path, arrays)
+        write(path, {"key": np.array(key), **arrays})
     return arrays
 
 

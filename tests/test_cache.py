@@ -194,6 +194,14 @@ def test_another_key_is_computed(tmp_path):
     assert_same_arrays(cache.remember(tmp_path, "other", lambda: other), other)
 
 
+def test_a_file_in_anothers_place_is_named_and_computed_again(tmp_path, capsys):
+    cache.remember(tmp_path, "other", lambda: {"scores": np.zeros(1)})
+    (tmp_path / "other.npz").rename(tmp_path / "key.npz")
+    assert_same_arrays(cache.remember(tmp_path, "key", lambda: ARRAYS), ARRAYS)
+    assert f"another key: {tmp_path / 'key.npz'}" in capsys.readouterr().err
+    assert_same_arrays(cache.remember(tmp_path, "key", never), ARRAYS)
+
+
 def objects(path):
     np.savez(path, scores=np.array([{}], object), allow_pickle=True)
 
