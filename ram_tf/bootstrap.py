@@ -74,8 +74,8 @@ def paired_difference(
 
     Args:
         labels: `(n, L)` 1, 0 or -1.
-        scores_a: `(n, L)`.
-        scores_b: `(n, L)`.
+        scores_a: `(n, L)`, or `(S, n, L)` of S trainings.
+        scores_b: The same of the other; the S differences are averaged in each draw.
         min_positives: Labels with fewer positives in `labels` are left out of every
             draw. A label that a draw leaves without positives is left out of that draw,
             and a draw without any is left out of the interval.
@@ -88,28 +88,46 @@ def paired_difference(
         `share_above_zero`, the share of draws in which b is ahead. All are NaN where no
         label has enough positives.
     """
-    labels, scores_a = checked(labels, scores_a)
-    _, scores_b = checked(labels, scores_b)
+    trainings = (-1, *np.shape(labels)[-2:])
+    pairs = [
+        [checked(labels, scores)[1] for scores in pair]
+        for pair in zip(
+            np.reshape(scores_a, trainings),
+            np.reshape(scores_b, trainings),
+            strict=True,
+        )
+    ]
+    labels = np.asarray(labels)
     counted = (labels > 0).sum(0) >= max(1, min_positives)
     if not counted.any():
         names = ("difference", "low", "high", "share_above_zero")
         return dict.fromkeys(names, float("nan"))
     labels = labels[:, counted]
-    scores_a, scores_b = scores_a[:, counted], scores_b[:, counted]
-    differences = np.concatenate(
-        [
-            _mean_of_known(_redrawn_precisions(labels, scores_b, draws))
-            - _mean_of_known(_redrawn_precisions(labels, scores_a, draws))
-            for draws in _draws(len(labels), samples, seed)
-        ]
+    pairs = [[scores[:, counted] for scores in pair] for pair in pairs]
+
+    def differences(draws):
+        return np.mean([_redrawn_difference(labels, *pair, draws) for pair in pairs], 0)
+
+    redrawn = np.concatenate(
+        [differences(draws) for draws in _draws(len(labels), samples, seed)]
     )
-    before = average_precision(labels, scores_a).mean()
-    after = average_precision(labels, scores_b).mean()
+    precisions = [
+        [average_precision(labels, scores).mean() for scores in pair] for pair in pairs
+    ]
     return {
-        "difference": float(after - before),
-        **_interval(differences),
-        "share_above_zero": float((differences > 0).mean()),
+        "difference": float(np.mean([after - before for before, after in precisions])),
+        **_interval(redrawn),
+        "share_above_zero": float((redrawn > 0).mean()),
     }
+
+
+def _redrawn_difference(labels, scores_a, scores_b, draws):
+    """The difference of the two mAP in each of the m draws: `(m,)`."""
+    before, after = (
+        _mean_of_known(_redrawn_precisions(labels, scores, draws))
+        for scores in (scores_a, scores_b)
+    )
+    return after - before
 
 
 def _draws(images, samples, seed):

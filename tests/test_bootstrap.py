@@ -36,6 +36,28 @@ def test_bootstrap_equals_redrawing_the_images_one_by_one(table):
     assert result["share_above_zero"] == np.mean(np.array(differences) > 0)
 
 
+def test_several_trainings_are_averaged_in_each_draw(table):
+    labels, a = table
+    labels[::7, 2] = -1
+    noise = np.random.default_rng(1).normal(size=(2, 3, *a.shape), scale=0.3)
+    before, after = a + noise
+    result = bootstrap.paired_difference(labels, before, after, 1, 30, seed=5)
+    draws = np.random.default_rng(5).multinomial(60, [1 / 60] * 60, 30)
+    differences = []
+    for draw in [np.ones(60, int), *draws]:
+        rows = np.repeat(np.arange(60), draw)
+        gains = [
+            metrics.mean_average_precision(labels[rows], two[rows])
+            - metrics.mean_average_precision(labels[rows], one[rows])
+            for one, two in zip(before, after, strict=True)
+        ]
+        differences.append(sum(gains) / 3)
+    whole, *redrawn = differences
+    assert result["difference"] == pytest.approx(whole)
+    low, high = np.percentile(redrawn, [2.5, 97.5])
+    assert (result["low"], result["high"]) == pytest.approx((low, high))
+
+
 def test_bootstrap_difference_is_that_of_the_labels_with_enough_positives(table):
     labels, a = table
     labels[:, 4] = 0

@@ -68,6 +68,7 @@ ORDER = (
     "batch",
     "beam_pipeline",
     "evaluation",
+    "seeds",
     "paper_tables",
     "ablation",
     "shades",

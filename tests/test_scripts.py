@@ -129,6 +129,29 @@ def test_export_adds_the_next_version(trained, tmp_path, capsys):
         assert printed == tmp_path / "squares" / version
 
 
+def test_compare_repeats_what_each_run_found(trained, tmp_path, capsys):
+    result = json.loads((trained[0] / "results.json").read_text())
+    copies = [shutil.copytree(trained[0], tmp_path / name) for name in "ab"]
+    assert script("compare")(*copies) == 0
+    of_all = capsys.readouterr().out.split("\n\n")[-1].splitlines()
+    assert of_all[0].startswith("mAP, 3 labels")
+    first, second = 100 * result["mAP"], 100 * result["pooled"]["mAP"]
+    for line in (*of_all[1:3], of_all[3].partition("(")[0]):
+        _, attention, pooled, difference = line.split()
+        assert (attention, pooled) == (f"{first:.1f}", f"{second:.1f}")
+        assert difference == f"{first - second:+.1f}"
+
+
+def test_runs_that_report_on_other_images_are_not_compared(trained, tmp_path, capsys):
+    other = shutil.copytree(trained[0], tmp_path / "other")
+    (other / "checksums" / "config.json").unlink()
+    settings = json.loads((other / "config.json").read_text())
+    settings["report_split"] = "train"
+    (other / "config.json").write_text(json.dumps(settings))
+    assert script("compare")(trained[0], other) == 1
+    assert "runs that report on one split" in capsys.readouterr().err
+
+
 @pytest.fixture(scope="module")
 def with_svm(trained, squares, tmp_path_factory):
     """A run whose SVMs evaluate.py has fitted, its result, and the SavedModel."""
