@@ -128,6 +128,7 @@ def hidden_layer(name, weights, shape):
         has none.
 
     Raises:
+        FileNotFoundError: There is no such file of weights.
         ConnectionError: The ImageNet weights cannot be downloaded.
     """
     layer, layer_shape = BACKBONES[name].hidden or (None, None)

@@ -47,15 +47,15 @@ def compare(runs):
 
 
 def _compared(labels, attention, pooled, least):
-    counted = (labels > 0).sum(0) >= least
-
-    def precisions(scores):
-        found = [metrics.average_precision(labels, each)[counted] for each in scores]
-        return [float(each.mean()) for each in found]
+    def precisions(trainings):
+        return [
+            metrics.mean_average_precision(labels, scores, min_positives=least)
+            for scores in trainings
+        ]
 
     return {
         "min_positives": least,
-        "labels": int(counted.sum()),
+        "labels": int(((labels > 0).sum(0) >= least).sum()),
         "attention": precisions(attention),
         "pooled": precisions(pooled),
         **bootstrap.paired_difference(labels, pooled, attention, least),
