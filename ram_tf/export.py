@@ -14,7 +14,7 @@ import keras
 import tensorflow as tf
 
 from ram_tf import exif, header, lock, seal, warmup
-from ram_tf.preprocessing import decode_known, resize
+from ram_tf.preprocessing import decode_known, resize, untuned
 
 LABELS = "labels.txt"
 
@@ -69,7 +69,7 @@ def read_images(image_bytes, sizes, max_pixels):
         return row, *(resize(image, size) for size in sizes)
 
     batch = tf.maximum(tf.size(image_bytes, tf.int64), 1)
-    options = tf.data.Options()
+    options = untuned()
     options.experimental_optimization.apply_default_optimizations = False
     readable = (
         tf.data.Dataset.from_tensor_slices((rows, *parts))

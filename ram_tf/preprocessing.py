@@ -255,6 +255,7 @@ def training_pipeline(
         # Static shapes: one trace, and XLA can compile the step.
         .batch(context.get_per_replica_batch_size(batch_size), drop_remainder=True)
         .prefetch(tf.data.AUTOTUNE)
+        .with_options(untuned())
     )
 
 
@@ -293,6 +294,7 @@ def evaluation_pipeline(split, sizes, crop, batch_size, max_pixels=MAX_PIXELS):
         .map(prepare, num_parallel_calls=tf.data.AUTOTUNE)
         .batch(batch_size)
         .prefetch(tf.data.AUTOTUNE)
+        .with_options(untuned())
     )
 
 
@@ -317,9 +319,21 @@ def find_unreadable(split, max_pixels=MAX_PIXELS):
         tf.data.Dataset.range(len(split))
         .map(try_image, num_parallel_calls=tf.data.AUTOTUNE)
         .ignore_errors()
+        .with_options(untuned())
     )
     bar = tqdm(readable, "reading images", len(split), unit="img", leave=False)
     return np.setdiff1d(np.arange(len(split)), [int(index) for index in bar])
+
+
+def untuned():
+    """Options of a pipeline whose number of threads is that of the cores, and stays.
+
+    TensorFlow 2.21's tuner sleeps for up to as long as the pipeline has run, a minute
+    at most, and the end of the pipeline sometimes waits for it.
+    """
+    options = tf.data.Options()
+    options.autotune.enabled = False
+    return options
 
 
 def read_files(split):

@@ -1,5 +1,7 @@
 """Cuts a region out of a feature map: theta and the map in, the sampled region out."""
 
+import math
+
 import keras
 import tensorflow as tf
 
@@ -61,9 +63,15 @@ def sample_region(maps, theta, size):
     rows = hat_weights(s_y, t_y, size[0], height)  # (B, [R], h, H)
     columns = hat_weights(s_x, t_x, size[1], width)  # (B, [R], w, W)
     rows, columns = tf.cast(rows, maps.dtype), tf.cast(columns, maps.dtype)
-    r = "r" * (theta.shape.rank - 2)
-    lines = tf.einsum(f"b{r}hi,bijc->b{r}hjc", rows, maps)  # (B, [R], h, W, C)
-    # Broadcast over the lines: an einsum would transpose them there and back.
+    # A product of matrices as they lie in memory: an einsum's gradient would transpose
+    # the maps.
+    regions = [theta.shape[1] or tf.shape(theta)[1]] * (theta.shape.rank - 2)
+    rows = tf.reshape(rows, [-1, math.prod(regions) * size[0], height])
+    flat = tf.reshape(maps, [-1, height, width * maps.shape[-1]])
+    lines = tf.reshape(
+        tf.matmul(rows, flat), [-1, *regions, size[0], width, maps.shape[-1]]
+    )
+    # Broadcast over the lines, for the same reason.
     return tf.matmul(columns[..., None, :, :], lines)  # (B, [R], h, w, C)
 
 
