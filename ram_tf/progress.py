@@ -5,6 +5,7 @@ import io
 import json
 import math
 import sys
+from typing import NamedTuple
 
 import keras
 import numpy as np
@@ -13,11 +14,42 @@ import tensorflow as tf
 from ram_tf import cache, metrics, weights_file
 from ram_tf.preprocessing import decode_image, evaluation_pipeline, read_files
 from ram_tf.seal import replacing
-from ram_tf.split import epoch_order
+from ram_tf.split import Split, epoch_order
 from ram_tf.visualization import draw_locations, draw_outputs
 
 MIN_POSITIVES = 5  # of a label that counts in the validation mAP, where there is one
 PICTURES = 4  # validation images that TensorBoard shows with their regions
+
+
+class Batches(NamedTuple):
+    """What each step of an epoch learns from.
+
+    Args:
+        split: The training split.
+        seed: Of its order.
+        size: Images a batch.
+    """
+
+    split: Split
+    seed: int
+    size: int
+
+    @property
+    def count(self):
+        """Batches an epoch."""
+        return len(self.split) // self.size
+
+    def must_be_finite(self, loss, epoch, batch):
+        """Raises a `FloatingPointError` with the batch's images where a loss is not."""
+        if math.isfinite(loss):
+            return
+        order = epoch_order(len(self.split), self.seed, epoch)
+        images = order[batch * self.size :][: self.size]
+        raise FloatingPointError(
+            "The loss is not finite. Expected a number; a smaller learning rate or "
+            f"--clip_norm may help. Received: {loss} at epoch {epoch + 1}, step "
+            f"{batch + 1}, images {', '.join(self.split.names[i] for i in images)}"
+        )
 
 
 class Progress(keras.callbacks.Callback):
@@ -32,9 +64,10 @@ class Progress(keras.callbacks.Callback):
         model: The compiled model, its optimiser built.
         settings: The `Config`.
         split: The selection split.
+        batches: The `Batches`, to name the last one where an epoch ends in no numbers.
     """
 
-    def __init__(self, folder, model, settings, split):
+    def __init__(self, folder, model, settings, split, batches):
         super().__init__()
         self.set_model(model)
         self.checkpoint = folder / "checkpoint.npz"
@@ -42,6 +75,7 @@ class Progress(keras.callbacks.Callback):
         self.history_file = folder / "history.csv"
         self.settings = settings
         self.split = split
+        self.batches = batches
         self.inputs = _inputs(split, settings, settings.batch_size)
         # On one device, whichever train the model: `Model.predict` takes all of them.
         self.look = tf.function(
@@ -70,6 +104,8 @@ class Progress(keras.callbacks.Callback):
         if self.settings.ema:
             averaged.on_test_begin()
         logs.update(self._validate())
+        # What the last update has done, no step of the epoch has seen.
+        self.batches.must_be_finite(logs["val_loss"], epoch, self.batches.count - 1)
         self._select(logs)
         if self.settings.ema:
             averaged.on_test_end()
@@ -96,6 +132,8 @@ class Progress(keras.callbacks.Callback):
         return logs
 
     def _mean_average_precision(self, probabilities):
+        if not np.isfinite(probabilities).all():
+            return math.nan
         # The AP of a label with one or two images is luck, and selection splits are
         # small; where no label has more, it has to do.
         for least in (MIN_POSITIVES, 1):
@@ -163,26 +201,21 @@ class Progress(keras.callbacks.Callback):
 
 
 class StopWhenNotFinite(keras.callbacks.Callback):
-    """Ends training at the first loss that is no number, and names its images."""
+    """Ends training at the first loss that is no number, and names its images.
 
-    def __init__(self, split, settings, batch_size):
+    Args:
+        batches: The `Batches`.
+    """
+
+    def __init__(self, batches):
         super().__init__()
-        self.split, self.settings, self.batch_size = split, settings, batch_size
-        self.epoch = 0
+        self.batches, self.epoch = batches, 0
 
     def on_epoch_begin(self, epoch, logs=None):
         self.epoch = epoch
 
     def on_train_batch_end(self, batch, logs=None):
-        if not math.isfinite(logs["loss"]):
-            order = epoch_order(len(self.split), self.settings.seed, self.epoch)
-            first = batch * self.batch_size
-            names = [self.split.names[i] for i in order[first:][: self.batch_size]]
-            raise FloatingPointError(
-                "The loss is not finite. Expected a number; a smaller learning rate or "
-                f"--clip_norm may help. Received: {logs['loss']} at epoch "
-                f"{self.epoch + 1}, step {batch + 1}, images {', '.join(names)}"
-            )
+        self.batches.must_be_finite(logs["loss"], self.epoch, batch)
 
 
 class RegionPictures(keras.callbacks.Callback):

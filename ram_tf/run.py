@@ -49,31 +49,32 @@ class Run:
     def start(cls, folder, settings, label_names, resume=False):
         """Creates the folder, or takes up the run that it holds.
 
+        A run of which nothing is trained is begun anew: its settings may be what
+        stopped it.
+
         Raises:
             FileExistsError: It holds a run, and `resume` is false.
             ValueError: It holds a run with other settings or labels, or the settings
-                do not fit the labels.
+                do not fit the labels or the backbone.
             BlockingIOError: Another process is at work on it.
             OSError: The folder cannot be written.
         """
         run = cls(pathlib.Path(folder), settings, tuple(label_names))
         settings.check_units(len(label_names))
-        path = run.folder / "config.json"
-        run.folder.mkdir(parents=True, exist_ok=True)
+        run._check_crop()
+        seal.make_folder(run.folder)
         lock.take(run.folder / "lock")
-        if path.exists():
+        if run.begun:
             if not resume:
                 raise FileExistsError(
                     "The output folder holds a run already. Expected a new folder, or "
                     f"--resume to go on with that run. Received: {folder}"
                 )
             run._must_equal(cls.open(folder))
-            # What a killed process was writing.
-            for left in run.folder.rglob("partial-*"):
-                left.unlink()
-            return run
-        with seal.sealing(path) as beside:
-            beside.write_text(settings.to_json(label_names))
+        run._remove_left()
+        if not run.begun:
+            with seal.sealing(run.folder / "config.json") as beside:
+                beside.write_text(settings.to_json(label_names))
         return run
 
     @classmethod
@@ -107,6 +108,28 @@ class Run:
                 f"{other.folder / 'config.json'}, or another --output_dir. "
                 f"Received: {', '.join(changed)}"
             )
+
+    def _remove_left(self):
+        """Removes what a killed process was writing, and nothing of the user's."""
+        for own in (".", "checksums", "outputs", "images", "step*", "step*/checksums"):
+            for left in self.folder.glob(f"{own}/partial-[0-9]*-*"):
+                if left.is_file():
+                    left.unlink()
+
+    def _check_crop(self):
+        stride = backbones.BACKBONES[self.config.backbone].stride
+        if self.config.crop < stride:
+            raise ValueError(
+                "Images are too small for the backbone. Expected crops of at least "
+                f"{stride} pixels with {self.config.backbone}. Received: image_size="
+                f"{self.config.image_size} less crop_margin={self.config.crop_margin}"
+            )
+
+    @property
+    def begun(self):
+        """Whether anything of it is trained."""
+        kept = self.pooled_weights, *self.folder.glob("step1*/checkpoint.npz")
+        return (self.folder / "config.json").exists() and any(p.exists() for p in kept)
 
     @property
     def pooled_weights(self):

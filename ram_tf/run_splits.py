@@ -2,6 +2,7 @@
 
 import dataclasses
 import itertools
+import pathlib
 import sys
 from typing import NamedTuple
 
@@ -148,7 +149,7 @@ def _readable(split, settings):
     bad = find_unreadable(split, settings.max_pixels)
     if not len(bad):
         return split
-    names = ", ".join(split.names[i] for i in bad)
+    names = ", ".join(_described(split, i) for i in bad)
     if not settings.skip_unreadable:
         raise ValueError(
             "Images cannot be read. Expected JPEG or PNG files of at most "
@@ -161,6 +162,12 @@ def _readable(split, settings):
             f"No image of the split can be read. Received: {len(split)} images"
         )
     return split.take(np.setdiff1d(np.arange(len(split)), bad))
+
+
+def _described(split, index):
+    image = split.images[index]
+    missing = not isinstance(image, bytes) and not pathlib.Path(image).exists()
+    return split.names[index] + " (missing)" * missing
 
 
 def _tell_missing(train):

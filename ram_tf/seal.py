@@ -14,6 +14,33 @@ import pathlib
 FOLDER = "checksums"
 
 
+def must_be_writable(folder):
+    """Raises an `OSError` where a folder, made or still to be made, is read-only."""
+    folder = pathlib.Path(folder).absolute()
+    there = next(path for path in (folder, *folder.parents) if path.exists())
+    if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
+        raise _unwritable(folder, f"{there}, which is not writable")
+
+
+def make_folder(folder):
+    """Makes a folder, and those that it is in, where they are missing.
+
+    Raises:
+        OSError: It cannot be made; names it.
+    """
+    try:
+        pathlib.Path(folder).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise _unwritable(folder, error) from error
+
+
+def _unwritable(folder, received):
+    return OSError(
+        "A folder cannot be written. Expected room and permission for "
+        f"{folder}. Received: {received}"
+    )
+
+
 @contextlib.contextmanager
 def replacing(path):
     """Gives a path beside `path` to write to, and puts it in place when all is written.

@@ -13,6 +13,7 @@ from ram_tf.model import AttentionModel, PooledClassifier
 from ram_tf.optimizer import Adam
 from ram_tf.preprocessing import training_pipeline
 from ram_tf.progress import (
+    Batches,
     Progress,
     RegionPictures,
     StopWhenNotFinite,
@@ -154,17 +155,17 @@ def _fit(run, name, model, epochs, learning_rate, data, devices):
     """
     settings = run.config
     train_split, selection_split = data
-    batch_size = min(settings.batch_size, len(train_split))
-    steps = len(train_split) // batch_size
-    compile_model(model, settings, learning_rate, epochs * steps)
+    size = min(settings.batch_size, len(train_split))
+    batches = Batches(train_split, settings.seed, size)
+    compile_model(model, settings, learning_rate, epochs * batches.count)
     model.optimizer.build(model.trainable_variables)
-    progress = Progress(run.folder / name, model, settings, selection_split)
+    progress = Progress(run.folder / name, model, settings, selection_split, batches)
     if devices.chief:
         _start(progress, name, train_split, epochs)
     begun, finished = devices.from_chief((progress.epoch, progress.finished))
     devices.share(progress.variables)
     if not finished and begun < epochs:
-        callbacks = [StopWhenNotFinite(train_split, settings, batch_size)]
+        callbacks = [StopWhenNotFinite(batches)]
         if devices.chief:
             callbacks += _of_chief(run, name, progress)
 
@@ -174,7 +175,7 @@ def _fit(run, name, model, epochs, learning_rate, data, devices):
                 settings.image_size,
                 settings.crop,
                 settings.flip,
-                batch_size,
+                size,
                 range(begun, epochs),
                 settings.seed,
                 settings.zoom_factors,
@@ -186,7 +187,7 @@ def _fit(run, name, model, epochs, learning_rate, data, devices):
             devices.strategy.distribute_datasets_from_function(part),
             initial_epoch=begun,
             epochs=epochs,
-            steps_per_epoch=steps,
+            steps_per_epoch=batches.count,
             shuffle=False,  # the pipeline has its own order
             callbacks=[*callbacks, FollowChief(devices, progress.variables)],
             verbose="auto" if devices.chief else 0,

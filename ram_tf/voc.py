@@ -65,6 +65,11 @@ def load(data_dir, year, split, difficult="unknown"):
     root = _find_root(Path(data_dir), year)
     marks = _read_marks(root, year, split)
     stems = tuple(marks)
+    if not (root / "JPEGImages").is_dir():
+        raise FileNotFoundError(
+            f"There are no images in {root}. Expected\n{_tree(year, split)}\n"
+            f"Received: no folder {root / 'JPEGImages'}"
+        )
     if not stems:
         raise ValueError(
             f"The split {split!r} of {root} has no images. Expected at least one line "

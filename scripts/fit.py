@@ -12,7 +12,7 @@ several machines it is started on each, with TF_CONFIG; worker 0 alone writes.
 import argparse
 import pathlib
 
-from ram_tf import cli, devices, flags, proposals, run_splits, training
+from ram_tf import cli, devices, flags, proposals, run_splits, seal, training
 from ram_tf.evaluation import calibrate, look, look_pooled
 from ram_tf.export import export
 from ram_tf.results import evaluate, table, write
@@ -44,6 +44,9 @@ def main(argv):
     team.check(settings)
     name = settings.saved_name
     folder = pathlib.Path(arguments.output_dir or pathlib.Path("runs") / name)
+    if team.chief:
+        seal.must_be_writable(folder)
+        seal.must_be_writable(arguments.saved_models)
     splits = run_splits.load(settings)
     labels = splits.train.label_names
     if not team.chief:

@@ -42,14 +42,44 @@ def test_a_new_run_writes_its_settings(tmp_path):
     assert written == {"config.json", "checksums", "lock"}
 
 
+def begun(folder):
+    """A run of which something is trained."""
+    run = Run.start(folder, TINY, NAMES)
+    run.pooled_weights.touch()
+    return run
+
+
+def test_a_run_of_which_nothing_is_trained_may_begin_with_other_settings(tmp_path):
+    Run.start(tmp_path, change(weights="those of another backbone"), NAMES)
+    assert Run.start(tmp_path, TINY, NAMES) == Run.open(tmp_path)
+
+
+def test_what_a_killed_process_was_writing_is_removed_and_nothing_else(tmp_path):
+    run = begun(tmp_path)
+    ours = [tmp_path / "partial-7-config.json", tmp_path / "step1" / "partial-7-x.npz"]
+    theirs = [tmp_path / "partial-eclipse.jpg", tmp_path / "saved" / "partial-7" / "x"]
+    for path in ours + theirs:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    Run.start(run.folder, TINY, NAMES, resume=True)
+    assert [path.exists() for path in ours + theirs] == [False, False, True, True]
+
+
+def test_crops_smaller_than_a_cell_of_the_backbone_are_refused(tmp_path):
+    settings = change(image_size=70, crop_margin=64, backbone="vgg16")
+    with pytest.raises(ValueError, match="at least 16 pixels with vgg16"):
+        Run.start(tmp_path / "run", settings, NAMES)
+    assert not (tmp_path / "run").exists()
+
+
 def test_a_folder_that_holds_a_run_is_refused_without_resume(tmp_path):
-    Run.start(tmp_path, TINY, NAMES)
+    begun(tmp_path)
     with pytest.raises(FileExistsError, match=r"holds a run already.*--resume"):
         Run.start(tmp_path, TINY, NAMES)
 
 
 def test_resume_takes_up_the_same_run(tmp_path):
-    run = Run.start(tmp_path, TINY, NAMES)
+    run = begun(tmp_path)
     written = (tmp_path / "config.json").read_text()
     assert Run.start(tmp_path, TINY, list(NAMES), resume=True) == run
     assert (tmp_path / "config.json").read_text() == written
@@ -61,7 +91,7 @@ def test_resume_starts_where_nothing_was_begun(tmp_path):
 
 
 def test_resume_with_other_settings_names_them(tmp_path):
-    Run.start(tmp_path, TINY, NAMES)
+    begun(tmp_path)
     with pytest.raises(ValueError, match="only be resumed with its own") as refused:
         Run.start(tmp_path, change(units=13, seed=4), NAMES, resume=True)
     assert str(refused.value).endswith("Received: units=13 (was 12), seed=4 (was 0)")
@@ -70,7 +100,7 @@ def test_resume_with_other_settings_names_them(tmp_path):
 
 @pytest.mark.parametrize("names", [("dog", "cat", "fish"), ("cat", "dog")])
 def test_resume_with_other_labels_is_refused(tmp_path, names):
-    Run.start(tmp_path, TINY, NAMES)
+    begun(tmp_path)
     with pytest.raises(ValueError, match="label_names="):
         Run.start(tmp_path, TINY, names, resume=True)
 
@@ -84,7 +114,7 @@ def test_a_folder_without_a_run_is_refused(tmp_path):
 
 def test_a_folder_that_cannot_be_written_is_an_os_error(tmp_path):
     (tmp_path / "file").write_text("in the way")
-    with pytest.raises(OSError, match="file"):
+    with pytest.raises(OSError, match=r"cannot be written\. Expected .*/file/run"):
         Run.start(tmp_path / "file" / "run", TINY, NAMES)
 
 

@@ -1,4 +1,5 @@
 import importlib.util
+import io
 import json
 import pathlib
 import shutil
@@ -118,6 +119,16 @@ def test_predict_writes_a_line_and_a_picture_per_image(
     lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert [pathlib.Path(line["image"]).name for line in lines] == names
     assert sorted(p.name for p in tmp_path.iterdir()) == names
+
+
+def test_predict_reads_the_names_of_images_from_stdin(
+    trained, squares, capsys, monkeypatch
+):
+    names = [str(squares / "val1.png"), str(squares / "val0.png")]
+    monkeypatch.setattr("sys.stdin", io.StringIO("\n".join(names) + "\n"))
+    assert script("predict")("--model_dir", trained[1], "-") == 0
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [line["image"] for line in lines] == names
 
 
 def test_export_adds_the_next_version(trained, tmp_path, capsys):
@@ -395,6 +406,19 @@ def test_an_output_folder_that_cannot_be_written_is_named(squares, tmp_path, cap
         capsys, *SMALL, f"--data_dir={squares}", f"--output_dir={tmp_path}/file/run"
     )
     assert f"{tmp_path}/file" in sentence
+
+
+def test_saved_models_that_cannot_be_written_are_told_before_training(
+    squares, tmp_path, capsys
+):
+    (tmp_path / "file").write_text("in the way")
+    sentence = fit_error(
+        capsys,
+        *(*SMALL, f"--data_dir={squares}", f"--output_dir={tmp_path}/run"),
+        f"--saved_models={tmp_path}/file/saved",
+    )
+    assert f"Expected room and permission for {tmp_path}/file/saved" in sentence
+    assert not (tmp_path / "run").exists()
 
 
 def test_other_labels_than_the_models_are_refused(trained, tmp_path, capsys):

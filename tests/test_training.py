@@ -145,7 +145,9 @@ def test_the_best_epoch_by_selection_is_kept(squares, tmp_path):
     column = history[0].split(",").index("val_loss")
     losses = [float(line.split(",")[column]) for line in history[1:]]
     splits = run_splits.load(settings)
-    progress = progress_module.Progress(tmp_path, model, settings, splits.selection)
+    progress = progress_module.Progress(
+        tmp_path, model, settings, splits.selection, batches=None
+    )
     assert progress._validate()["val_loss"] == pytest.approx(min(losses), rel=1e-5)
     assert losses[-1] != min(losses)
 
@@ -163,6 +165,41 @@ def test_early_stopping_waits_for_patience_epochs(squares, tmp_path):
 def test_a_loss_that_is_no_number_names_step_and_images(squares, tmp_path):
     with pytest.raises(FloatingPointError, match=r"epoch 1, step \d+, images .*\.png"):
         trained(tmp_path, small_config(squares, pooled_learning_rate=1e38))
+
+
+def test_a_last_update_that_ends_in_no_numbers_names_its_images(squares, tmp_path):
+    settings = small_config(squares, pooled_learning_rate=1e38, batch_size=40)
+    with pytest.raises(FloatingPointError, match=r"epoch 1, step 1, images .*\.png"):
+        trained(tmp_path, settings)
+    assert not (tmp_path / "step1" / "checkpoint.npz").exists()
+
+
+def test_the_weights_that_are_kept_are_the_average_of_those_of_the_steps(
+    squares, tmp_path
+):
+    settings = small_config(squares, ema=0.75)
+    splits = run_splits.load(settings)
+    model = Run(tmp_path, settings, splits.train.label_names).build_pooled("max")
+    training.compile_model(model, settings, 1e-3, 2)
+    batches = progress_module.Batches(splits.train, settings.seed, 18)
+    progress = progress_module.Progress(
+        tmp_path, model, settings, splits.selection, batches
+    )
+    steps = []
+    record = keras.callbacks.LambdaCallback(
+        on_train_batch_end=lambda batch, logs: steps.append(model.get_weights())
+    )
+    images = np.random.default_rng(0).uniform(0, 255, (36, 32, 32, 3))
+    labels = splits.train.labels[:36]
+    model.fit(images, labels, batch_size=18, callbacks=[record, progress], verbose=0)
+    kept = arrays(progress.best_weights)
+    for first, second in zip(*steps, strict=True):
+        expected = 0.75 * first + 0.25 * second
+        assert any(
+            each.shape == expected.shape and np.allclose(each, expected, atol=1e-6)
+            for each in kept.values()
+        )
+    assert max(abs(a - b).max() for a, b in zip(*steps, strict=True)) > 1e-4
 
 
 def test_a_run_killed_after_the_last_epoch_of_a_step_keeps_its_best_weights(
@@ -200,7 +237,9 @@ def test_logs_that_find_no_room_are_named(squares, tmp_path, capsys):
     run = Run.start(tmp_path, settings, splits.train.label_names)
     model = run.build_model(run.build_pooled("max"))
     model.compile(keras.optimizers.Adam())
-    validated = progress_module.Progress(tmp_path, model, settings, splits.selection)
+    validated = progress_module.Progress(
+        tmp_path, model, settings, splits.selection, batches=None
+    )
     validated.consider_start()
     pictures = progress_module.RegionPictures(
         tmp_path / "logs", run, splits.selection, validated

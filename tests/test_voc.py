@@ -127,6 +127,12 @@ def test_a_broken_annotation_is_named(devkit):
         voc.load(devkit, 2012, "train")
 
 
+def test_missing_images_show_the_tree(devkit):
+    (devkit / "VOC2012" / "JPEGImages").rename(devkit / "elsewhere")
+    with pytest.raises(FileNotFoundError, match=r"no images in (.|\n)*JPEGImages/"):
+        voc.load(devkit, 2012, "train")
+
+
 def test_a_missing_folder_shows_the_tree(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"VOC2012/\n.*JPEGImages") as caught:
         voc.load(tmp_path / "nowhere", 2012, "train")
