@@ -1,6 +1,7 @@
 """Reads a folder of images with csv files: how people bring their own pictures."""
 
 import csv
+from collections import Counter
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
@@ -166,7 +167,9 @@ def _read_label_list(path):
     except UnicodeDecodeError as error:
         raise _unreadable(path, "a label name a line, in UTF-8", error) from error
     names = tuple(line.strip() for line in lines if line.strip())
-    twice = sorted({name for name in names if names.count(name) > 1})
+    counts = Counter(names)
+    check_label_names(tuple(counts), path)
+    twice = sorted(name for name, count in counts.items() if count > 1)
     if twice or not names:
         raise ValueError(
             f"{path} should name every label once, one a line. Expected at least one "

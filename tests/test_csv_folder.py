@@ -62,6 +62,13 @@ def test_a_label_twice_in_labels_txt_is_refused(folder):
         csv_folder.load(folder, "train")
 
 
+def test_a_list_of_too_many_labels_is_refused_at_once(folder):
+    names = "".join(f"caption {i}\n" for i in range(50_000))
+    (folder / "labels.txt").write_text(names)
+    with pytest.raises(ValueError, match=r"labels\.txt.*10000 at most.*: 50000"):
+        csv_folder.load(folder, "train")
+
+
 def test_columns_are_one_zero_or_unknown(folder):
     (folder / "train.csv").write_text(
         "image,dog,cat\n1.jpg,1,0\n2.jpg,,-1\n3.jpg, 0 ,1\n"
