@@ -4,6 +4,7 @@ Everything after the readers sees files, so what TFDS has is written out: the en
 images as they are, and what is known of them in an `index.json`.
 """
 
+import contextlib
 import errno
 import json
 import os
@@ -15,8 +16,9 @@ from typing import NamedTuple
 import numpy as np
 from tqdm import tqdm
 
-from ram_tf import coco, voc
+from ram_tf import coco, lock, voc
 from ram_tf.boxes_json import as_boxes
+from ram_tf.seal import replacing
 from ram_tf.split import Split, check_label_names, path_inside
 
 # TFDS's name of each data set, and the archives that it asks for.
@@ -196,31 +198,32 @@ def _write_part(name, part, folder, data_dir, manual_dir):
         shuffle_files=False,
     )
     folder.mkdir(parents=True, exist_ok=True)
-    images, dropped = [], 0
-    total = int(dataset.cardinality())
-    for example in tqdm(
-        tfds.as_numpy(dataset),
-        desc=f"writing {name} {part}",
-        total=total if total > 0 else None,
-        unit="image",
-    ):
-        found = _objects(example["objects"])
-        if not found and name.startswith("coco"):
-            dropped += 1
-            continue
-        file = Path(example["image/filename"].decode()).name
-        if not (folder / file).is_file():
-            _write_whole(folder / file, example["image"])
-        images.append({"file": file, "objects": found})
-    # TFDS shuffles when it prepares; by name the order is the same on every machine.
-    images.sort(key=lambda entry: entry["file"])
-    label_names = voc.LABEL_NAMES
-    if name.startswith("coco"):
-        feature = builder.info.features["objects"].feature["label"]
-        label_names = [feature.int2str(i) for i in range(feature.num_classes)]
-    index = {"label_names": label_names, "dropped": dropped, "images": images}
-    # Last, as it says that the folder is complete.
-    _write_whole(folder / "index.json", json.dumps(index).encode())
+    with _tidied(folder):
+        images, dropped = [], 0
+        total = int(dataset.cardinality())
+        for example in tqdm(
+            tfds.as_numpy(dataset),
+            desc=f"writing {name} {part}",
+            total=total if total > 0 else None,
+            unit="image",
+        ):
+            found = _objects(example["objects"])
+            if not found and name.startswith("coco"):
+                dropped += 1
+                continue
+            file = Path(example["image/filename"].decode()).name
+            if not (folder / file).is_file():
+                _write_whole(folder / file, example["image"])
+            images.append({"file": file, "objects": found})
+        # TFDS shuffles when it prepares; by name the order is everywhere the same.
+        images.sort(key=lambda entry: entry["file"])
+        label_names = voc.LABEL_NAMES
+        if name.startswith("coco"):
+            feature = builder.info.features["objects"].feature["label"]
+            label_names = [feature.int2str(i) for i in range(feature.num_classes)]
+        index = {"label_names": label_names, "dropped": dropped, "images": images}
+        # Last, as it says that the folder is complete.
+        _write_whole(folder / "index.json", json.dumps(index).encode())
 
 
 def _objects(objects):
@@ -236,13 +239,28 @@ def _objects(objects):
 
 
 def _write_whole(path, content):
-    """Writes the file beside its place, then moves it there: all of it or nothing."""
-    part = path.with_name(f".{path.name}.{os.getpid()}")
+    with replacing(path) as beside:
+        beside.write_bytes(content)
+
+
+@contextlib.contextmanager
+def _tidied(folder):
+    """Removes what a killed process was writing, unless another is at work there.
+
+    Several may be: all workers of a training begin at once, and write the same.
+    """
+    place = folder / "lock"
     try:
-        part.write_bytes(content)
-        part.replace(path)
+        alone = lock.take(place)
+    except BlockingIOError:
+        yield
+        return
+    try:
+        for left in folder.glob("partial-*") if alone else ():
+            left.unlink(missing_ok=True)
+        yield
     finally:
-        part.unlink(missing_ok=True)
+        lock.release(place)
 
 
 def _prepare(builder, name, manual_dir):

@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 import tensorflow_datasets as tfds
+from at_work import at_work
+from disk import full_above
 from PIL import Image
 
 from ram_tf import tfds_folder, voc
@@ -163,16 +165,33 @@ def test_an_interrupted_split_is_continued(tmp_path, manual):
     assert (folder / "000002.jpg").stat().st_mtime_ns == before
 
 
-def test_a_file_that_cannot_be_finished_leaves_nothing(tmp_path, monkeypatch):
-    def full(self, content):
-        with open(self, "wb") as file:
-            file.write(content[:3])
-        raise OSError(28, "No space left on device")
+def test_a_file_that_cannot_be_finished_is_named_and_leaves_nothing(tmp_path, manual):
+    large = {"train": [VOC["train"][0] | {"image": bytes(200_000)}]}
+    with full_above(100_000), pytest.raises(OSError, match="cannot be wri") as said:
+        load("voc2007", "train", tmp_path, large)
+    folder = tmp_path / "tfds" / "ram_tf" / "voc2007" / "train"
+    assert str(folder / "000002.jpg") in str(said.value)
+    assert list(folder.iterdir()) == []
 
-    monkeypatch.setattr(Path, "write_bytes", full)
-    with pytest.raises(OSError, match="No space left"):
-        tfds_folder._write_whole(tmp_path / "a.jpg", b"whole image")
-    assert list(tmp_path.iterdir()) == []
+
+def test_what_a_killed_process_left_is_removed(tmp_path, manual):
+    folder = tmp_path / "tfds" / "ram_tf" / "voc2007" / "train"
+    folder.mkdir(parents=True)
+    (folder / "partial-1-000002.jpg").write_bytes(jpeg(2)[:9])
+    (folder / "lock").touch()
+    load("voc2007", "train", tmp_path, VOC)
+    names = {path.name for path in folder.iterdir()}
+    assert names == {"000001.jpg", "000002.jpg", "index.json"}
+
+
+def test_what_another_process_is_writing_stays(tmp_path, manual):
+    folder = tmp_path / "tfds" / "ram_tf" / "voc2007" / "train"
+    folder.mkdir(parents=True)
+    (folder / "partial-1-000002.jpg").write_bytes(jpeg(2)[:9])
+    with at_work(folder / "lock"):
+        assert len(load("voc2007", "train", tmp_path, VOC)) == 2
+    names = {path.name for path in folder.iterdir()}
+    assert names >= {"partial-1-000002.jpg", "lock", "index.json"}
 
 
 @pytest.mark.parametrize("name", ["coco2014", "coco2017"])
