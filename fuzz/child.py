@@ -1,7 +1,7 @@
 """A process that gives one reader its inputs, so that a crash ends nothing else.
 
 It writes what is wrong as lines of JSON, and each input before it is read: the last one
-is what a crash or a hang came from.
+is what a crash or a hang came from. Before it stand the inputs and the memory so far.
 """
 
 import argparse
@@ -33,7 +33,8 @@ def main(argv):
         done += target.at_once
         last.seek(0)
         last.truncate()
-        last.write(f"{done}\n{value!r}\n".encode(errors="backslashreplace"))
+        so_far = f"{done} {peak_memory() - before}"
+        last.write(f"{so_far}\n{value!r}\n".encode(errors="backslashreplace"))
 
     def found(said, value):
         with (folder / "findings").open("a") as file:

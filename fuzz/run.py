@@ -121,15 +121,17 @@ def try_reader(module, count, arguments):
             findings += _read(folder / "findings")
             if ended.returncode == 0:
                 (result,) = _read(folder / "result")
-                inputs, memory = inputs + result["inputs"], result["memory"]
+                inputs += result["inputs"]
+                memory = max(memory, result["memory"])
                 continue
             hung = ended.returncode == -signal.SIGALRM
             crashes, hangs = crashes + (not hung), hangs + hung
             said = f"ended with {ended.returncode}: {ended.stderr[-1500:]}"
-            done, last = 0, ""
+            done, peak, last = 0, 0, ""
             if (folder / "input").exists():
-                done, _, last = (folder / "input").read_text().partition("\n")
-            inputs += int(done)
+                numbers, _, last = (folder / "input").read_text().partition("\n")
+                done, peak = numbers.split()
+            inputs, memory = inputs + int(done), max(memory, float(peak))
             findings.append({"said": said, "input": last})
     one_each = {_kind(finding["said"]): finding for finding in findings}
     took = time.monotonic() - started

@@ -56,6 +56,27 @@ def test_what_is_wrong_with_a_reader_is_found(body, column, tmp_path, monkeypatc
         assert int(findings[0]["input"]) > 100
 
 
+def test_memory_that_was_taken_before_a_crash_is_told(tmp_path, monkeypatch):
+    (tmp_path / "planted.py").write_text(
+        "import os\n"
+        "from hypothesis import strategies as st\n"
+        "from fuzz.target import Target\n"
+        "kept = []\n"
+        "def read(value):\n"
+        "    if value > 100 and not kept:\n"
+        "        kept.append(b'x' * (300 << 20))\n"
+        "    elif value > 100:\n"
+        "        os.kill(os.getpid(), 11)\n"
+        "def target(folder):\n"
+        "    return Target(st.integers(0, 200), read, 1)\n"
+    )
+    monkeypatch.setenv("PYTHONPATH", f"{tmp_path}:.")
+    asked = argparse.Namespace(seed=0, seconds=5, memory=200)
+    row, _ = run.try_reader("planted", 500, asked)
+    assert row.crashes
+    assert row.memory > 200
+
+
 def test_a_right_reader_has_nothing_found(tmp_path, monkeypatch):
     (tmp_path / "planted.py").write_text(
         "from hypothesis import strategies as st\n"
