@@ -3,6 +3,7 @@
 import pathlib
 import subprocess
 import sys
+import types
 
 import pytest
 
@@ -27,6 +28,10 @@ def cannot(bench):
     raise case.NotPossibleError("no mount")
 
 
+def breaks(bench):
+    raise TimeoutError("the program hangs")
+
+
 @pytest.mark.parametrize(
     ("done", "status"),
     [
@@ -34,6 +39,7 @@ def cannot(bench):
         ([holds, cannot], 0),
         ([holds, fails], 1),
         ([fails], 1),
+        ([holds, breaks], 1),
         ([cannot], 1),
         ([], 1),
     ],
@@ -58,6 +64,16 @@ def test_the_table_has_a_row_for_each_fault():
         "| a fault | a place | half a version | FAILED |",
         "| a fault | a place |  | skipped: no mount |",
     ]
+
+
+def test_a_fault_that_breaks_the_suite_costs_no_other(monkeypatch, capsys, tmp_path):
+    cases = [case.Case("a fault", do.__name__, do) for do in (breaks, holds)]
+    monkeypatch.setitem(run.PARTS, "clock", types.SimpleNamespace(CASES=cases))
+    (tmp_path / "saved" / "csv" / "1").mkdir(parents=True)  # trains nothing
+    assert run.main(["--only", "clock", "--keep", str(tmp_path)]) == 1
+    printed = capsys.readouterr().out
+    assert "| breaks | TimeoutError: the program hangs (test_faults.py" in printed
+    assert "1 held, 1 failed, 0 skipped" in printed
 
 
 def test_every_kind_of_fault_is_done():

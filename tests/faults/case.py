@@ -1,5 +1,7 @@
 """A fault, where it strikes, and what became of it."""
 
+import pathlib
+import traceback
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -54,6 +56,11 @@ def outcome(case, bench):
         return Outcome(case.fault, case.where, str(failed), "FAILED", "failed")
     except NotPossibleError as skipped:
         return Outcome(case.fault, case.where, "", f"skipped: {skipped}", "skipped")
+    except Exception as error:  # one fault that breaks the suite costs no other
+        last = traceback.extract_tb(error.__traceback__)[-1]
+        place = f"{pathlib.PurePath(last.filename).name}:{last.lineno}"
+        said = f"{type(error).__name__}: {error} ({place})"
+        return Outcome(case.fault, case.where, said, "FAILED", "failed")
 
 
 def table(outcomes):
