@@ -2,11 +2,16 @@
 
 import errno
 import fcntl
+import pathlib
+import subprocess
+import sys
 
 import pytest
 from at_work import at_work
 
 from ram_tf import lock
+
+ROOT = pathlib.Path(__file__).parents[1]
 
 
 def test_a_lock_of_another_process_is_refused_and_its_holder_named(tmp_path):
@@ -38,6 +43,49 @@ def test_a_released_lock_is_free_and_leaves_no_file(tmp_path):
     assert list(tmp_path.iterdir()) == []
     with at_work(path), pytest.raises(BlockingIOError):
         lock.take(path)
+
+
+def test_a_lock_whose_file_is_gone_is_released(tmp_path):
+    path = tmp_path / "lock"
+    lock.take(path)
+    path.unlink()
+    lock.release(path)
+    with at_work(path), pytest.raises(BlockingIOError):
+        lock.take(path)
+
+
+def test_another_process_keeps_the_lock_that_took_the_place_of_ours(tmp_path):
+    path = tmp_path / "lock"
+    lock.take(path)
+    path.unlink()
+    with at_work(path):
+        lock.release(path)
+        with pytest.raises(BlockingIOError):
+            lock.take(path)
+
+
+def test_of_processes_that_remove_each_others_locks_one_is_at_work(tmp_path):
+    # Each takes and releases again and again; a folder inside says that one is at work.
+    program = (
+        "import os, sys, time\n"
+        "from ram_tf import lock\n"
+        "path, end = sys.argv[1], time.monotonic() + 2\n"
+        "while time.monotonic() < end:\n"
+        "    try:\n"
+        "        lock.take(path)\n"
+        "    except BlockingIOError:\n"
+        "        continue\n"
+        "    os.mkdir(path + '.one')\n"
+        "    os.rmdir(path + '.one')\n"
+        "    lock.release(path)\n"
+    )
+    command = [sys.executable, "-c", program, str(tmp_path / "lock")]
+    several = [
+        subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True)
+        for _ in range(3)
+    ]
+    said = [process.communicate()[1] for process in several]
+    assert said == [""] * 3
 
 
 def test_a_file_system_without_locks_is_named(tmp_path, capsys, monkeypatch):
