@@ -26,6 +26,7 @@ TARGETS = {
     "tfds_index": 10_000,
     "run_files": 15_000,
     "views_file": 5_000,
+    "model_files": 5_000,
     "array_files": 10_000,
     "server_answers": 5_000,
     "decoding": 10_000,

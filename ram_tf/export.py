@@ -17,6 +17,7 @@ from ram_tf import exif, header, lock, seal, warmup
 from ram_tf.preprocessing import decode_known, resize, untuned
 
 LABELS = "labels.txt"
+DESCRIBED = (LABELS, "config.json", "views.json")  # what goes with every model
 
 
 def serve_bytes(view, max_pixels):

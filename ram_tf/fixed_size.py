@@ -11,6 +11,9 @@ import tensorflow as tf
 
 from ram_tf.export import read_images
 
+# Bytes of a text in a file. Of 10,000 labels it has one million.
+LARGEST_TEXT = 8 << 20
+
 
 def trace(view, rows=None):
     """The function of images that a converter takes.

@@ -7,6 +7,7 @@ appended as a zip archive, as the format's metadata have it: `unzip` takes them 
 
 import os
 import pathlib
+import struct
 import threading
 import zipfile
 
@@ -18,11 +19,16 @@ from tensorflow.python.framework.convert_to_constants import (
 )
 
 from ram_tf import fixed_size
-from ram_tf.export import described
+from ram_tf.export import DESCRIBED, described
 from ram_tf.seal import replacing
 
 ENDING = ".tflite"
 EXTRA = "litert"
+# What zipfile says of bytes that are no archive, or one of impossible numbers.
+UNFIT = (
+    *(KeyError, ValueError, RuntimeError, EOFError, OSError, OverflowError),
+    *(struct.error, zipfile.BadZipFile),
+)
 
 
 def export(view, run, path, quantize=False):
@@ -94,12 +100,11 @@ def load(path):
     """
     with fixed_size.needing(EXTRA):
         from ai_edge_litert.interpreter import Interpreter
+    texts = read_texts(path)
     try:
         interpreter = Interpreter(str(path), num_threads=os.cpu_count())
         run_one = interpreter.get_signature_runner()
-        with zipfile.ZipFile(path) as appended:
-            texts = {name: appended.read(name).decode() for name in appended.namelist()}
-    except (RuntimeError, ValueError, zipfile.BadZipFile) as error:
+    except (RuntimeError, ValueError) as error:
         raise fixed_size.unreadable(path, error) from error
 
     alone = threading.Lock()  # an interpreter is not for several threads
@@ -110,3 +115,35 @@ def load(path):
         return {name: np.concatenate([row[name] for row in rows]) for name in rows[0]}
 
     return forward, texts
+
+
+def read_texts(path):
+    """Reads what is appended to a LiteRT file, without its model.
+
+    Files are taken as `export` makes them, which does not compress: no text takes more
+    memory than its file has bytes, and none more than `fixed_size.LARGEST_TEXT`.
+
+    Returns:
+        The files of `ram_tf.export.described`, name to text.
+
+    Raises:
+        ValueError: They are not there, or are not such.
+    """
+    with open(path, "rb") as file:
+        try:
+            with zipfile.ZipFile(file) as appended:
+                return {name: _text(appended, name) for name in DESCRIBED}
+        except UNFIT as error:
+            raise fixed_size.unreadable(path, error) from error
+
+
+def _text(appended, name):
+    member = appended.getinfo(name)
+    if member.compress_type != zipfile.ZIP_STORED:
+        raise ValueError(f"{name} is compressed")
+    with appended.open(member) as file:
+        # What it says of its size may not be so.
+        content = file.read(fixed_size.LARGEST_TEXT + 1)
+    if len(content) > fixed_size.LARGEST_TEXT:
+        raise ValueError(f"{name} has more than {fixed_size.LARGEST_TEXT} bytes")
+    return content.decode()

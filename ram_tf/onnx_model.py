@@ -69,6 +69,7 @@ def load(path):
         session = onnxruntime.InferenceSession(
             pathlib.Path(path).read_bytes(), providers=["CPUExecutionProvider"]
         )
+        texts = session.get_modelmeta().custom_metadata_map
     except OSError:
         raise
     except Exception as error:  # ONNX Runtime's errors have no base of their own
@@ -78,4 +79,4 @@ def load(path):
     def forward(images):
         return dict(zip(names, session.run(names, {"images": images}), strict=True))
 
-    return forward, session.get_modelmeta().custom_metadata_map
+    return forward, texts

@@ -17,7 +17,8 @@ import tensorflow as tf
 from ram_tf import fixed_size, litert_model, onnx_model
 from ram_tf.client import TooLargeError, in_parts
 from ram_tf.config import from_json
-from ram_tf.export import files_of_graph, serve_bytes
+from ram_tf.export import DESCRIBED, files_of_graph, serve_bytes
+from ram_tf.header import MAX_SIDE
 from ram_tf.preprocessing import decode_image
 from ram_tf.run import Run
 from ram_tf.seal import check, read, replacing
@@ -94,7 +95,8 @@ class Predictor:
             )
         extra = folder / "assets.extra"
         settings, label_names = from_json(read(extra / "config.json"))
-        about = _read_about(extra / "views.json", len(label_names))
+        views = extra / "views.json"
+        about = _read_about(read(views), len(label_names), views)
         if client:
             return cls(client, settings, label_names, about)
         for path in files_of_graph(folder):
@@ -109,12 +111,8 @@ class Predictor:
     @classmethod
     def _of_file(cls, path):
         forward, texts = FORMATS[path.suffix].load(path)
-        try:
-            settings, label_names = from_json(texts["config.json"])
-            about = json.loads(texts["views.json"])
-            (size,) = about["scales"]
-        except (KeyError, ValueError) as error:
-            raise fixed_size.unreadable(path, error) from error
+        settings, label_names, about = read_described(path, texts)
+        (size,) = about["scales"]
         serve = fixed_size.serve_bytes(forward, size, settings.max_pixels)
         return cls(serve, settings, label_names, about)
 
@@ -129,9 +127,40 @@ class Predictor:
         return outputs
 
 
-def _read_about(path, count):
-    """Reads how a SavedModel looks at images, `MultiView.about` as JSON."""
-    content = read(path)
+def read_described(path, texts):
+    """Reads what a file holds beside its model.
+
+    Args:
+        path: Of the file.
+        texts: The files of `ram_tf.export.described` in it, name to text.
+
+    Returns:
+        The `Config`, the label names and `MultiView.about`, with one scale.
+
+    Raises:
+        ValueError: The texts are not such, or one is too large.
+    """
+    try:
+        for name in DESCRIBED:
+            if len(texts[name]) > fixed_size.LARGEST_TEXT:
+                raise ValueError(f"{name} of {len(texts[name])} characters")
+        settings, label_names = from_json(texts["config.json"])
+        about = _read_about(texts["views.json"], len(label_names), "views.json")
+        scales = about.get("scales")
+        if not (isinstance(scales, list) and len(scales) == 1 and _is_edge(scales[0])):
+            raise ValueError(f"scales {reprlib.repr(scales)}")
+    except (KeyError, ValueError) as error:
+        raise fixed_size.unreadable(path, error) from error
+    return settings, label_names, about
+
+
+def _is_edge(value):
+    is_number = isinstance(value, int) and not isinstance(value, bool)
+    return is_number and 0 < value <= MAX_SIDE
+
+
+def _read_about(content, count, where):
+    """Reads how an exported model looks at images, `MultiView.about` as JSON."""
     try:
         about = json.loads(content)
         thresholds = about.get("thresholds", [0.5] * count)
@@ -140,7 +169,7 @@ def _read_about(path, count):
         return about
     except (AttributeError, TypeError, ValueError, RecursionError) as error:
         raise ValueError(
-            f"{path} cannot be read. Expected the views of a SavedModel, with a "
+            f"{where} cannot be read. Expected the views of an exported model, with a "
             f"threshold from 0 to 1 for each of {count} labels. Received: {error}"
         ) from error
 

@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import json
+import os
 import pathlib
 import shutil
 import subprocess
@@ -14,7 +15,7 @@ import pytest
 from small_run import SMALL
 
 from benchmarks import photographs
-from ram_tf import litert_model, onnx_model, svm
+from ram_tf import fixed_size, litert_model, onnx_model, svm
 from ram_tf.export import described, export
 from ram_tf.prediction import Predictor
 from ram_tf.run import Run
@@ -208,6 +209,57 @@ def test_what_is_no_such_file_is_said_to_be_none(kind, tmp_path):
     path = tmp_path / f"text{kind.ENDING}"
     path.write_text("no model")
     with pytest.raises(ValueError, match="no model that can be run"):
+        Predictor.load(path)
+
+
+def with_texts(kind, path, texts, how=zipfile.ZIP_STORED):
+    """Gives an exported file other texts."""
+    if kind is onnx_model:
+        import onnx
+
+        model = onnx.load(path)
+        onnx.helper.set_model_props(model, texts)
+        onnx.save(model, path)
+        return path
+    if zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as appended:
+            end = min(member.header_offset for member in appended.infolist())
+        os.truncate(path, end)
+    with zipfile.ZipFile(path, "a", how) as appended:
+        for name, text in texts.items():
+            appended.writestr(name, text)
+    return path
+
+
+@pytest.mark.parametrize("kind", FORMATS)
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"views.json": "[]"}, r"views\.json cannot be read"),
+        ({"views.json": "[" * 100_000}, r"views\.json cannot be read"),
+        ({"views.json": '{"scales": [40], "thresholds": [7, "x", 0]}'}, "thresholds"),
+        ({"views.json": '{"scales": [40], "thresholds": 5}'}, r"views\.json cannot"),
+        ({"views.json": '{"scales": [1e9]}'}, "scales"),
+        ({"views.json": '{"scales": [1000000]}'}, "scales"),
+        ({"views.json": "{}"}, "scales"),
+        ({"views.json": " " * (fixed_size.LARGEST_TEXT + 1)}, r"views\.json"),
+        ({"config.json": "[" * 100_000}, "no configuration"),
+    ],
+)
+def test_texts_in_a_file_that_cannot_be_read_are_named(
+    rdar, kind, change, said, exported, tmp_path
+):
+    path = shutil.copy(exported(kind, rdar), tmp_path)
+    with_texts(kind, pathlib.Path(path), {**described(served(rdar), rdar), **change})
+    with pytest.raises(ValueError, match=f"no model that can be run.*{said}"):
+        Predictor.load(path)
+
+
+def test_compressed_texts_are_refused(rdar, exported, tmp_path):
+    path = pathlib.Path(shutil.copy(exported(litert_model, rdar), tmp_path))
+    texts = described(served(rdar), rdar)
+    with_texts(litert_model, path, texts, zipfile.ZIP_DEFLATED)
+    with pytest.raises(ValueError, match=r"labels\.txt is compressed"):
         Predictor.load(path)
 
 

@@ -1,0 +1,50 @@
+"""The texts in LiteRT and ONNX files, and the archive that LiteRT has them in."""
+
+import io
+import json
+import zipfile
+
+from hypothesis import strategies as st
+
+from fuzz.mutations import files, spoilt, spoilt_json
+from fuzz.run_files import CONFIG, LABELS
+from fuzz.target import Target
+from fuzz.views_file import ABOUT
+from ram_tf.litert_model import read_texts
+from ram_tf.prediction import read_described
+
+LABELS_TEXT = "".join(f"{name}\n" for name in LABELS).encode()
+
+
+def target(folder):
+    """The readers, on a file in this folder that has texts and no model."""
+
+    def read(folder):
+        path = folder / "a.tflite"
+        settings, label_names, about = read_described(path, read_texts(path))
+        assert settings.max_pixels
+        thresholds = about.get("thresholds", [0.5] * len(label_names))
+        assert len(thresholds) == len(label_names)
+        assert all(0 <= each <= 1 for each in thresholds)
+        assert about["scales"][0] > 0
+
+    valid = _archive()
+    changed = st.builds(
+        _archive, spoilt_json(CONFIG) | st.just(None), spoilt_json(ABOUT)
+    )
+    bombs = st.just(_archive(views=b" " * (100 << 20), how=zipfile.ZIP_DEFLATED))
+    inputs = st.one_of(changed, changed, spoilt(valid), bombs)
+    return Target(
+        inputs.map(lambda content: {"a.tflite": content}),
+        files(folder, read),
+        {"a.tflite": valid},
+    )
+
+
+def _archive(config=None, views=None, how=zipfile.ZIP_STORED):
+    file = io.BytesIO(b"a model")
+    with zipfile.ZipFile(file, "a", how) as members:
+        members.writestr("labels.txt", LABELS_TEXT)
+        members.writestr("config.json", config or json.dumps(CONFIG))
+        members.writestr("views.json", views or json.dumps(ABOUT))
+    return file.getvalue()
