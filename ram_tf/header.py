@@ -16,7 +16,9 @@ PNG_HEADER = 33  # bytes of magic and first chunk, which tells size and depth
 MAX_SIDE = 65_500
 # Ours: encoders write about ten scans, and each costs a pass over all the pixels.
 MAX_SCANS = 50
-START_OF_SCAN = b"\xff\xda"
+SCAN_MARKER = b"\xff\xda"
+# With the length that one to four components take; libjpeg stops at any other.
+START_OF_SCAN = tuple(SCAN_MARKER + bytes([0, 6 + 2 * n]) for n in (1, 2, 3, 4))
 # Ours: libpng inflates each of these chunks to 8 MB only to forget it.
 MAX_DEFLATED = 16
 DEFLATED = (b"zTXt", b"iTXt", b"iCCP")
@@ -43,7 +45,7 @@ def look(encoded):
     is_png &= tf.strings.length(encoded) >= PNG_HEADER
     few = tf.cond(
         is_jpeg,
-        lambda: _count(encoded, [START_OF_SCAN]) <= MAX_SCANS,
+        lambda: _has_few_scans(encoded),
         lambda: _count(encoded, DEFLATED) <= MAX_DEFLATED,
     )
     return Header(is_jpeg, is_jpeg | is_png, few)
@@ -127,12 +129,22 @@ def _png_size(encoded):
     return size[1], size[0]
 
 
+def _has_few_scans(encoded):
+    # Markers alone are quick to count. Chance brings them too, one in 65,536 bytes of
+    # what stands behind the image, such as a phone's video.
+    return tf.cond(
+        _count(encoded, [SCAN_MARKER]) <= MAX_SCANS,
+        lambda: tf.constant(True),
+        lambda: _count(encoded, START_OF_SCAN) <= MAX_SCANS,
+    )
+
+
 def _count(encoded, marks):
     """How often marks, of two or four bytes each, occur anywhere in the file."""
     kind = np.dtype("<u2" if len(marks[0]) == 2 else "<i4")
     codes = [int(np.frombuffer(mark, kind)[0]) for mark in marks]
     total = 0
-    encoded += b"\0\0\0\0"  # no part of a mark; there are bytes from each start on
+    encoded += b"\0\0\0\0"  # ends no mark; there are bytes from each start on
     # As numbers, from each byte that one may start at, which is faster than by bytes.
     for start in range(kind.itemsize):
         whole = (tf.strings.length(encoded) - start) // kind.itemsize * kind.itemsize

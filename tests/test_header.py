@@ -39,11 +39,28 @@ def test_bombs_are_left_out_of_a_pipeline_and_take_no_memory():
 
 def test_what_encoders_write_has_few_scans_and_notes():
     jpeg = pictures.encoded("JPEG", size=(200, 100), progressive=True)
-    assert jpeg.count(header.START_OF_SCAN) <= header.MAX_SCANS // 3
+    scans = sum(map(jpeg.count, header.START_OF_SCAN))
+    assert 3 <= scans <= header.MAX_SCANS // 3
     assert decode_image(jpeg).shape == (100, 200, 3)
     noted = pictures.png(2, 2, 8, 0, [(b"zTXt", b"a\0\0" + zlib.compress(b"x"))] * 16)
     with pytest.raises(tf.errors.InvalidArgumentError, match="PNG"):
         decode_image(noted)  # It has no pixels; its notes are none too many.
+
+
+def test_random_bytes_behind_a_jpeg_are_no_scans():
+    # As random as the video of a phone.
+    behind = np.random.default_rng(0).bytes(16_000_000)
+    assert decode_image(pictures.JPEG + behind).shape == (17, 24, 3)
+
+
+@pytest.mark.parametrize("picture", [pictures.JPEG, pictures.PROGRESSIVE])
+@pytest.mark.parametrize(
+    "length", [b"\0\0", b"\0\6", b"\0\7", b"\0\x09", b"\0\x10", b"\1\x08", b"\xff\xff"]
+)
+def test_a_scan_of_another_length_ends_the_decoding(picture, length):
+    at = picture.rfind(b"\xff\xda") + 2
+    with pytest.raises(tf.errors.InvalidArgumentError, match="Invalid JPEG"):
+        decode_image(picture[:at] + length + picture[at + 2 :])
 
 
 def test_the_longest_side_is_allowed():
