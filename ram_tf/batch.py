@@ -113,11 +113,9 @@ class Batch:
             with contextlib.suppress(FileExistsError):
                 FileSystems.mkdirs(self.folder)
         # What a killed start was writing, and nobody will finish.
-        leftover = self._found("partial-*")
-        if leftover:
-            FileSystems.delete(leftover)
+        _delete(self._found("partial-"))
         if not FileSystems.exists(self._path(MANIFEST)):
-            if self._found("part-*"):
+            if self._found("part-"):
                 raise ValueError(
                     "The folder holds records of unknown origin. Expected an empty "
                     f"folder or one with {MANIFEST}. Received: {self.folder}"
@@ -135,7 +133,7 @@ class Batch:
 
     def unfinished(self):
         """The shards that are still to be done."""
-        found = {path.rpartition("part-")[2] for path in self._found("part-*")}
+        found = {path.rpartition("part-")[2] for path in self._found("part-")}
         return [s for s in self.shards if self._name("part", s)[5:] not in found]
 
     def paths(self, shard):
@@ -179,8 +177,9 @@ class Batch:
     def _path(self, name):
         return FileSystems.join(self.folder, name)
 
-    def _found(self, pattern):
-        return [meta.path for meta in _match(self._path(pattern))]
+    def _found(self, start):
+        within = [each for each in _files(self.folder) if "/" not in each[0]]
+        return [path for name, path in within if name.startswith(start)]
 
     def _write(self, name, content):
         beside = self._path(f"partial-{uuid.uuid4().hex}-{name}")
@@ -204,7 +203,8 @@ def list_images(patterns, lines=()):
 
     Args:
         patterns: Paths, in which `*` and `?` stand for parts of a name and `**` for
-            folders, too.
+            folders, too; `[` begins a choice of characters, unless there is a file of
+            just this name.
         lines: More paths, taken as they are.
 
     Returns:
@@ -217,7 +217,9 @@ def list_images(patterns, lines=()):
     images = []
     for pattern in patterns:
         found = [pattern]
-        if any(character in pattern for character in WILDCARDS):
+        # Of the wildcards, only a bracket does not stand for itself, too.
+        itself = "[" in pattern and FileSystems.exists(pattern)
+        if not itself and any(character in pattern for character in WILDCARDS):
             found = sorted(meta.path for meta in _match(pattern))
         if not found:
             raise FileNotFoundError(
@@ -285,18 +287,37 @@ def load_model(folder):
 
 def _files(folder):
     """Lists the files below a folder: names within it, and paths."""
-    found = _match(FileSystems.join(folder, "**"))
-    start = len(FileSystems.join(folder, ""))
-    return sorted((meta.path[start:].replace("\\", "/"), meta.path) for meta in found)
+    within = FileSystems.join(folder, "")
+    with _listing(folder):
+        # Beam has nothing public that takes the name of a folder for no pattern.
+        found = [*FileSystems.get_filesystem(within)._list(within)]
+    return sorted(
+        (meta.path[len(within) :].replace("\\", "/"), meta.path) for meta in found
+    )
 
 
 def _match(pattern):
-    try:
+    with _listing(pattern):
         return FileSystems.match([pattern])[0].metadata_list
+
+
+@contextlib.contextmanager
+def _listing(place):
+    try:
+        yield
     except BeamIOError as error:
         # Its own text ends in a dict of exceptions.
         reason = next(iter((error.exception_details or {0: error}).values()))
-        raise OSError(f"{pattern} cannot be listed. Received: {reason}") from error
+        raise OSError(f"{place} cannot be listed. Received: {reason}") from error
+
+
+def _delete(paths):
+    for path in paths:
+        # Of a local path, Beam makes a pattern.
+        if FileSystems.get_scheme(path) is None:
+            os.remove(path)
+        else:
+            FileSystems.delete([path])
 
 
 def open_file(path):

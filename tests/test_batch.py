@@ -51,6 +51,25 @@ def test_what_a_killed_start_left_half_is_removed(version, tmp_path):
     assert not half.exists()
 
 
+@pytest.mark.parametrize("name", ["[1]", "a]b[", "what?", "*", "**"])
+def test_a_folder_may_have_any_name(version, tmp_path, name):
+    model, out = tmp_path / f"model{name}", tmp_path / f"out{name}"
+    shutil.copytree(version, model)
+    batch = opened(out, model)
+    batch.finish(batch.shards[1], [], [])
+    half = out / "partial-0-part-00000-of-00003.jsonl"
+    half.write_text("{")
+    # Neither is the folder's, and patterns may match them.
+    (out / "below").mkdir()
+    (out / "below" / "part-00000-of-00003.jsonl").touch()
+    shutil.copytree(out, tmp_path / "out1")
+    assert [shard.number for shard in opened(out, model).unfinished()] == [0, 2]
+    assert not half.exists()
+    (model / "saved_model.pb").write_bytes(b"grape")
+    with pytest.raises(ValueError, match="the same model as"):
+        opened(out, model)
+
+
 @pytest.mark.parametrize(
     ("other", "named"),
     [
@@ -104,6 +123,16 @@ def test_patterns_are_searched_and_paths_are_taken_as_they_are(squares, tmp_path
     assert len(list_images([f"{squares.parent}/**/val*.png"])) >= 16
     with pytest.raises(FileNotFoundError, match="no such images"):
         list_images([f"{tmp_path}/*.jpg"])
+
+
+def test_a_file_with_brackets_is_itself_and_others_are_patterns(tmp_path):
+    for name in ("a[1].png", "a1.png", "a2.png"):
+        (tmp_path / name).touch()
+    assert list_images([f"{tmp_path}/a[1].png"]) == [f"{tmp_path}/a[1].png"]
+    assert list_images([f"{tmp_path}/a[12].png"]) == [
+        f"{tmp_path}/a1.png",
+        f"{tmp_path}/a2.png",
+    ]
 
 
 def test_a_list_may_hold_names_of_any_bytes(tmp_path):
