@@ -239,5 +239,5 @@ def _weights(size, resized):
 def _encode(canvas):
     grey = Image.fromarray(np.round(canvas * 255).astype(np.uint8))
     data = io.BytesIO()
-    grey.convert("RGB").save(data, "PNG", compress_level=1)
+    grey.save(data, "PNG", compress_level=1)
     return data.getvalue()

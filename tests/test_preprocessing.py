@@ -180,6 +180,13 @@ def test_exactly_max_pixels_is_allowed(form):
         decode_image(encoded, 59)
 
 
+@pytest.mark.parametrize("shape", [(20, 30), (1, 1), (48, 40), (48, 48)])
+def test_what_is_only_enlarged_is_the_same_without_smoothing(shape):
+    image = noise(*shape)
+    smoothed = tf.image.resize(image, (48, 48), antialias=True)
+    np.testing.assert_allclose(resize(image, 48), smoothed, atol=2e-3)
+
+
 def test_resize_to_the_same_size_changes_nothing():
     image = noise(6, 6)
     np.testing.assert_allclose(resize(image, 6), image, atol=1e-4)
