@@ -289,7 +289,7 @@ def _files(folder):
     """Lists the files below a folder: names within it, and paths."""
     within = FileSystems.join(folder, "")
     with _listing(folder):
-        # Beam has nothing public that takes the name of a folder for no pattern.
+        # Each storage has it; all that is public takes a folder's name for a pattern.
         found = [*FileSystems.get_filesystem(within)._list(within)]
     return sorted(
         (meta.path[len(within) :].replace("\\", "/"), meta.path) for meta in found
@@ -313,7 +313,7 @@ def _listing(place):
 
 def _delete(paths):
     for path in paths:
-        # Of a local path, Beam makes a pattern.
+        # Beam takes a local one for a pattern.
         if FileSystems.get_scheme(path) is None:
             os.remove(path)
         else:
