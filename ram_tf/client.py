@@ -5,8 +5,10 @@ A client is what a loaded SavedModel is: encoded images in, the dict of
 """
 
 import base64
+import concurrent.futures
 import json
 import math
+import threading
 import time
 import urllib.parse
 from http import HTTPStatus
@@ -24,6 +26,7 @@ RETRIES = 4
 MEGABYTE = 2**20
 LARGEST = 64  # megabytes of images in a request
 BACKOFF = 0.5  # seconds before the second try, twice as long before each further one
+DOUBLED = 4  # times at most
 # Too many requests, and what stands between us and the server.
 TRY_AGAIN = (429, 502, 503, 504)
 CONNECTIONS = 64  # kept open between requests
@@ -45,7 +48,7 @@ def connect(url, timeout=TIMEOUT, retries=RETRIES, largest=LARGEST):
     Args:
         url: `http(s)://HOST:PORT/v1/models/NAME[/versions/N]:predict` for REST, or
             `grpc://HOST:PORT/NAME[/N]`, where the name defaults to "default".
-        timeout: Seconds to wait for an answer.
+        timeout: Seconds to wait for an answer, all tries together.
         retries: How often to ask again, after longer and longer waits, where the server
             cannot be reached or is busy.
         largest: Megabytes of images in a request, which is not sent beyond them.
@@ -93,7 +96,7 @@ def add_arguments(parser):
         "--timeout",
         type=float,
         default=TIMEOUT,
-        help="seconds to wait for its answer; %(default)s",
+        help="seconds to wait for its answer, all tries together; %(default)s",
     )
     parser.add_argument(
         "--retries",
@@ -142,35 +145,22 @@ class RestClient:
 
     def __init__(self, url, timeout=TIMEOUT, retries=RETRIES, largest=LARGEST):
         self.url, self.timeout, self.largest = url, timeout, largest
+        self.retries = retries
         self.session = requests.Session()
-        again = Retry(
-            retries,
-            backoff_factor=BACKOFF,
-            status_forcelist=TRY_AGAIN,
-            allowed_methods=("POST",),
-            # The last answer says more than that there were too many.
-            raise_on_status=False,
-        )
         for scheme in ("http://", "https://"):
-            adapter = HTTPAdapter(max_retries=again, pool_maxsize=CONNECTIONS)
-            self.session.mount(scheme, adapter)
+            self.session.mount(scheme, HTTPAdapter(pool_maxsize=CONNECTIONS))
 
     def __call__(self, encoded):
         _check_request(encoded, self.largest)
         instances = [{"b64": base64.b64encode(each).decode()} for each in encoded]
+        body = json.dumps({"instances": instances}).encode()
+        deadline = time.monotonic() + self.timeout
         try:
-            answer = self.session.post(
-                self.url,
-                json={"instances": instances},
-                # Compressed answers may be of any size.
-                headers={"Accept-Encoding": "identity"},
-                timeout=self.timeout,
-                # Images go to the server that was named.
-                allow_redirects=False,
-                stream=True,
-            )
-            with answer:
-                content = self._content(answer)
+            # A socket's timeout begins anew with each byte of the headers.
+            answer, content = _within(self.timeout, self._ask, body, deadline)
+        except TimeoutError as error:
+            late = f"no end within {self.timeout} seconds"
+            raise _unreachable(self.url, late) from error
         except (requests.RequestException, HTTPError) as error:
             raise _unreachable(self.url, error) from error
         if answer.status_code == HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
@@ -187,15 +177,50 @@ class RestClient:
             raise _refused(self.url, repr(content[:200])) from error
         return _checked(outputs, len(encoded), self.url)
 
-    def _content(self, answer):
+    def _ask(self, body, deadline):
+        """Asks until there is an answer, and returns it with its content."""
+        tried = 0
+        while True:
+            tried += 1
+            wait = BACKOFF * 2 ** min(tried - 1, DOUBLED)
+            try:
+                with self._post(body, deadline) as answer:
+                    again = answer.status_code in TRY_AGAIN
+                    if again:
+                        wait = max(wait, Retry().get_retry_after(answer.raw) or 0)
+                    if not (again and self._may_wait(tried, wait, deadline)):
+                        return answer, self._content(answer, deadline)
+            except (requests.ConnectionError, requests.Timeout):
+                if not self._may_wait(tried, wait, deadline):
+                    raise
+            time.sleep(wait)
+
+    def _post(self, body, deadline):
+        return self.session.post(
+            self.url,
+            data=body,
+            headers={
+                "Content-Type": "application/json",
+                # Compressed answers may be of any size.
+                "Accept-Encoding": "identity",
+            },
+            timeout=_left(deadline),
+            # Images go to the server that was named.
+            allow_redirects=False,
+            stream=True,
+        )
+
+    def _may_wait(self, tried, wait, deadline):
+        return tried <= self.retries and time.monotonic() + wait < deadline
+
+    def _content(self, answer, deadline):
         """The body as it came, within `LARGEST_ANSWER` and the timeout."""
-        started, content = time.monotonic(), bytearray()
+        content = bytearray()
         while part := answer.raw.read1(PART, decode_content=False):
             content += part
             if len(content) > LARGEST_ANSWER:
                 raise _refused(self.url, f"more than {LARGEST_ANSWER} bytes")
-            if time.monotonic() - started > self.timeout:
-                raise _unreachable(self.url, f"no end within {self.timeout} seconds")
+            _left(deadline)
         return bytes(content)
 
 
@@ -301,6 +326,31 @@ def in_parts(ask, encoded):
     ]
 
 
+def _within(seconds, function, *arguments):
+    """What a function returns or raises; after so many seconds a `TimeoutError`.
+
+    A function that is late goes on in its thread, which the program's end ends.
+    """
+    outcome = concurrent.futures.Future()
+
+    def run():
+        try:
+            outcome.set_result(function(*arguments))
+        except BaseException as error:  # the caller's to handle
+            outcome.set_exception(error)
+
+    threading.Thread(target=run, daemon=True).start()
+    return outcome.result(seconds)
+
+
+def _left(deadline):
+    """Seconds until a moment, or a `TimeoutError`."""
+    left = deadline - time.monotonic()
+    if left <= 0:
+        raise TimeoutError
+    return left
+
+
 def _channel_options(retries):
     # How large a message may be is the server's to say.
     options = [
@@ -312,7 +362,7 @@ def _channel_options(retries):
         policy = {
             "maxAttempts": min(retries, 4) + 1,
             "initialBackoff": f"{BACKOFF}s",
-            "maxBackoff": f"{BACKOFF * 2**4}s",
+            "maxBackoff": f"{BACKOFF * 2**DOUBLED}s",
             "backoffMultiplier": 2,
             "retryableStatusCodes": ["UNAVAILABLE"],
         }

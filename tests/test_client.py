@@ -7,6 +7,7 @@ import dataclasses
 import http.server
 import json
 import shutil
+import socketserver
 import threading
 import time
 
@@ -423,26 +424,45 @@ def test_an_answer_without_end_or_from_elsewhere_is_refused(answer, said):
         client.connect(url)([b"x"])
 
 
-def test_an_answer_that_drips_is_not_waited_for():
-    class Drips(http.server.BaseHTTPRequestHandler):
-        def do_POST(self):
-            self.rfile.read(int(self.headers["Content-Length"]))
-            self.send_response(200)
-            self.end_headers()
+@pytest.mark.parametrize("retries", [0, 4])
+@pytest.mark.parametrize("head", [b"", b"HTTP/1.1 200 OK\r\n\r\n"])
+def test_an_answer_that_drips_is_not_waited_for(head, retries):
+    class Drips(socketserver.BaseRequestHandler):
+        def handle(self):
             with contextlib.suppress(OSError):
-                while True:
-                    self.wfile.write(b" ")
-                    time.sleep(0.05)
+                self.request.sendall(head or b"HTTP/1.1 200 OK\r\n")
+                while not over.wait(0.05):
+                    self.request.sendall(b"X: y\r\n")
 
-        def log_message(self, *arguments):
-            pass
-
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Drips) as server:
+    over = threading.Event()
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Drips) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
-        url = f"http://127.0.0.1:{server.server_port}/v1/models/m:predict"
+        url = f"http://127.0.0.1:{server.server_address[1]}/v1/models/m:predict"
+        # Without an end of its own the server would be waited for without end.
+        threading.Timer(5, over.set).start()
+        started = time.monotonic()
         with pytest.raises(ConnectionError, match=r"no end within 0\.5 seconds"):
-            client.connect(url, timeout=0.5)([b"x"])
+            client.connect(url, timeout=0.5, retries=retries)([b"x"])
+        assert time.monotonic() - started < 4
+        over.set()
         server.shutdown()
+
+
+def test_a_server_that_stays_busy_is_not_asked_beyond_the_timeout():
+    asked = []
+
+    def busy(body):
+        asked.append(body)
+        return 503, b"busy"
+
+    started = time.monotonic()
+    with (
+        rest_server(busy) as url,
+        pytest.raises(ValueError, match=r"no prediction.*503, busy"),
+    ):
+        client.connect(url, timeout=2, retries=9)([b"x"])
+    assert time.monotonic() - started < 4
+    assert 1 < len(asked) < 5
 
 
 def test_a_tensor_that_claims_to_be_huge_takes_no_memory():
