@@ -32,6 +32,9 @@ TRY_AGAIN = (429, 502, 503, 504)
 CONNECTIONS = 64  # kept open between requests
 # Bytes. Of a thousand labels on 45 regions an image takes one million.
 LARGEST_ANSWER = 32 << 20
+# Values in JSON take many times the memory of their text. With the digits of float32 as
+# many bytes hold 3 million numbers, and so many lists are 45 regions of 4,000 images.
+NUMBERS, LISTS = 6 << 20, 1 << 20
 PART = 1 << 16  # bytes at a time
 # What NumPy and Python say of JSON that holds something else than was asked for.
 UNFIT = (ValueError, TypeError, LookupError, OverflowError, RecursionError)
@@ -169,12 +172,10 @@ class RestClient:
             reason = _reason(content) or answer.reason
             raise _refused(self.url, f"status {answer.status_code}, {reason}")
         try:
-            rows = json.loads(content)["predictions"]
-            outputs = {
-                name: np.asarray([row[name] for row in rows]) for name in OUTPUTS
-            }
+            rows = _loaded(content)["predictions"]
+            outputs = {name: _of_json([r[name] for r in rows]) for name in OUTPUTS}
         except UNFIT as error:
-            raise _refused(self.url, repr(content[:200])) from error
+            raise _refused(self.url, repr(bytes(content[:200]))) from error
         return _checked(outputs, len(encoded), self.url)
 
     def _ask(self, body, deadline):
@@ -221,7 +222,7 @@ class RestClient:
             if len(content) > LARGEST_ANSWER:
                 raise _refused(self.url, f"more than {LARGEST_ANSWER} bytes")
             _left(deadline)
-        return bytes(content)
+        return content
 
 
 class GrpcClient:
@@ -385,10 +386,29 @@ def _check_request(encoded, largest):
 def _reason(content):
     """What the body of an HTTP answer says went wrong, on one line."""
     try:
-        text = str(json.loads(content)["error"])
+        text = str(json.loads(content[:PART])["error"])
     except (ValueError, TypeError, LookupError, RecursionError):
         text = content[:1000].decode(errors="replace")
     return " ".join(text.split())[:200]
+
+
+def _loaded(content):
+    """The JSON of an answer that has no more values than a right one may have."""
+    lists = sum(map(content.count, (b"[", b"{", b'"')))
+    if content.count(b",") > NUMBERS or lists > LISTS:
+        raise ValueError("too many values")
+    return json.loads(content.decode("ascii"))
+
+
+def _of_json(values):
+    """The array of nested lists that hold nothing but numbers, or but flags."""
+    # NumPy would give each text the room of the longest.
+    array = np.asarray(values, object)
+    kinds = {*map(type, array.flat)}
+    if not (kinds <= {int, float} or kinds == {bool}):
+        raise TypeError("neither numbers nor flags")
+    with np.errstate(over="ignore"):
+        return array.astype(bool if kinds == {bool} else np.float32)
 
 
 def _array(tensor):

@@ -6,8 +6,12 @@ import contextlib
 import dataclasses
 import http.server
 import json
+import pathlib
+import re
 import shutil
 import socketserver
+import subprocess
+import sys
 import threading
 import time
 
@@ -22,6 +26,7 @@ from ram_tf.prediction import Predictor, predict
 from ram_tf.run import Run
 
 LABELS = ("blue", "green", "red")
+ROOT = pathlib.Path(__file__).parents[1]
 
 
 @pytest.fixture(scope="module")
@@ -393,6 +398,7 @@ def test_an_answer_of_the_right_shapes_is_a_prediction():
         {"scores": "ab"},
         {"scores": [0.5]},
         {"probabilities": [None, 1.0]},
+        {"probabilities": ["0.6", 0.7]},
         {"boxes": [[0.0, 0.0, 1.0]]},
         {"region_scores": [[float("nan"), 1.0]]},
         {"region_scores": [[1e300, 1.0]]},
@@ -422,6 +428,69 @@ def test_an_answer_without_end_or_from_elsewhere_is_refused(answer, said):
         pytest.raises(ValueError, match=said),
     ):
         client.connect(url)([b"x"])
+
+
+LISTS = b"[0]," * (client.LISTS // 2)
+NUMBERS = b"-6," * (client.NUMBERS - client.LISTS)
+SCORES = b'{"predictions":[{"scores":['
+
+
+@pytest.mark.parametrize(
+    ("status", "body"),
+    [
+        (200, b"[" + b"[]," * (10 << 20) + b"0]"),
+        (400, b"[" + b"[]," * (10 << 20) + b"0]"),
+        (200, SCORES + LISTS + NUMBERS + b"0]}]}"),
+        (200, SCORES + b'"%s",' % (b"a" * 10**7) + b'"b",' * 10**5 + b"0]}]}"),
+    ],
+    ids=["lists", "refused", "numbers", "texts"],
+)
+def test_a_permitted_answer_takes_no_more_memory_than_is_bounded(status, body):
+    with rest_server(lambda asked: (status, body)) as url:
+        program = (
+            "import sys\n"
+            "from fuzz.target import peak_memory\n"
+            "from ram_tf import client\n"
+            "before = peak_memory()\n"
+            "try:\n"
+            "    client.connect(sys.argv[1])([b'x'])\n"
+            "except ValueError as error:\n"
+            "    assert 'no prediction' in str(error)\n"
+            "    print(peak_memory() - before)\n"
+        )
+        done = subprocess.run(
+            [sys.executable, "-c", program, url],
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert float(done.stdout) < 512
+
+
+def test_the_largest_answers_are_predictions():
+    labels, regions, count = 1000, 45, 30
+    rng = np.random.default_rng(0)
+
+    def some(*shape):
+        return rng.normal(size=shape).astype("float32").tolist()
+
+    row = {
+        "scores": some(labels),
+        "probabilities": some(labels),
+        "regions": some(regions, 2, 3),
+        "boxes": some(regions, 4),
+        "region_scores": some(regions, labels),
+        "valid": True,
+    }
+    # Nine digits are what TensorFlow Serving writes of a float32.
+    text = re.sub(r"(\.\d{8})\d+", r"\1", json.dumps(row)).encode()
+    body = b'{"predictions": [' + b", ".join([text] * count) + b"]}"
+    assert 0.5 * client.LARGEST_ANSWER < len(body) < client.LARGEST_ANSWER
+    with rest_server(lambda asked: (200, body)) as url:
+        seen = client.connect(url)([b"x"] * count)
+    np.testing.assert_allclose(seen["scores"], [row["scores"]] * count, atol=1e-6)
 
 
 @pytest.mark.parametrize("retries", [0, 4])
