@@ -40,6 +40,7 @@ def target(folder):
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(content)
+    (folder / "VOC2012/JPEGImages").mkdir(exist_ok=True)
 
     def read(folder):
         splits.check(voc.load(folder, 2012, "train"), folder)

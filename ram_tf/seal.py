@@ -14,12 +14,13 @@ import pathlib
 FOLDER = "checksums"
 
 
-def must_be_writable(folder):
+def must_be_writable(*folders):
     """Raises an `OSError` where a folder, made or still to be made, is read-only."""
-    folder = pathlib.Path(folder).absolute()
-    there = next(path for path in (folder, *folder.parents) if path.exists())
-    if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
-        raise _unwritable(folder, f"{there}, which is not writable")
+    for folder in folders:
+        folder = pathlib.Path(folder).absolute()
+        there = next(path for path in (folder, *folder.parents) if path.exists())
+        if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
+            raise _unwritable(folder, f"{there}, which is not writable")
 
 
 def make_folder(folder):

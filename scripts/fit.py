@@ -45,8 +45,7 @@ def main(argv):
     name = settings.saved_name
     folder = pathlib.Path(arguments.output_dir or pathlib.Path("runs") / name)
     if team.chief:
-        seal.must_be_writable(folder)
-        seal.must_be_writable(arguments.saved_models)
+        seal.must_be_writable(folder, arguments.saved_models)
     splits = run_splits.load(settings)
     labels = splits.train.label_names
     if not team.chief:
@@ -56,16 +55,14 @@ def main(argv):
     splits = run_splits.RunSplits(*(proposals.for_run(run, split) for split in splits))
 
     pooled, model = training.train(run, splits.train, splits.selection, team)
-
     if settings.calibrate:
         calibrate(run, model, splits.selection)
     view = run.served_view(model)
-    report = splits.report
     result = evaluate(
-        look(view, report, settings),
-        report,
+        look(view, splits.report, settings),
+        splits.report,
         settings,
-        pooled=look_pooled(pooled, report, settings),
+        pooled=look_pooled(pooled, splits.report, settings),
     )
     write(result, run.folder / "results.json")
     print(table(result))
@@ -73,7 +70,7 @@ def main(argv):
         print("\nnot exported: object proposals cannot be found in the model's graph")
         return 0
     version = export(view, run, pathlib.Path(arguments.saved_models) / name)
-    samples = write_samples(run, view, report)
+    samples = write_samples(run, view, splits.report)
     print(how_to_try(version, samples, folder / "predictions"))
     return 0
 
