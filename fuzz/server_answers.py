@@ -1,14 +1,22 @@
-"""What a server may answer, sent over a socket: `ram_tf.client`."""
+"""What a server may answer: `ram_tf.client`.
+
+Over REST it is sent over a socket; of gRPC it is the bytes of the tensors, which gRPC's
+own parser takes or refuses.
+"""
 
 import gzip
 import json
 import socketserver
 import threading
+import types
 
 import numpy as np
+import tensorflow as tf
+from google.protobuf.message import DecodeError
 from hypothesis import strategies as st
+from tensorflow.core.framework import tensor_pb2
 
-from fuzz.mutations import spoilt, spoilt_json
+from fuzz.mutations import one_spoilt, spoilt, spoilt_json
 from fuzz.target import Target
 from ram_tf import client
 
@@ -21,6 +29,11 @@ ROW = {
     "valid": True,
 }
 CONTENT = {"predictions": [ROW]}
+TENSORS = {
+    name: tf.make_tensor_proto([value], tf.bool if name == "valid" else tf.float32)
+    for name, value in ROW.items()
+}
+CLAIMS = (0, 1, 2, 3, 4, 6, 1 << 20, 1 << 25, 1 << 40, (1 << 63) - 1, -1, -(1 << 63))
 
 
 def target(folder):
@@ -30,8 +43,13 @@ def target(folder):
     ask = client.connect(url, timeout=5, retries=0)
 
     def read(answer):
-        server.answer = answer
-        outputs = ask([b"image"])
+        if isinstance(answer, dict):
+            outputs = _of_tensors(answer)
+        else:
+            server.answer = answer
+            outputs = ask([b"image"])
+        if outputs is None:
+            return
         labels = outputs["scores"].shape[1]
         assert outputs["region_scores"].shape[::2] == (1, labels)
         assert outputs["boxes"].shape[2:] == (4,)
@@ -47,6 +65,11 @@ def target(folder):
         body.map(_answer),
         st.builds(_answer, body, status, heads),
         spoilt(valid, _answer(gzip.compress(b"0" * 10**7), head=HEADS[1])),
+        one_spoilt(
+            {name: tensor.SerializeToString() for name, tensor in TENSORS.items()},
+            {name: _spoilt_tensor(tensor) for name, tensor in TENSORS.items()},
+        ),
+        st.builds(_claiming, st.sampled_from(CLAIMS), st.sampled_from(CLAIMS)),
     )
     return Target(inputs, read, valid)
 
@@ -62,6 +85,58 @@ HEADS = (
     b"X: " + b"a" * 70_000 + b"\r\n",
     b"X: y\r\n" * 200,
 )
+
+
+def _of_tensors(contents):
+    """What the client makes of a message of these; None where it is no message."""
+    parse = tensor_pb2.TensorProto.FromString
+    try:
+        tensors = {name: parse(content) for name, content in contents.items()}
+    except DecodeError:
+        return None
+    message = types.SimpleNamespace(outputs=tensors)
+    return client.outputs_of(message, 1, "grpc://host/m")
+
+
+def _spoilt_tensor(tensor):
+    """Bytes of a tensor with edits, or one of another shape, kind or content."""
+    shape = st.lists(st.sampled_from(CLAIMS), max_size=5)
+    changed = st.builds(
+        _changed, st.just(tensor), shape, st.integers(0, 30), st.binary(max_size=24)
+    )
+    return spoilt(tensor.SerializeToString()) | changed
+
+
+def _changed(tensor, shape, kind, content):
+    other = tensor_pb2.TensorProto()
+    other.CopyFrom(tensor)
+    other.tensor_shape.Clear()
+    for size in shape:
+        other.tensor_shape.dim.add(size=size)
+    if kind:
+        other.dtype = kind
+    other.tensor_content = content
+    return other.SerializeToString()
+
+
+def _claiming(regions, labels):
+    """Tensors of shapes that fit together, with a value each."""
+    shapes = {
+        "scores": (1, labels),
+        "probabilities": (1, labels),
+        "regions": (1, regions, 2, 3),
+        "boxes": (1, regions, 4),
+        "region_scores": (1, regions, labels),
+        "valid": (1,),
+    }
+    contents = {}
+    for name, shape in shapes.items():
+        kind = {"bool_val": [True]} if name == "valid" else {"float_val": [0.5]}
+        tensor = tensor_pb2.TensorProto(dtype=TENSORS[name].dtype, **kind)
+        for size in shape:
+            tensor.tensor_shape.dim.add(size=size)
+        contents[name] = tensor.SerializeToString()
+    return contents
 
 
 def _answer(body, status=b"200 OK", head=b""):

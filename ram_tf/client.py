@@ -38,7 +38,12 @@ NUMBERS, LISTS = 6 << 20, 1 << 20
 PART = 1 << 16  # bytes at a time
 # What NumPy and Python say of JSON that holds something else than was asked for.
 UNFIT = (ValueError, TypeError, LookupError, OverflowError, RecursionError)
-KINDS = (tf.float32.as_datatype_enum, tf.bool.as_datatype_enum)
+# Where a tensor's message has its values, if not as bytes, and how many bytes each.
+KINDS = {
+    tf.float32.as_datatype_enum: ("float_val", 4),
+    tf.bool.as_datatype_enum: ("bool_val", 1),
+}
+AXES = 5  # of a shape that are looked at: more than any has
 
 
 class TooLargeError(ValueError):
@@ -293,14 +298,34 @@ class GrpcClient:
                 raise _too_large(encoded, takes) from error
             refusal = f"{code.name}, {error.details()}"
             raise _refused(self.url, refusal) from error
-        missing = [name for name in OUTPUTS if name not in answer.outputs]
-        if missing:
-            raise _refused(self.url, f"an answer without {', '.join(missing)}")
-        try:
-            outputs = {name: _array(answer.outputs[name]) for name in OUTPUTS}
-        except (ValueError, TypeError) as error:
-            raise _refused(self.url, error) from error
-        return _checked(outputs, len(encoded), self.url)
+        return outputs_of(answer, len(encoded), self.url)
+
+
+def outputs_of(answer, count, url):
+    """Reads a `PredictResponse`.
+
+    Args:
+        answer: What has come, or another message with `outputs`.
+        count: The images that were asked about.
+        url: Named where it is no prediction.
+
+    Returns:
+        The dict of `ram_tf.export.serve_bytes`, as NumPy arrays.
+
+    Raises:
+        ValueError: It is no prediction.
+    """
+    missing = [name for name in OUTPUTS if name not in answer.outputs]
+    if missing:
+        raise _refused(url, f"an answer without {', '.join(missing)}")
+    tensors = {name: answer.outputs[name] for name in OUTPUTS}
+    # A tensor of one value may claim any shape: none is made before all fit.
+    _check_shapes({name: _shape(t) for name, t in tensors.items()}, count, url)
+    try:
+        outputs = {name: _array(tensor) for name, tensor in tensors.items()}
+    except (ValueError, TypeError) as error:
+        raise _refused(url, error) from error
+    return _checked(outputs, count, url)
 
 
 def in_parts(ask, encoded):
@@ -411,18 +436,26 @@ def _of_json(values):
         return array.astype(bool if kinds == {bool} else np.float32)
 
 
+def _shape(tensor):
+    dimensions = tensor.tensor_shape.dim
+    return tuple(each.size for each in dimensions[:AXES])
+
+
 def _array(tensor):
-    """The array of a tensor's message, which may be of any size that it claims."""
+    """The array of a tensor's message, which holds as many values as it claims."""
     size = math.prod(each.size for each in tensor.tensor_shape.dim)
-    if not 0 <= size <= LARGEST_ANSWER or tensor.dtype not in KINDS:
-        raise ValueError(f"a tensor of {size} elements of the kind {tensor.dtype}")
+    if tensor.dtype not in KINDS:
+        raise ValueError(f"a tensor of the kind {tensor.dtype}")
+    values, width = KINDS[tensor.dtype]
+    carried = len(tensor.tensor_content) / width or len(getattr(tensor, values))
+    if carried != size:
+        raise ValueError(f"a tensor of {size} elements with {carried:g} values")
     return tf.make_ndarray(tensor)
 
 
-def _checked(outputs, count, url):
-    """Holds what came to the shapes of `ram_tf.export.serve_bytes`, in its types."""
-    shapes = {name: values.shape for name, values in outputs.items()}
-    rows = outputs["region_scores"].shape
+def _check_shapes(shapes, count, url):
+    """Holds shapes to those of `ram_tf.export.serve_bytes`."""
+    rows = shapes["region_scores"]
     regions, labels = rows[1:] if len(rows) == 3 else (-1, -1)
     expected = {
         "scores": (count, labels),
@@ -434,6 +467,12 @@ def _checked(outputs, count, url):
     }
     if shapes != expected:
         raise _refused(url, f"arrays of the shapes {shapes} for {count} images")
+
+
+def _checked(outputs, count, url):
+    """Holds what came to the shapes of `ram_tf.export.serve_bytes`, in its types."""
+    shapes = {name: values.shape for name, values in outputs.items()}
+    _check_shapes(shapes, count, url)
     checked = {}
     for name, values in outputs.items():
         kinds, dtype = ("b", bool) if name == "valid" else ("fiu", np.float32)

@@ -14,6 +14,7 @@ import subprocess
 import sys
 import threading
 import time
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -534,11 +535,60 @@ def test_a_server_that_stays_busy_is_not_asked_beyond_the_timeout():
     assert 1 < len(asked) < 5
 
 
-def test_a_tensor_that_claims_to_be_huge_takes_no_memory():
-    tensor = tf.make_tensor_proto(np.zeros(1, np.float32))
-    tensor.tensor_shape.dim[0].size = 10**12
-    with pytest.raises(ValueError, match="1000000000000 elements"):
-        client._array(tensor)
+class Answer:
+    """A `PredictResponse` without tensorflow-serving-api."""
+
+    def __init__(self, row, shapes=()):
+        arrays = {name: np.array([value]) for name, value in row.items()}
+        arrays = {n: a if n == "valid" else a.astype("f4") for n, a in arrays.items()}
+        self.outputs = {n: tf.make_tensor_proto(a) for n, a in arrays.items()}
+        for name, shape in dict(shapes).items():
+            message = self.outputs[name]
+            message.ClearField("tensor_content")
+            message.ClearField("float_val")
+            message.float_val.append(1)
+            message.tensor_shape.Clear()
+            for size in shape:
+                message.tensor_shape.dim.add(size=size)
+
+
+def test_a_grpc_answer_of_the_right_shapes_is_a_prediction():
+    seen = client.outputs_of(Answer(ROW), 1, "grpc://host/m")
+    assert {name: values[0].tolist() for name, values in seen.items()} == {
+        name: pytest.approx(value) if np.ndim(value) == 1 else value
+        for name, value in ROW.items()
+    }
+
+
+REGIONS, MANY = 10**5, 100
+
+
+@pytest.mark.parametrize(
+    "shapes",
+    [
+        {"scores": (10**12,)},
+        {"scores": (1, 30 << 20), "probabilities": (1, 30 << 20)},
+        {"boxes": (1, 1, 4)},
+        {
+            "scores": (1, MANY),
+            "probabilities": (1, MANY),
+            "regions": (1, REGIONS, 2, 3),
+            "boxes": (1, REGIONS, 4),
+            "region_scores": (1, REGIONS, MANY),
+        },
+        {"region_scores": (1, -1, -1)},
+        {"scores": (1,) * 1000},
+    ],
+)
+def test_tensors_that_claim_more_than_they_carry_take_no_memory(shapes):
+    answer = Answer(ROW, shapes)
+    tracemalloc.start()
+    with pytest.raises(ValueError, match="no prediction") as caught:
+        client.outputs_of(answer, 1, "grpc://host/m")
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 16 << 20
+    assert len(str(caught.value)) < 1000
 
 
 def test_a_model_of_other_labels_than_its_folder_is_refused(version):
