@@ -71,10 +71,10 @@ class Run:
                     f"--resume to go on with that run. Received: {folder}"
                 )
             run._must_equal(cls.open(folder))
-        run._remove_left()
-        if not run.begun:
+        else:
             with seal.sealing(run.folder / "config.json") as beside:
                 beside.write_text(settings.to_json(label_names))
+        run._remove_left()
         return run
 
     @classmethod
@@ -128,8 +128,9 @@ class Run:
     @property
     def begun(self):
         """Whether anything of it is trained."""
-        kept = self.pooled_weights, *self.folder.glob("step1*/checkpoint.npz")
-        return (self.folder / "config.json").exists() and any(p.exists() for p in kept)
+        checkpoints = self.folder.glob("step1*/checkpoint.npz")
+        trained = self.pooled_weights.exists() or any(checkpoints)
+        return trained and (self.folder / "config.json").exists()
 
     @property
     def pooled_weights(self):

@@ -522,7 +522,7 @@ def test_a_server_that_stays_busy_is_not_asked_beyond_the_timeout():
     asked = []
 
     def busy(body):
-        asked.append(body)
+        asked.append(time.monotonic())
         return 503, b"busy"
 
     started = time.monotonic()
@@ -532,7 +532,8 @@ def test_a_server_that_stays_busy_is_not_asked_beyond_the_timeout():
     ):
         client.connect(url, timeout=2, retries=9)([b"x"])
     assert time.monotonic() - started < 4
-    assert 1 < len(asked) < 5
+    assert len(asked) > 1
+    assert max(asked) - started < 2
 
 
 class Answer:
