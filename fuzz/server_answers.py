@@ -1,4 +1,4 @@
-"""What a server may answer: `ram_tf.client`.
+"""What a server may answer: `ram_tf.rest_client` and `ram_tf.grpc_client`.
 
 Over REST it is sent over a socket; of gRPC it is the bytes of the tensors, which gRPC's
 own parser takes or refuses.
@@ -19,6 +19,7 @@ from tensorflow.core.framework import tensor_pb2
 from fuzz.mutations import one_spoilt, spoilt, spoilt_json
 from fuzz.target import Target
 from ram_tf import client
+from ram_tf.grpc_client import outputs_of
 
 ROW = {
     "scores": [0.5, -1.0],
@@ -95,7 +96,7 @@ def _of_tensors(contents):
     except DecodeError:
         return None
     message = types.SimpleNamespace(outputs=tensors)
-    return client.outputs_of(message, 1, "grpc://host/m")
+    return outputs_of(message, 1, "grpc://host/m")
 
 
 def _spoilt_tensor(tensor):

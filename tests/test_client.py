@@ -21,8 +21,10 @@ import pytest
 import tensorflow as tf
 from small_run import SMALL
 
-from ram_tf import client
+from ram_tf import client, rest_client
+from ram_tf.answers import LARGEST_ANSWER, MEGABYTE, TooLargeError
 from ram_tf.export import export
+from ram_tf.grpc_client import outputs_of
 from ram_tf.prediction import Predictor, predict
 from ram_tf.run import Run
 
@@ -177,7 +179,7 @@ def test_requests_are_made_at_once_and_answered_in_order(version, local, images)
 
 
 def test_a_busy_server_is_asked_again(local, images, monkeypatch):
-    monkeypatch.setattr(client, "BACKOFF", 0.01)
+    monkeypatch.setattr(rest_client, "BACKOFF", 0.01)
     asked = []
 
     def busy(body):
@@ -191,7 +193,7 @@ def test_a_busy_server_is_asked_again(local, images, monkeypatch):
 
 
 def test_a_server_that_stays_busy_is_named_with_what_it_said(monkeypatch):
-    monkeypatch.setattr(client, "BACKOFF", 0.01)
+    monkeypatch.setattr(rest_client, "BACKOFF", 0.01)
     with (
         rest_server(lambda body: (503, b"busy")) as url,
         pytest.raises(ValueError, match=r"no prediction.*503, busy"),
@@ -292,14 +294,14 @@ def test_what_no_server_should_get_is_not_sent(url):
     nobody = client.connect(url, timeout=2, retries=0, largest=1)
     with pytest.raises(ValueError, match="nothing to ask"):
         nobody([])
-    with pytest.raises(client.TooLargeError, match=r"at most 1 MB .*: 1\.5 MB"):
-        nobody([b"x" * (client.MEGABYTE // 2), b"x" * client.MEGABYTE])
+    with pytest.raises(TooLargeError, match=r"at most 1 MB .*: 1\.5 MB"):
+        nobody([b"x" * (MEGABYTE // 2), b"x" * MEGABYTE])
 
 
 def lines_with_a_large_image(version, local, images, url, **limits):
     """The line of an image of 5 MB, after a check of those of the others around it."""
     large = images[3].with_name("large.png")
-    large.write_bytes(images[2].read_bytes() + b"x" * 5 * client.MEGABYTE)
+    large.write_bytes(images[2].read_bytes() + b"x" * 5 * MEGABYTE)
     paths = [*images[:2], large, *images[4:]]
     remote = Predictor.load(version, client.connect(url, **limits))
     seen = list(predict(remote, paths))
@@ -323,7 +325,7 @@ def test_an_image_too_large_for_the_client_costs_no_other(
 
 def test_an_image_too_large_for_a_rest_server_costs_no_other(version, local, images):
     def strict(body):
-        if len(body) > client.MEGABYTE:
+        if len(body) > MEGABYTE:
             return 413, b"request entity too large"
         return serving(local)(body)
 
@@ -349,12 +351,12 @@ def test_a_list_too_large_for_one_request_is_asked_in_parts(version, local, imag
         sizes.append(sum(map(len, encoded)))
         return local(encoded)
 
-    largest = 2.5 * max(path.stat().st_size for path in images) / client.MEGABYTE
+    largest = 2.5 * max(path.stat().st_size for path in images) / MEGABYTE
     with rest_server(serving(count)) as url:
         remote = Predictor.load(version, client.connect(url, largest=largest))
         seen = list(predict(remote, images))
     assert len(sizes) > 1
-    assert max(sizes) <= largest * client.MEGABYTE
+    assert max(sizes) <= largest * MEGABYTE
     for line, expected in zip(seen, predict(local, images), strict=True):
         assert line.get("scores") == pytest.approx(expected.get("scores"), abs=1e-5)
 
@@ -419,7 +421,7 @@ def test_an_answer_of_other_shapes_or_kinds_is_no_prediction(change):
     ("answer", "said"),
     [
         ((200, b"[" * 100_000), "no prediction"),
-        ((200, b" " * (client.LARGEST_ANSWER + 1)), "more than 33554432 bytes"),
+        ((200, b" " * (LARGEST_ANSWER + 1)), "more than 33554432 bytes"),
         ((302, b"elsewhere"), "status 302"),
     ],
 )
@@ -431,8 +433,8 @@ def test_an_answer_without_end_or_from_elsewhere_is_refused(answer, said):
         client.connect(url)([b"x"])
 
 
-LISTS = b"[0]," * (client.LISTS // 2)
-NUMBERS = b"-6," * (client.NUMBERS - client.LISTS)
+LISTS = b"[0]," * (rest_client.LISTS // 2)
+NUMBERS = b"-6," * (rest_client.NUMBERS - rest_client.LISTS)
 SCORES = b'{"predictions":[{"scores":['
 
 
@@ -488,7 +490,7 @@ def test_the_largest_answers_are_predictions():
     # Nine digits are what TensorFlow Serving writes of a float32.
     text = re.sub(r"(\.\d{8})\d+", r"\1", json.dumps(row)).encode()
     body = b'{"predictions": [' + b", ".join([text] * count) + b"]}"
-    assert 0.5 * client.LARGEST_ANSWER < len(body) < client.LARGEST_ANSWER
+    assert 0.5 * LARGEST_ANSWER < len(body) < LARGEST_ANSWER
     with rest_server(lambda asked: (200, body)) as url:
         seen = client.connect(url)([b"x"] * count)
     np.testing.assert_allclose(seen["scores"], [row["scores"]] * count, atol=1e-6)
@@ -554,7 +556,7 @@ class Answer:
 
 
 def test_a_grpc_answer_of_the_right_shapes_is_a_prediction():
-    seen = client.outputs_of(Answer(ROW), 1, "grpc://host/m")
+    seen = outputs_of(Answer(ROW), 1, "grpc://host/m")
     assert {name: values[0].tolist() for name, values in seen.items()} == {
         name: pytest.approx(value) if np.ndim(value) == 1 else value
         for name, value in ROW.items()
@@ -585,7 +587,7 @@ def test_tensors_that_claim_more_than_they_carry_take_no_memory(shapes):
     answer = Answer(ROW, shapes)
     tracemalloc.start()
     with pytest.raises(ValueError, match="no prediction") as caught:
-        client.outputs_of(answer, 1, "grpc://host/m")
+        outputs_of(answer, 1, "grpc://host/m")
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert peak < 16 << 20

@@ -17,6 +17,7 @@ from small_run import SMALL
 
 from benchmarks import serving
 from ram_tf import client
+from ram_tf.answers import MEGABYTE, TooLargeError
 from ram_tf.export import export
 from ram_tf.prediction import Predictor
 from ram_tf.run import Run
@@ -133,8 +134,8 @@ def test_grpc_knows_one_version(grpc_url):
 
 def test_a_request_beyond_the_grpc_servers_megabytes_is_refused(start, version):
     remote = client.connect(start(version, megabytes=1))
-    with pytest.raises(client.TooLargeError, match="larger than max"):
-        remote([b"x" * 2 * client.MEGABYTE])
+    with pytest.raises(TooLargeError, match="larger than max"):
+        remote([b"x" * 2 * MEGABYTE])
 
 
 def test_a_grpc_model_of_other_inputs_says_which_it_takes(start, tmp_path):
