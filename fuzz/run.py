@@ -30,8 +30,8 @@ TARGETS = {
     "array_files": 10_000,
     "server_answers": 5_000,
     "decoding": 10_000,
-    "pipeline": 10_000,
-    "served_graph": 10_000,
+    "pipeline": 2_000,
+    "served_graph": 2_000,
 }
 DEATHS = 5  # of a reader's process, before the others have their turn
 SHARED_MEMORY = pathlib.Path("/dev/shm")  # Files in it cost no disk.

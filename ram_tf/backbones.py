@@ -165,8 +165,8 @@ def _application(name, weights, top=False):
 def _small():
     """Three 3x3 convolutions, each halving the map, and one of 1x1 (ours).
 
-    A cell sees 22 pixels, as many as the smallest digit is high: the others are read
-    from a region, not from a cell, so that a region has to lie on its digit. Without
+    A cell sees 22 pixels, less than the smallest digit is high: digits are read from a
+    region, not from a cell, so that a region has to lie on its digit. Without
     normalisation, which at this size takes longer than the convolutions.
     """
     padding = BACKBONES["small"].padding

@@ -15,9 +15,10 @@ from ram_tf.split import Split
 
 LABEL_NAMES = tuple("0123456789")
 CANVAS = 96
-# All of these are ours. The largest digit is over half the canvas, the smallest a
-# quarter: what the largest fills, the smallest is lost in once features are averaged.
-SMALLEST, LARGEST = 22, 60
+# All of these are ours. The smallest digit is a quarter of the canvas and the largest
+# three of them: too small to count once features are averaged over the canvas, and too
+# large to be told by what one cell of the small backbone sees.
+SMALLEST, LARGEST = 26, 74
 MOST_DIGITS = 4
 # Room around a digit in pixels, so that neighbours do not run together.
 MARGIN = 2
@@ -29,7 +30,7 @@ SOURCES = {"train": (0, 1100), "val": (1100, 1340), "test": (1340, 1797)}
 def load(split, seed=0, count=None):
     """Composes the canvases of one split.
 
-    A canvas holds one to four digits, log-uniform from 22 to 60 pixels high, anywhere,
+    A canvas holds one to four digits, log-uniform from 26 to 74 pixels high, anywhere,
     apart from each other, over a shaded and noisy background with blobs, thin strokes
     and pieces of digits too small or too short to be read. Canvas `i` depends on
     `(split, seed, i)` only: a larger `count` begins with the canvases of a smaller one.
