@@ -47,9 +47,9 @@ PRESETS = {
         "layout_channels": 32,
         "units": 256,
         "starts": "anchors",
-        # Regions of less than a third of the canvas: larger ones read every digit from
+        # Regions of two fifths of the canvas: much larger ones read every digit from
         # where they start, and have no reason to move.
-        "start_scale": 0.3,
+        "start_scale": 0.38,
         "alpha": 0.3,
         "gamma": 0.3,
         "head_start": "pooled",
