@@ -163,25 +163,24 @@ def _application(name, weights, top=False):
 
 
 def _small():
-    """Three 3x3 convolutions, of stride 2 or pooled, and one of 1x1 (ours).
+    """Three convolutions, each halving the map, and one of 1x1 (ours).
 
-    A cell sees 21 pixels, less than the smallest digit is high: digits are read from a
+    A cell sees 22 pixels, less than the smallest digit is high: digits are read from a
     region, not from a cell, so that a region has to lie on its digit. Without
     normalisation, which at this size takes longer than the convolutions.
     """
-    padding = BACKBONES["small"].padding
-    # A stride of 2 takes the cell after the middle of its three. Over both it comes to
-    # 2.5 pixels, which are padded before the image rather than after it.
-    before, after = padding + 2, padding - 2
     return keras.Sequential(
         [
             keras.Input((None, None, 3)),
             keras.layers.Rescaling(1 / 127.5, -1.0),
-            keras.layers.ZeroPadding2D(((before, after), (before, after))),
-            _convolution(24, 3, strides=2),
+            keras.layers.ZeroPadding2D(BACKBONES["small"].padding),
+            # An even kernel, so that its cells lie in the middle of two pixels, as
+            # those of the pools do.
+            _convolution(16, 4, strides=2),
+            _convolution(32, 3),
             keras.layers.MaxPooling2D(),
-            _convolution(48, 3),
-            _convolution(96, 3, strides=2),
+            _convolution(64, 3),
+            keras.layers.MaxPooling2D(),
             _convolution(128, 1),
         ],
         name="small",
