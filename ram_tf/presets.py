@@ -58,7 +58,7 @@ PRESETS = {
         "loss": "bce",
         "batch_size": 32,
         "pooled_epochs": 10,
-        "epochs": 16,
+        "epochs": 14,
         "pooling": "max",
         "pooled_learning_rate": 2e-3,
         "learning_rate": 1.5e-3,
