@@ -155,18 +155,28 @@ def fit_on_two_workers(data_dir, folder):
     ]
 
 
-@pytest.mark.slow
-def test_workers_of_which_one_is_killed_end_as_undisturbed_ones_and_one_writes(
-    squares, tmp_path
-):
-    undisturbed, killed = tmp_path / "undisturbed", tmp_path / "killed"
-    succeed(fit_on_two_workers(squares, undisturbed))
+@pytest.fixture(scope="module")
+def undisturbed_workers(squares, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("workers") / "undisturbed"
+    succeed(fit_on_two_workers(squares, folder))
+    return folder
 
-    chief, worker = fit_on_two_workers(squares, killed)
-    while not (killed / "step2" / "checkpoint.npz").exists() and chief.poll() is None:
+
+@pytest.mark.slow
+@pytest.mark.parametrize("which", ["chief", "worker"])
+def test_workers_of_which_one_is_killed_end_as_undisturbed_ones_and_one_writes(
+    which, undisturbed_workers, squares, tmp_path
+):
+    killed = tmp_path / "killed"
+    both = dict(
+        zip(("chief", "worker"), fit_on_two_workers(squares, killed), strict=True)
+    )
+    end_of_epoch = killed / "step2" / "checkpoint.npz"
+    while not end_of_epoch.exists() and both["chief"].poll() is None:
         time.sleep(0.02)
-    os.kill(worker.pid, signal.SIGKILL)
-    (status, output), (signalled, _) = finish([chief, worker])
+    victim = both.pop(which)
+    os.kill(victim.pid, signal.SIGKILL)
+    (status, output), (signalled, _) = finish([*both.values(), victim])
     assert signalled == -signal.SIGKILL
     assert status == 1
     assert "error: A worker has ended or cannot be reached" in output
@@ -177,14 +187,30 @@ def test_workers_of_which_one_is_killed_end_as_undisturbed_ones_and_one_writes(
     for step in ("step1", "step2"):
         expected, resumed = (
             dict(np.load(folder / step / "checkpoint.npz"))
-            for folder in (undisturbed, killed)
+            for folder in (undisturbed_workers, killed)
         )
         assert expected.keys() == resumed.keys()
         for name, value in expected.items():
             np.testing.assert_array_equal(resumed[name], value, err_msg=name)
-    for folder in (undisturbed, killed):
+    for folder in (undisturbed_workers, killed):
         assert (folder / "saved" / "csv" / "1" / "saved_model.pb").exists()
         assert not (folder / "of_worker").exists()
+
+
+@pytest.mark.slow
+def test_fit_on_two_devices_reports_and_exports_what_fit_on_one_does(squares, tmp_path):
+    found = []
+    for count in (1, 2):
+        folder = tmp_path / str(count)
+        flags = [*fit_flags(squares, folder), "--dropout", 0, "--devices", count]
+        succeed([start(FIT, *flags)])
+        assert [path.name for path in (folder / "saved" / "csv").iterdir()] == ["1"]
+        found.append(json.loads((folder / "results.json").read_text()))
+    one, two = (
+        np.array([each["AP"][name] for name in sorted(each["AP"])], float)
+        for each in found
+    )
+    np.testing.assert_allclose(two, one, atol=1e-3)
 
 
 @pytest.mark.slow
