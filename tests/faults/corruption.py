@@ -82,11 +82,11 @@ def by_evaluation(bench, spoil, name):
         raise NotHeldError(f"the evaluation ends: {life.errors[-300:]}")
     if figures(path) != bench.figures:
         raise NotHeldError(f"other figures, of {name}")
-    lines = life.errors.splitlines()
-    said = [line for each in spoilt for line in lines if str(each) in line]
-    if len(said) < len(spoilt):
-        raise NotHeldError(f"of {len(spoilt)} only {len(said)} are named")
-    return said[0], "computed again, figures bit-equal"
+    unnamed = [each for each in spoilt if str(each) not in life.errors]
+    if unnamed:
+        raise NotHeldError(f"{unnamed[0]} is not named")
+    said = next(line for line in life.errors.splitlines() if str(spoilt[0]) in line)
+    return said, "computed again, figures bit-equal"
 
 
 def by_svm_export(bench, spoil):
