@@ -187,8 +187,8 @@ class Config:
     )
     localization_rate: float = option(
         1.0,
-        "learning rate of W_zm and b_m (rarl: W_loc and b_loc) as a share of the new "
-        "layers'",
+        "learning rate of W_zm and b_m (rarl: W_loc, b_loc and the baseline) as a "
+        "share of the new layers'",
     )
     schedule: str = option(
         "step",

@@ -89,7 +89,7 @@ class ReinforceObjective:
         Without log-probabilities, as where nothing is sampled, it is the classification
         loss alone.
         """
-        labels = _of_episodes(labels, outputs)
+        labels, episodes = _of_episodes(labels, outputs)
         classification = losses.CLASSIFICATION[self.loss]
         terms = {"classification": classification(labels, outputs["scores"])}
         if "log_probabilities" in outputs:
@@ -97,7 +97,7 @@ class ReinforceObjective:
             learnt = rewards, outputs["baselines"]
             counted = reinforce.has_labels(labels)
             terms["reinforce"] = self.lambda_reinforce * reinforce.policy_loss(
-                *learnt, outputs["log_probabilities"], counted
+                *learnt, outputs["log_probabilities"], counted, episodes
             )
             terms["baseline"] = self.lambda_baseline * reinforce.baseline_loss(
                 *learnt, counted
@@ -110,7 +110,7 @@ class ReinforceObjective:
         These are the `reward`, and where episodes were sampled the `advantage` R - b_t,
         which is 0 on average for a fair baseline, and the `baseline_error` |R - b_t|.
         """
-        labels = _of_episodes(labels, outputs)
+        labels, _ = _of_episodes(labels, outputs)
         rewards = reinforce.reward(labels, outputs["scores"])
         counted = tf.cast(reinforce.has_labels(labels), tf.float32)
         figures = {"reward": rewards}
@@ -127,10 +127,10 @@ class ReinforceObjective:
 
 
 def _of_episodes(labels, outputs):
-    """The labels of each row, where an image has several episodes."""
+    """The labels of each row, and how many rows, its episodes, an image has."""
     labels = tf.convert_to_tensor(labels)
     episodes = tf.shape(outputs["scores"])[0] // tf.shape(labels)[0]
-    return tf.repeat(labels, episodes, axis=0)
+    return tf.repeat(labels, episodes, axis=0), episodes
 
 
 class MultiLabelModel(ReplicatedModel):

@@ -91,6 +91,11 @@ class RegionAttention(keras.layers.Layer):
             return []
         return [self.location_kernel, self.location_bias]
 
+    @property
+    def localization_variables(self):
+        """The weights that learn at the rate of localisation."""
+        return self.theta_variables
+
     def locate(self, state, step):
         """What the weights of a step make of a state: `(B, units)` to `(B, D)`."""
         kernel, bias = self.theta_variables

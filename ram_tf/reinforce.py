@@ -58,21 +58,46 @@ def log_probability(locations, means, sigma):
     return -0.5 * tf.reduce_sum(tf.square(distance), -1) - constant
 
 
-def policy_loss(rewards, baselines, log_probabilities, counted):
+def advantages(rewards, baselines, episodes=1):
+    """How much better episodes went than was expected of them.
+
+    It is `R - b_t`, less the mean of the same over the image's other episodes (ours,
+    because what others got for the same image says far more of what was to be expected
+    than b_t, which is one number for a state; the gradient stays unbiased, as they are
+    drawn apart from this one).
+
+    Args:
+        rewards: `(B M,)`, the M episodes of an image one after another.
+        baselines: `(B M, T)` b_t, what was expected; a constant here.
+        episodes: M; with 1 there are no others, and it is `R - b_t`.
+
+    Returns:
+        `(B M, T)`.
+    """
+    own = rewards[:, None] - tf.stop_gradient(baselines)
+    by_image = tf.reshape(own, [-1, episodes, own.shape[1]])
+    others = tf.reduce_sum(by_image, 1, keepdims=True) - by_image
+    others = tf.math.divide_no_nan(others, tf.cast(episodes - 1, tf.float32))
+    return tf.reshape(by_image - others, tf.shape(own))
+
+
+def policy_loss(rewards, baselines, log_probabilities, counted, episodes=1):
     """What has the negative REINFORCE estimate as its gradient.
 
     Args:
-        rewards: `(B,)` of each episode.
-        baselines: `(B, T)` b_t, what was expected of it; a constant here.
-        log_probabilities: `(B, T)` of the locations.
-        counted: `(B,)` bool: whether the image has a label to be rewarded for. Others
-            count 0, and still are among the B episodes that the sum is divided by, as
+        rewards: `(B M,)` of each episode.
+        baselines: `(B M, T)`, see `advantages`.
+        log_probabilities: `(B M, T)` of the locations.
+        counted: `(B M,)` bool: whether the image has a label to be rewarded for. Others
+            count 0, and still are among the episodes that the sum is divided by, as
             in `losses.euclidean`.
+        episodes: M, of each image.
 
     Returns:
-        A scalar: minus the mean over episodes of `sum_t log pi(l_t) (R - b_t)`.
+        A scalar: minus the mean over episodes of `sum_t log pi(l_t) A_t`, with the
+        `advantages` A_t.
     """
-    advantage = rewards[:, None] - tf.stop_gradient(baselines)  # (B, T)
+    advantage = advantages(rewards, baselines, episodes)
     gain = tf.reduce_sum(log_probabilities * advantage, -1)
     return -tf.reduce_mean(tf.where(counted, gain, 0.0))
 

@@ -308,6 +308,13 @@ class ReinforcedAttention(RegionAttention):
         return len(self.scales)
 
     @property
+    def localization_variables(self):
+        # A baseline that learns more slowly than the policy would call all of its
+        # locations good, or all bad.
+        learnt = self.baseline.trainable_variables if self.learns_locations else []
+        return [*self.theta_variables, *learnt]
+
+    @property
     def learns_locations(self):
         """Whether there is a policy."""
         return self.locations == "learnt"

@@ -249,7 +249,8 @@ def compile_model(model, settings, learning_rate, steps):
 def _rates(model, settings):
     rates = [(model.backbone.trainable_variables, settings.backbone_rate)]
     if isinstance(model, AttentionModel):
-        rates.append((model.attention.theta_variables, settings.localization_rate))
+        localization = model.attention.localization_variables
+        rates.append((localization, settings.localization_rate))
     return rates
 
 

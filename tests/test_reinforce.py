@@ -76,6 +76,23 @@ def test_policy_loss_by_hand():
     np.testing.assert_allclose(loss, expected)
 
 
+def test_an_episodes_advantage_is_over_the_other_episodes_of_its_image():
+    # Two images of three episodes, T = 2.
+    rewards = tf.constant([1.0, 0.5, 0.0, 0.0, 1.0, 0.0])
+    baselines = tf.constant([[0.0] * 2, [0, 0.25], [0] * 2, [0] * 2, [0] * 2, [1] * 2])
+    # R - b: (1, 1), (1/2, 1/4), (0, 0) of the first image, 0, 1, -1 of the second.
+    first = [1 - 1 / 4, 1 - 1 / 8], [1 / 2 - 1 / 2, 1 / 4 - 1 / 2], [-3 / 4, -5 / 8]
+    second = [0.0, 0.0], [1 + 1 / 2, 1 + 1 / 2], [-1 - 1 / 2, -1 - 1 / 2]
+    expected = [*first, *second]
+    found = reinforce.advantages(rewards, baselines, 3)
+    np.testing.assert_allclose(found, expected, atol=1e-6)
+
+
+def test_the_advantage_of_a_single_episode_is_over_the_baseline_alone():
+    found = reinforce.advantages(REWARDS, BASELINES)
+    np.testing.assert_allclose(found, REWARDS[:, None] - BASELINES)
+
+
 def test_baseline_loss_by_hand():
     expected = ((0.5**2 + 0.25**2) / 2 + (0.25**2 + 0.5**2) / 2) / 3
     loss = reinforce.baseline_loss(REWARDS, BASELINES, COUNTED)
@@ -98,8 +115,8 @@ def test_the_baseline_learns_from_its_error_and_not_from_the_policy():
     np.testing.assert_allclose(gradient[0], [-0.5 / 3, -0.25 / 3], rtol=1e-6)
 
 
-@pytest.mark.parametrize("baseline", [0.0, 0.7])
-def test_its_gradient_is_the_derivative_of_the_expected_reward(baseline):
+@pytest.mark.parametrize(("baseline", "episodes"), [(0.0, 1), (0.7, 1), (0.7, 4)])
+def test_its_gradient_is_the_derivative_of_the_expected_reward(baseline, episodes):
     # Rewarded right of 0.3: E[R] = Phi((m - 0.3) / sigma), whatever is expected.
     sigma, count = 0.2, 400_000
     mean = tf.Variable([0.2, -0.4])
@@ -109,7 +126,11 @@ def test_its_gradient_is_the_derivative_of_the_expected_reward(baseline):
     with tf.GradientTape() as tape:
         logarithms = reinforce.log_probability(locations, mean, sigma)
         loss = reinforce.policy_loss(
-            rewards, tf.fill([count, 1], baseline), logarithms, tf.fill([count], True)
+            rewards,
+            tf.fill([count, 1], baseline),
+            logarithms,
+            tf.fill([count], True),
+            episodes,
         )
     expected = stats.norm.pdf((0.2 - 0.3) / sigma) / sigma
     # The estimate's standard error is below 0.006.

@@ -97,6 +97,18 @@ def test_step_2_starts_from_the_backbone_of_step_1(squares, tmp_path):
         np.testing.assert_array_equal(one, other)
 
 
+@pytest.mark.parametrize("rate", [0.0, 1.0])
+def test_policy_and_baseline_learn_at_the_rate_of_localization(squares, tmp_path, rate):
+    settings = small_config(
+        squares, model="rarl", steps=2, epochs=1, localization_rate=rate
+    )
+    _, _, model = trained(tmp_path, settings)
+    kernel, bias = model.attention.theta_variables
+    moved = kernel.numpy().any() or bias.numpy().any()
+    expected = model.attention.baseline.bias.numpy()  # 0.5 at the start
+    assert (moved, *(expected != 0.5)) == (rate > 0, rate > 0)
+
+
 def test_history_has_the_losses_parts_and_validation_map_of_each_epoch(
     squares, tmp_path
 ):
