@@ -42,6 +42,8 @@ def compare(table, base, seeds, output_dir, svm=False):
         `images`, `seeds`, `svm`, `columns` and `rows`, each of them `name`, `views`,
         `scales`, `paper`, and `ours`: by figure a dict of `mean`, `deviation` (the
         standard deviation of a sample; None for one seed) and the `values` by seed.
+        `pooled` is as `ours`, of step 1's classifier, and so is `pooled_longer`, where
+        the table has it.
     """
     most = 10 if base.flip else 5
 
@@ -97,6 +99,19 @@ def compare(table, base, seeds, output_dir, svm=False):
             for row in table.rows
         ],
     }
+    if table.longer:
+        longer = [
+            _longer_pooled(
+                dataclasses.replace(base, seed=seed),
+                output_dir,
+                functools.partial(splits, seed),
+            )
+            for seed in seeds
+        ]
+        compared["pooled_longer"] = {
+            figure: _over_seeds([result.get(figure) for result in longer])
+            for figure in table.figures
+        }
     stem = table.number if table is LOCATIONS else f"table{table.number}"
     results.write(compared, output_dir / f"{stem}.json")
     return compared
@@ -118,10 +133,29 @@ def _result(models, views, svm, output_dir, load):
     return result
 
 
+def _longer_pooled(settings, output_dir, load):
+    """What step 1's classifier says after as many epochs as both steps together."""
+    epochs = settings.pooled_epochs + settings.epochs
+    settings = dataclasses.replace(_of_step_1(settings), pooled_epochs=epochs)
+    run = _start(settings, output_dir, "pooled-longer", load)
+    path = output_dir / "results" / f"{run.folder.name}.json"
+    if path.exists():
+        return json.loads(read_text(path))
+    keras.utils.clear_session()
+    training.train_pooled(run, load().train, load().selection)
+    report = load().report
+    outputs = evaluation.look_pooled(run.load_pooled(), report, settings)
+    figures = results.figures(report.labels, outputs, report.label_names)
+    with sealing(path) as beside:
+        results.write(figures, beside)
+    return json.loads(read_text(path))
+
+
 def _trained(settings, output_dir, load):
     """The finished run of these settings, begun or resumed where it is not there."""
     if settings.model == "rarl":
-        regions = f"rarl-{settings.locations}"
+        rewarded = settings.lambda_reinforce > 0
+        regions = f"rarl-{settings.locations}" if rewarded else "rarl-not-rewarded"
     elif settings.given_regions:
         regions = "proposals"
     else:
@@ -142,19 +176,20 @@ def _trained(settings, output_dir, load):
 
 
 def _copy_step_1(run, output_dir, load):
-    # What rows differ in and step 1 does not have, at one value for all of them.
-    names = ("model", "locations", "region_source", "constraints")
-    same = {
-        f.name: f.default for f in dataclasses.fields(run.config) if f.name in names
-    }
-    settings = dataclasses.replace(run.config, **same)
-    first = _start(settings, output_dir, "step1", load)
+    first = _start(_of_step_1(run.config), output_dir, "step1", load)
     training.train_pooled(first, load().train, load().selection)
     # The weights last, as with them step 1 counts as trained.
     for name in ("pooling.txt", first.pooled_weights.name):
         if (first.folder / name).exists():
             with sealing(run.folder / name) as beside:
                 beside.write_bytes(read(first.folder / name))
+
+
+def _of_step_1(settings):
+    """What rows differ in and step 1 does not have, at one value for all of them."""
+    names = "model locations lambda_reinforce region_source constraints".split()
+    same = {f.name: f.default for f in dataclasses.fields(settings) if f.name in names}
+    return dataclasses.replace(settings, **same)
 
 
 def _start(settings, output_dir, name, load):

@@ -85,7 +85,7 @@ class Progress(keras.callbacks.Callback):
             jit_compile=settings.jit_compile or None,
         )
         self.history, self.best, self.waited, self.finished = [], -math.inf, 0, False
-        self.regions = None  # matrices of the last validation, `(n, K, 2, 3)`
+        self.outputs = None  # of the last validation, the model's dict as arrays
 
     @property
     def epoch(self):
@@ -121,7 +121,7 @@ class Progress(keras.callbacks.Callback):
         outputs = {
             name: tf.concat([s[name] for s in seen], 0).numpy() for name in seen[0]
         }
-        self.regions = outputs.get("regions")
+        self.outputs = outputs
         terms = self.model.objective.terms(self.split.labels, outputs)
         figures = self.model.figures(self.split.labels, outputs)
         logs = {f"val_{n}": float(value) for n, value in {**terms, **figures}.items()}
@@ -228,7 +228,7 @@ class RegionPictures(keras.callbacks.Callback):
         folder: Where TensorBoard's logs go.
         run: The `Run`.
         split: The selection split; its first images are shown.
-        progress: The `Progress`, called before it, whose validation the heat maps show.
+        progress: The `Progress`, called before it, whose validation is shown.
     """
 
     def __init__(self, folder, run, split, progress):
@@ -242,13 +242,13 @@ class RegionPictures(keras.callbacks.Callback):
             decode_image(encoded, run.config.max_pixels).numpy()
             for encoded in read_files(shown)
         ]
-        ((self.inputs,),) = _inputs(shown, run.config, PICTURES)
 
     def on_epoch_end(self, epoch, logs=None):
-        outputs = {n: v.numpy() for n, v in self.progress.look(self.inputs).items()}
-        pictures = draw_outputs(self.originals, outputs, self.label_names)
+        outputs = self.progress.outputs
+        shown = {name: rows[: len(self.originals)] for name, rows in outputs.items()}
+        pictures = draw_outputs(self.originals, shown, self.label_names)
         # The regions of a step have their centre in common.
-        first = self.progress.regions[:, :: self.model.attention.regions_a_step]
+        first = outputs["regions"][:, :: self.model.attention.regions_a_step]
         heat = draw_locations(first[..., 2])
         before, why = self._written(), None
         try:

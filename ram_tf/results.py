@@ -45,7 +45,7 @@ def evaluate(outputs, split, settings, protocol=PAPER, about=None, **others):
         "crops": [settings.crop],
     }
     labels, probabilities = split.labels, outputs["probabilities"]
-    result = _figures(labels, outputs, split.label_names, protocol)
+    result = figures(labels, outputs, split.label_names, protocol)
     result |= {"images": len(split), "split": split.name}
     result["protocol"] = {
         **dataclasses.asdict(protocol),
@@ -72,26 +72,38 @@ def evaluate(outputs, split, settings, protocol=PAPER, about=None, **others):
         result |= _pointing(outputs, split, crop_fraction)
     result["pooled"] = None
     for name, other in others.items():
-        result[name] = _figures(labels, other, split.label_names, protocol)
+        result[name] = figures(labels, other, split.label_names, protocol)
         result[f"above_{name}"] = bootstrap.paired_difference(
             labels, other["probabilities"], probabilities
         )
     return _without_nan(result)
 
 
-def _figures(labels, outputs, label_names, protocol):
+def figures(labels, outputs, label_names, protocol=PAPER):
+    """The figures of any classifier, with regions or without.
+
+    Args:
+        labels: `(n, L)`; unknown ones are left out.
+        outputs: A dict with its `probabilities` `(n, L)`.
+        label_names: The L labels.
+        protocol: A `Protocol`.
+
+    Returns:
+        A dict of `mAP`, `AP` by label and `OP` ... `CF1` as the protocol has them,
+        `mAP_<interpolation>` and `mAP_min10`.
+    """
     probabilities = outputs["probabilities"]
-    figures = protocols.figures(labels, probabilities, protocol)
-    by_label = zip(label_names, figures["AP"].tolist(), strict=True)
-    figures["AP"] = dict(by_label)
+    found = protocols.figures(labels, probabilities, protocol)
+    by_label = zip(label_names, found["AP"].tolist(), strict=True)
+    found["AP"] = dict(by_label)
     for interpolation in INTERPOLATIONS:
-        figures[f"mAP_{interpolation}"] = metrics.mean_average_precision(
+        found[f"mAP_{interpolation}"] = metrics.mean_average_precision(
             labels, probabilities, interpolation
         )
-    figures["mAP_min10"] = metrics.mean_average_precision(
+    found["mAP_min10"] = metrics.mean_average_precision(
         labels, probabilities, protocol.interpolation, min_positives=10
     )
-    return figures
+    return found
 
 
 def _pointing(outputs, split, crop_fraction):
@@ -192,6 +204,6 @@ def _percent(value):
 
 
 def write(result, path):
-    """Writes a result as JSON."""
+    """Writes a result as JSON, what is not a number as null."""
     with replacing(path) as beside:
-        beside.write_text(json.dumps(result, indent=2) + "\n")
+        beside.write_text(json.dumps(_without_nan(result), indent=2) + "\n")

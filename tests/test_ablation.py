@@ -135,10 +135,15 @@ def test_scales_and_views_of_table_6_look_as_they_say(squares, tmp_path):
 def test_rarl_and_rdar_share_one_step_1(squares, tmp_path):
     settings = base(squares, model="rarl", steps=1)
     compared = ablation.compare(LOCATIONS, settings, [0], tmp_path)
-    assert [path.parent.name for path in tmp_path.glob("*/step1")] == ["step1-40-seed0"]
+    first = {path.parent.name for path in tmp_path.glob("*/step1")}
+    assert first == {"step1-40-seed0", "pooled-longer-40-seed0"}
     runs = {path.parent.name for path in tmp_path.glob("*/model.weights.h5")}
-    names = ("attention-ASP", "rarl-learnt", "rarl-random", "rarl-anchors")
+    names = "learnt not-rewarded random anchors".split()
+    names = ["attention-ASP", *(f"rarl-{name}" for name in names)]
     assert runs == {f"{name}-40-seed0" for name in names}
+    longer = Run.open(tmp_path / "pooled-longer-40-seed0").config
+    assert longer.pooled_epochs == settings.pooled_epochs + settings.epochs
+    assert set(compared["pooled_longer"]) == set(LOCATIONS.figures)
     assert json.loads((tmp_path / "locations.json").read_text()) == compared
 
 

@@ -139,13 +139,27 @@ def test_rarl_is_not_compared_in_what_it_does_not_have():
     assert paper_tables.of(6, 512, model="rarl") == paper_tables.of(6, 512)
 
 
+def test_the_table_of_locations_is_not_trained_with_rdars_settings():
+    with pytest.raises(ValueError, match="Expected --model rarl"):
+        paper_tables.of("locations", 512)
+
+
+def test_classifiers_of_both_lengths_are_below_the_rows():
+    both = compared(paper_tables.LOCATIONS)
+    both["pooled_longer"] = both["pooled"] | {"mAP": {"mean": 2.5, "deviation": None}}
+    *_, short, longer = paper_tables.text(both).splitlines()
+    assert re.match(r"pooled classifier +0\.5 ", short)
+    assert re.match(r"the same, epochs of both steps +2\.5 ", longer)
+
+
 def test_the_table_of_locations_changes_nothing_else():
     table = paper_tables.of("locations", 512, model="rarl")
     changes = [row.models[0] for row in table.rows]
     assert changes[0] == {"model": "rdar"}
     learnt = {"model": "rarl", "locations": "learnt"}
     others = [{**learnt, "locations": name} for name in ("random", "anchors")]
-    assert changes[1:] == [learnt, *others]
+    unrewarded = {"model": "rarl", "lambda_reinforce": 0.0}
+    assert changes[1:] == [learnt, unrewarded, *others]
     for change in changes:
         Config(**change)
     assert "paper" not in paper_tables.text(compared(table))

@@ -123,17 +123,31 @@ def test_history_has_the_losses_parts_and_validation_map_of_each_epoch(
     assert row["loss"] == pytest.approx(row["classification"] + row["localization"])
 
 
-@pytest.mark.parametrize("model", ["rdar", "rarl"])
-def test_tensorboard_shows_where_each_step_looks(squares, tmp_path, model):
+def summaries(folder):
+    """The first tensor of each name that TensorBoard finds in a folder."""
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+    events = EventAccumulator(str(folder))
+    events.Reload()
+    tags = events.Tags()["tensors"]
+    return {tag: events.Tensors(tag)[0].tensor_proto for tag in tags}
+
+
+@pytest.mark.parametrize("model", ["rdar", "rarl"])
+def test_tensorboard_shows_where_each_step_looks(squares, tmp_path, model):
     trained(tmp_path, small_config(squares, model=model, steps=2, epochs=1))
-    tags = set()
-    for file in (tmp_path / "step2" / "logs" / "validation").iterdir():
-        events = EventAccumulator(str(file))
-        events.Reload()
-        tags |= set(events.Tags()["tensors"])
-    assert {"locations", "regions/0"} <= tags
+    shown = summaries(tmp_path / "step2" / "logs" / "validation")
+    assert "regions/0" in shown
+    width, height, _ = shown["locations"].string_val
+    # Two looks of both models, 192 pixels each and 4 between them.
+    assert (int(width), int(height)) == (388, 192)
+
+
+def test_tensorboard_shows_the_agents_figures(squares, tmp_path):
+    trained(tmp_path, small_config(squares, model="rarl", steps=2, epochs=1))
+    shown = summaries(tmp_path / "step2" / "logs" / "train")
+    names = ("reward", "advantage", "baseline_error")
+    assert {f"epoch_{name}" for name in names} <= set(shown)
 
 
 def test_history_of_rarl_has_the_figures_of_its_agent(squares, tmp_path):
