@@ -58,6 +58,9 @@ class Subject:
                 "weights": "none",
                 "image_size": image_size or IMAGE_SIZE.get(backbone, 320),
                 "batch_size": batch_size,
+                # The paper's K, and the one size that `functions` resizes to.
+                "regions": 5,
+                "zooms": "1",
             }
         )
         return cls(pathlib.Path(folder), settings, **passed)

@@ -293,6 +293,11 @@ class Config:
         return self.name or self.dataset
 
     @property
+    def run_name(self):
+        """The output folder's name where none is given: RARL's is not RDAR's."""
+        return self.saved_name + "-rarl" * (self.model == "rarl")
+
+    @property
     def zoom_factors(self):
         """`zooms` as numbers.
 

@@ -12,6 +12,7 @@ from tqdm import tqdm
 from ram_tf import cache, calibration, flags, proposals, protocols, run_splits, svm
 from ram_tf.prediction import Predictor
 from ram_tf.preprocessing import evaluation_pipeline, read_files
+from ram_tf.region_lstm import DESCRIPTIONS
 from ram_tf.results import PAPER, evaluate
 from ram_tf.run import Run
 from ram_tf.seal import sealing
@@ -145,10 +146,9 @@ def add_arguments(parser):
     )
     parser.add_argument(
         "--feature",
-        choices=("pooled", "x", "z"),
-        default="pooled",
+        choices=DESCRIPTIONS,
         help="what the SVMs see of a region: the pooled region, x of Eq. 4 or z of "
-        "Eq. 5; %(default)s",
+        "Eq. 5; default: z where regions are flattened, else pooled",
     )
 
 
@@ -183,14 +183,17 @@ class Views:
         count: 1, 5 or 10 views.
         source: "features" or "image", see `MultiView`.
         svm: Whether an SVM fitted to the training split gives the scores.
-        feature: What the SVM sees of a region, see `RecurrentMemorizedAttention`.
+        feature: What the SVM sees of a region, one of `DESCRIPTIONS`; None for `z`
+            where regions are flattened, which would be 25,088 numbers of each with
+            VGG-16, and for `pooled` where they are not: that is what step 1's
+            classifier read, and no recurrence stands between it and the SVM.
     """
 
     scales: tuple = ()
     count: int = 1
     source: str = "image"
     svm: bool = False
-    feature: str = "pooled"
+    feature: str | None = None
 
 
 class Seen(NamedTuple):
@@ -332,7 +335,8 @@ def joint_view(runs, views):
             "--scales, or none for those of training. "
             f"Received: {', '.join(map(str, views.scales))}"
         )
-    describe = views.feature if views.svm else None
+    usual = "z" if runs[0].config.region_pooling == "flatten" else "pooled"
+    describe = (views.feature or usual) if views.svm else None
     looks = [
         run.view(
             run.load_model(),

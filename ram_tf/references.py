@@ -104,9 +104,17 @@ def of(dataset, result):
 
     Returns:
         The `Benchmark`; None where papers report on no such split: on other data, other
-        splits, or other labels.
+        splits, other labels, or other images (a part of them, or COCO of 2017). Up to
+        one of a hundred may be missing, as unreadable ones are.
     """
     split, labels = result["split"], set(result["AP"])
+    benchmark = _by_name(dataset, split, labels)
+    if benchmark and 0.99 <= result["images"] / benchmark.images <= 1:
+        return benchmark
+    return None
+
+
+def _by_name(dataset, split, labels):
     if (dataset, split) == ("voc2007", "test") and labels == set(voc.LABEL_NAMES):
         return VOC_2007
     if dataset == "coco" and split.startswith("val") and len(labels) == COCO_LABELS:

@@ -31,12 +31,12 @@ def evaluate(outputs, split, settings, protocol=PAPER, about=None, **others):
     Returns:
         A dict ready for JSON, NaN as None. `mAP`, `AP`, `OP` ... `CF1` as the protocol
         has them, and its `warnings`; `mAP_<interpolation>` in all three; `mAP_min10`
-        over labels with 10 positives or more; `intervals`, 95 % bootstrap intervals;
-        for each of `others` the same figures under its name, and under `above_<name>`
-        the paired bootstrap of the difference in `mAP_min10`; `region_iou`; and on data
-        with boxes `pointing`, `pointing_centre` (always the centre of the image) and
-        `pointing_pairs`; `calibration_error`, and `at_thresholds`, OP to CF1 where each
-        label has its fitted threshold.
+        over labels with 10 positives or more, without interpolation; `intervals`, 95 %
+        bootstrap intervals; for each of `others` the same figures under its name, and
+        under `above_<name>` the paired bootstrap of the difference in `mAP_min10`;
+        `region_iou`; and on data with boxes `pointing`, `pointing_centre` (always the
+        centre of the image) and `pointing_pairs`; `calibration_error`, and
+        `at_thresholds`, OP to CF1 where each label has its fitted threshold.
     """
     about = about or {
         "views": 1,
@@ -90,7 +90,8 @@ def figures(labels, outputs, label_names, protocol=PAPER):
 
     Returns:
         A dict of `mAP`, `AP` by label and `OP` ... `CF1` as the protocol has them,
-        `mAP_<interpolation>` and `mAP_min10`.
+        `mAP_<interpolation>`, and `mAP_min10` without interpolation, as the bootstrap
+        has it.
     """
     probabilities = outputs["probabilities"]
     found = protocols.figures(labels, probabilities, protocol)
@@ -101,7 +102,7 @@ def figures(labels, outputs, label_names, protocol=PAPER):
             labels, probabilities, interpolation
         )
     found["mAP_min10"] = metrics.mean_average_precision(
-        labels, probabilities, protocol.interpolation, min_positives=10
+        labels, probabilities, min_positives=10
     )
     return found
 
@@ -156,7 +157,7 @@ def table(result):
     Returns:
         Lines of text: a row of AP for each label, then the means and the figures of
         Eq. 15, for the model and what it was compared with; then intervals, pointing
-        and warnings.
+        and warnings. The first line says of what, and how they are counted.
     """
     models = columns(result)
     own, *compared = models
@@ -176,7 +177,8 @@ def table(result):
             row = f"{name} at fitted thresholds", _percent(value)
             rows.append((*row, *[""] * len(compared)))
     width = max(len(row[0]) for row in rows)
-    lines = [
+    lines = [_counted(result)]
+    lines += [
         row[0].ljust(width) + "".join(cell.rjust(12) for cell in row[1:])
         for row in rows
     ]
@@ -197,6 +199,16 @@ def table(result):
                 f"to {high} (paired bootstrap)"
             )
     return "\n".join([*lines, *result["warnings"]])
+
+
+def _counted(result):
+    how = result["protocol"]
+    views = f"{how['views']} view{'s' * (how['views'] > 1)} from {how['views_from']}"
+    return (
+        f"{result['split']}, {result['images']} images; protocol {how['name']}, AP "
+        f"interpolation {how['interpolation']}; {views}, N = "
+        f"{', '.join(map(str, how['scales']))}; difficult: {how['difficult']}"
+    )
 
 
 def _percent(value):

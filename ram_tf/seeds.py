@@ -36,8 +36,8 @@ def compare(runs):
         evaluation.see_runs([run], split, run.config, evaluation.Views())
         for run, split in zip(runs, splits, strict=True)
     ]
-    attention = np.stack([each.outputs["scores"] for each in seen])
-    pooled = np.stack([each.others["pooled"]["scores"] for each in seen])
+    attention = np.stack([each.outputs["probabilities"] for each in seen])
+    pooled = np.stack([each.others["pooled"]["probabilities"] for each in seen])
     most = (first.labels > 0).sum(0).max()
     return [
         _compared(first.labels, attention, pooled, least)

@@ -169,7 +169,9 @@ class SVMView:
 
     @property
     def about(self):
-        return {**self.view.about, "svm": True}
+        how = {"normalisation": "length 1", "class_weight": None, "folds": FOLDS}
+        costs = [float(cost) for cost in self.svm.costs]
+        return {**self.view.about, "svm": True, **how, "costs": costs}
 
     def __call__(self, images):
         return self.svm.judge(self.view(images))
@@ -220,8 +222,9 @@ def _fit_label(features, column, seed, costs, folds):
     rarer = min(y.sum(), (~y).sum())
     middle = costs[len(costs) // 2]
     if not rarer:
-        # The probability is the share of images, smoothed as Platt's targets are.
-        share = (y.sum() + 1) / (len(y) + 2)
+        # The probability is the share of images, smoothed as Platt's targets are. What
+        # nothing is known of counts as absent from one image, so that it is not named.
+        share = (y.sum() + 1) / (max(1, len(y)) + 2)
         platt = (0.0, np.log(share / (1 - share)))
         return np.zeros(x.shape[1]), -1.0 if share < 0.5 else 1.0, platt, middle
     folds = min(folds, rarer)

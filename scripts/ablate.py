@@ -37,7 +37,7 @@ def parse(argv):
     parser.add_argument(
         "--svm",
         action=argparse.BooleanOptionalAction,
-        help="score by SVMs on the features; default: tables 4 to 6 of preset paper",
+        help="score by SVMs on the features; default: the tables of preset paper",
     )
     parser.add_argument("--model_dir", help="figure 5: a run's folder, or a SavedModel")
     parser.add_argument("images", nargs="*", help="figure 5: files, or folders of them")
@@ -55,9 +55,7 @@ def parse(argv):
 def main(argv):
     arguments = parse(argv)
     settings = flags.from_arguments(arguments)
-    folder = arguments.output_dir or pathlib.Path(
-        f"runs/ablation-{settings.saved_name}"
-    )
+    folder = arguments.output_dir or pathlib.Path(f"runs/ablation-{settings.run_name}")
     if arguments.figure:
         path = folder / "figure5.png"
         predictor = Predictor.load(arguments.model_dir)
@@ -66,7 +64,7 @@ def main(argv):
         return 0
     by_paper = (arguments.preset or PRESET_OF[settings.dataset]) == "paper"
     number = int(arguments.table) if arguments.table.isdigit() else arguments.table
-    svm = by_paper and number in (4, 5, 6) if arguments.svm is None else arguments.svm
+    svm = by_paper if arguments.svm is None else arguments.svm
     size, model = settings.image_size, settings.model
     table = paper_tables.of(number, size, arguments.scales, model)
     seeds = arguments.seeds or [settings.seed]

@@ -24,7 +24,7 @@ def parse(argv):
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--output_dir", help="of the run; default: runs/NAME")
+    parser.add_argument("--output_dir", help="of the run; default: runs/NAME[-rarl]")
     parser.add_argument(
         "--saved_models", default="saved_models", help="where it is written"
     )
@@ -42,8 +42,7 @@ def main(argv):
     settings = flags.from_arguments(arguments)
     team = devices.Devices.start(arguments.devices)
     team.check(settings)
-    name = settings.saved_name
-    folder = pathlib.Path(arguments.output_dir or pathlib.Path("runs") / name)
+    folder = pathlib.Path(arguments.output_dir or f"runs/{settings.run_name}")
     if team.chief:
         seal.must_be_writable(folder, arguments.saved_models)
     splits = run_splits.load(settings)
@@ -62,6 +61,7 @@ def main(argv):
         look(view, splits.report, settings),
         splits.report,
         settings,
+        about=view.about,
         pooled=look_pooled(pooled, splits.report, settings),
     )
     write(result, run.folder / "results.json")
@@ -69,7 +69,8 @@ def main(argv):
     if settings.given_regions:
         print("\nnot exported: object proposals cannot be found in the model's graph")
         return 0
-    version = export(view, run, pathlib.Path(arguments.saved_models) / name)
+    saved = pathlib.Path(arguments.saved_models) / settings.saved_name
+    version = export(view, run, saved)
     samples = write_samples(run, view, splits.report)
     print(how_to_try(version, samples, folder / "predictions"))
     return 0

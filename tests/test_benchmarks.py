@@ -180,19 +180,19 @@ def assert_same(actual, expected):
 
 
 @pytest.mark.parametrize(
-    ("backbone", "sizes", "pooling", "units", "regions"),
+    ("backbone", "sizes", "pooling", "units"),
     [
-        ("vgg16", (512, 448), "flatten", 4096, 5),
-        ("mobilenet_v2", (320, 256), "average", 512, 9),
+        ("vgg16", (512, 448), "flatten", 4096),
+        ("mobilenet_v2", (320, 256), "average", 512),
     ],
 )
 def test_networks_have_the_settings_they_are_used_with(
-    tmp_path, backbone, sizes, pooling, units, regions
+    tmp_path, backbone, sizes, pooling, units
 ):
     settings = Subject.of(tmp_path, backbone).settings
     assert (settings.image_size, settings.crop) == sizes
     assert (settings.region_pooling, settings.units) == (pooling, units)
-    assert (settings.batch_size, settings.regions) == (8, regions)
+    assert (settings.batch_size, settings.regions, settings.zooms) == (8, 5, "1")
     assert settings.weights == "none"
 
 

@@ -7,10 +7,21 @@ import numpy as np
 import pytest
 from spoilt import truncated
 
-from ram_tf import cache, evaluation, metrics, results, run_splits, svm
+from ram_tf import (
+    cache,
+    calibration,
+    evaluation,
+    metrics,
+    results,
+    run_splits,
+    svm,
+)
+from ram_tf.calibration import Calibration
 from ram_tf.config import Config
 from ram_tf.evaluation import Views, evaluate_runs, joint_view, svm_view
+from ram_tf.export import export
 from ram_tf.model import PooledClassifier
+from ram_tf.prediction import Predictor, predict
 from ram_tf.preprocessing import evaluation_pipeline
 from ram_tf.run import Run
 from ram_tf.split import Split
@@ -98,6 +109,21 @@ def test_the_table_shows_both_models_side_by_side():
     assert "95 % interval" in above
 
 
+def test_the_table_says_of_what_and_how_it_counts():
+    outputs = outputs_of([[0.9, 0.1]], [0, 0])
+    result = results.evaluate(outputs, split_of([[1, 0]]), SETTINGS)
+    first, *_ = results.table(result).splitlines()
+    size = SETTINGS.image_size
+    assert "1 images; protocol rdar, AP interpolation none" in first
+    assert f"1 view from image, N = {size}; difficult: unknown" in first
+
+
+def test_what_is_not_a_number_is_written_as_null(tmp_path):
+    results.write({"mAP": float("nan"), "AP": {"a": 0.5}}, tmp_path / "result.json")
+    text = (tmp_path / "result.json").read_text()
+    assert json.loads(text) == {"mAP": None, "AP": {"a": 0.5}}
+
+
 def test_a_result_file_is_written_whole(tmp_path):
     path = tmp_path / "result.json"
     path.write_text("old")
@@ -119,10 +145,9 @@ def start(folder, squares, seed, **changes):
         crop_margin=8,
         regions=2,
         region_size=4,
-        region_pooling="max",
         units=16,
         starts="anchors",
-        **{"image_size": 40, "loss": "bce", **changes},
+        **{"image_size": 40, "loss": "bce", "region_pooling": "max", **changes},
     )
     run = Run.start(folder, settings, ("blue", "green", "red"))
     pooled = run.build_pooled("average")
@@ -133,6 +158,31 @@ def start(folder, squares, seed, **changes):
         variable.assign(variable + rng.normal(0, 0.05, variable.shape))
     model.save_weights(run.model_weights)
     return run
+
+
+def test_calibration_is_fitted_to_the_split_that_is_given(squares, tmp_path):
+    run = start(tmp_path, squares, seed=0, precision_floor=0.3)
+    model, splits = run.load_model(), run_splits.load(run.config)
+    evaluation.calibrate(run, model, splits.train)
+    scores = evaluation.look(run.view(model), splits.train, run.config)["scores"]
+    fitted = calibration.fit(splits.train.labels, scores, "bce", 0.3)
+    assert run.calibration.thresholds == pytest.approx(fitted.thresholds)
+    assert run.calibration.temperature == pytest.approx(fitted.temperature)
+
+
+def test_a_calibrated_model_is_served_as_it_was_calibrated(squares, tmp_path):
+    run = start(tmp_path / "run", squares, seed=0)
+    fitted = Calibration(2.5, (0.1, 0.9, 0.5))
+    run.calibration_file.write_text(fitted.to_json(run.label_names))
+    view = run.served_view(run.load_model())
+    predictor = Predictor.load(export(view, run, tmp_path / "saved"))
+    paths = [squares / f"val{i}.png" for i in range(4)]
+    outputs = predictor([path.read_bytes() for path in paths])
+    expected = 1 / (1 + np.exp(-outputs["scores"] / 2.5))
+    np.testing.assert_allclose(outputs["probabilities"], expected, rtol=1e-5)
+    for line, row in zip(predict(predictor, paths), expected, strict=True):
+        named = np.array(run.label_names)[row >= fitted.thresholds]
+        assert sorted(line["labels"]) == sorted(named)
 
 
 @pytest.fixture(scope="module")
@@ -202,6 +252,18 @@ def test_two_runs_at_two_scales_look_together(runs, split):
     assert result["single_view"]["AP"] == pytest.approx(precisions(split, alone[0]))
 
 
+@pytest.mark.parametrize(
+    ("pooling", "asked", "described"),
+    [("max", None, "pooled"), ("flatten", None, "z"), ("flatten", "x", "x")],
+)
+def test_what_svms_see_depends_on_how_regions_are_pooled(
+    squares, tmp_path, pooling, asked, described
+):
+    run = start(tmp_path, squares, seed=0, region_pooling=pooling)
+    look = Views(source="features", svm=True, feature=asked)
+    assert joint_view([run], look).describe == described
+
+
 def test_a_result_names_protocol_views_scales_and_svm(runs, split, result):
     expected = {
         "name": "rdar",
@@ -214,8 +276,13 @@ def test_a_result_names_protocol_views_scales_and_svm(runs, split, result):
         "models": 2,
         "describe": "z",
         "svm": True,
+        "normalisation": "length 1",
+        "class_weight": None,
+        "folds": svm.FOLDS,
     }
-    assert expected.items() <= json.loads(json.dumps(result))["protocol"].items()
+    protocol = json.loads(json.dumps(result))["protocol"]
+    assert expected.items() <= protocol.items()
+    assert set(protocol["costs"]) <= set(np.float32(svm.COSTS).tolist())
 
 
 def test_svms_are_fitted_to_the_whole_training_split_and_judge_the_other(

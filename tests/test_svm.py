@@ -119,9 +119,10 @@ def test_a_label_of_one_kind_has_the_same_decision_for_every_image(descriptions)
     constant = np.tile([0, 1, -1], (8, 1))
     fitted = svm.fit(descriptions[:8], constant, ABOUT)
     decisions = fitted.decisions(descriptions)
-    np.testing.assert_array_equal(decisions[:, :2], np.tile([-1.0, 1.0], (90, 1)))
-    # (0 + 1) / (8 + 2) and (8 + 1) / (8 + 2); of the third nothing is known.
-    expected = np.tile([0.1, 0.9, 0.5], (90, 1))
+    np.testing.assert_array_equal(decisions, np.tile([-1.0, 1.0, -1.0], (90, 1)))
+    # (0 + 1) / (8 + 2) and (8 + 1) / (8 + 2); of the third nothing is known, and it is
+    # not to be named: (0 + 1) / (1 + 2).
+    expected = np.tile([0.1, 0.9, 1 / 3], (90, 1))
     np.testing.assert_allclose(fitted.probabilities(decisions), expected, rtol=1e-6)
 
 
