@@ -57,20 +57,17 @@ def main(argv):
     if settings.calibrate:
         calibrate(run, model, splits.selection)
     view = run.served_view(model)
-    result = evaluate(
-        look(view, splits.report, settings),
-        splits.report,
-        settings,
-        about=view.about,
-        pooled=look_pooled(pooled, splits.report, settings),
-    )
+    seen = look(view, splits.report, settings)
+    others = {"pooled": look_pooled(pooled, splits.report, settings)}
+    result = evaluate(seen, splits.report, settings, about=view.about, **others)
     write(result, run.folder / "results.json")
     print(table(result))
     if settings.given_regions:
         print("\nnot exported: object proposals cannot be found in the model's graph")
         return 0
-    saved = pathlib.Path(arguments.saved_models) / settings.saved_name
-    version = export(view, run, saved)
+    version = export(
+        view, run, pathlib.Path(arguments.saved_models, settings.saved_name)
+    )
     samples = write_samples(run, view, splits.report)
     print(how_to_try(version, samples, folder / "predictions"))
     return 0
