@@ -70,7 +70,7 @@ def rest_server(answer):
             pass
 
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
         yield f"http://127.0.0.1:{server.server_port}/v1/models/squares:predict"
         server.shutdown()
 
@@ -508,7 +508,7 @@ def test_an_answer_that_drips_is_not_waited_for(head, retries):
 
     over = threading.Event()
     with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Drips) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
         url = f"http://127.0.0.1:{server.server_address[1]}/v1/models/m:predict"
         # Without an end of its own the server would be waited for without end.
         threading.Timer(5, over.set).start()

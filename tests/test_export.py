@@ -11,9 +11,9 @@ import tensorflow as tf
 from at_work import at_work
 from bombs import BOMBS
 from disk import full_above
+from memory import Taken
 from small_run import SMALL
 
-from fuzz.target import peak_memory
 from ram_tf.export import export, serve_bytes, serve_images
 from ram_tf.prediction import Predictor
 from ram_tf.preprocessing import MAX_PIXELS, decode_image
@@ -96,9 +96,9 @@ def test_bombs_take_no_memory_and_harm_no_other_row(run, model, encoded):
     served = tf.function(serve_bytes(run.view(model), MAX_PIXELS))
     alone = served(tf.constant(encoded[:1]))["scores"]
     bombs = [bomb for bomb, _ in BOMBS.values()]
-    before = peak_memory()
+    taken = Taken()
     mixed = served(tf.constant([encoded[0], *bombs, encoded[0]]))
-    assert peak_memory() - before < 300
+    assert taken.most < 300
     valid = [True] + [False] * len(bombs) + [True]
     assert mixed["valid"].numpy().tolist() == valid
     for row in (0, -1):

@@ -8,9 +8,9 @@ import PIL.Image
 import pytest
 import tensorflow as tf
 from bombs import BOMBS
+from memory import Taken
 
 from fuzz import pictures
-from fuzz.target import peak_memory
 from ram_tf import header
 from ram_tf.preprocessing import decode_image, find_unreadable
 from ram_tf.split import Split
@@ -32,9 +32,9 @@ def test_bombs_are_left_out_of_a_pipeline_and_take_no_memory():
         labels=np.zeros((len(images), 1), np.int8),
         label_names=("a",),
     )
-    before = peak_memory()
+    taken = Taken()
     assert find_unreadable(split).tolist() == [*range(1, len(images) - 1)]
-    assert peak_memory() - before < 300
+    assert taken.most < 300
 
 
 def test_what_encoders_write_has_few_scans_and_notes():
