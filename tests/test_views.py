@@ -126,20 +126,41 @@ def test_views_from_features_are_those_from_the_image(model, count):
     assert_same(actual, expected, atol=1e-5)
 
 
-def test_views_from_the_image_go_through_the_backbone_a_batch_at_a_time(model):
-    shapes = []
+@pytest.mark.parametrize(
+    ("source", "seen"),
+    [
+        pytest.param(
+            "image", [(2, CROP, CROP, 3)] * 10, id="a batch of crops at a time"
+        ),
+        # Section 5.1: the whole image once, and once its mirror.
+        pytest.param(
+            "features", [(2, SIZE, SIZE, 3)] * 2, id="whole images, once each"
+        ),
+    ],
+)
+def test_what_goes_through_the_backbone_and_that_attention_runs_once(
+    model, source, seen
+):
+    shapes = {"backbone": [], "attention": []}
 
     class Noting(keras.layers.Layer):
-        """The model's backbone, which notes the shape of what it is given."""
+        """A part of the model, which notes the shapes of what it is given."""
 
-        def call(self, images):
-            shapes.append(tuple(images.shape))
-            return model.backbone(images)
+        given_regions = False
 
-    noting = RDAR(Noting(), model.attention, model.objective)
-    outputs = view_of(noting, count=10)((IMAGES,))
-    assert shapes == [(2, CROP, CROP, 3)] * 10
-    assert_same(outputs, view_of(model, count=10)((IMAGES,)))
+        def __init__(self, name):
+            super().__init__(name=name)
+            self.part = getattr(model, name)
+
+        def call(self, inputs, **kwargs):
+            shapes[self.name].append(tuple(inputs.shape))
+            return self.part(inputs, **kwargs)
+
+    noting = RDAR(Noting("backbone"), Noting("attention"), model.objective)
+    outputs = view_of(noting, count=10, source=source)((IMAGES,))
+    assert shapes["backbone"] == seen
+    assert [rows for rows, *_ in shapes["attention"]] == [2 * 10]
+    assert_same(outputs, view_of(model, count=10, source=source)((IMAGES,)))
 
 
 def test_a_graph_holds_the_backbone_once_for_all_views_from_the_image(model):
