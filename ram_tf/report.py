@@ -108,7 +108,7 @@ def render(seen, split, settings, result, protocol, title, pictures=3):
         compared=compared,
         intervals={
             name: interval
-            for name, interval in result.get("intervals", {}).items()
+            for name, interval in result["intervals"].items()
             if interval["low"] is not None
         },
         protocol=protocol,

@@ -32,7 +32,8 @@ def evaluate(outputs, split, settings, protocol=PAPER, about=None, **others):
         A dict ready for JSON, NaN as None. `mAP`, `AP`, `OP` ... `CF1` as the protocol
         has them, and its `warnings`; `mAP_<interpolation>` in all three; `mAP_min10`
         over labels with 10 positives or more, without interpolation; `intervals`, 95 %
-        bootstrap intervals; for each of `others` the same figures under its name, and
+        bootstrap intervals of those figures that the protocol counts as the bootstrap
+        does; for each of `others` the same figures under its name, and
         under `above_<name>` the paired bootstrap of the difference in `mAP_min10`;
         `region_iou`; and on data with boxes `pointing`, `pointing_centre` (always the
         centre of the image) and `pointing_pairs`; `calibration_error`, and
@@ -56,11 +57,7 @@ def evaluate(outputs, split, settings, protocol=PAPER, about=None, **others):
     result["warnings"] = protocols.warnings_for(
         labels, probabilities, split.label_names, protocol
     )
-    # The bootstrap counts as the paper's protocol does.
-    if dataclasses.replace(protocol, name=PAPER.name) == PAPER:
-        result["intervals"] = bootstrap.intervals(
-            labels, probabilities, protocol.threshold, protocol.top_k[0]
-        )
+    result["intervals"] = _intervals(labels, probabilities, protocol)
     result["calibration_error"] = calibration.calibration_error(labels, probabilities)
     if "thresholds" in about:
         result["at_thresholds"] = metrics.precision_recall_f1(
@@ -77,6 +74,21 @@ def evaluate(outputs, split, settings, protocol=PAPER, about=None, **others):
             labels, other["probabilities"], probabilities
         )
     return _without_nan(result)
+
+
+def _intervals(labels, probabilities, protocol):
+    """Those of the bootstrap's figures that the protocol counts as it does."""
+    found = bootstrap.intervals(
+        labels, probabilities, protocol.threshold, protocol.top_k[0]
+    )
+    like_paper = dataclasses.replace(
+        protocol, name=PAPER.name, threshold=PAPER.threshold, top_k=PAPER.top_k
+    )
+    if like_paper != PAPER:
+        del found["OF1"]
+    if protocol.interpolation != "none" or protocol.ap_epsilon:
+        del found["mAP"]
+    return found
 
 
 def figures(labels, outputs, label_names, protocol=PAPER):
@@ -185,7 +197,7 @@ def table(result):
     lines += [
         f"{name}: {_percent(result[name])}, 95 % interval {_percent(i['low'])} to "
         f"{_percent(i['high'])} (bootstrap over images)"
-        for name, i in result.get("intervals", {}).items()
+        for name, i in result["intervals"].items()
         if i["low"] is not None
     ]
     for name in compared:

@@ -12,6 +12,7 @@ from ram_tf import (
     calibration,
     evaluation,
     metrics,
+    protocols,
     results,
     run_splits,
     svm,
@@ -107,6 +108,30 @@ def test_the_table_shows_both_models_side_by_side():
     assert float(row[2]) < 50
     (above,) = (line for line in lines if line.startswith("attention - pooled"))
     assert "95 % interval" in above
+
+
+@pytest.mark.parametrize(
+    ("protocol", "known"),
+    [
+        (protocols.PROTOCOLS["rdar"], {"mAP", "mAP_min10", "OF1"}),
+        (
+            dataclasses.replace(protocols.PROTOCOLS["rdar"], name="", threshold=0.3),
+            {"mAP", "mAP_min10", "OF1"},
+        ),
+        (protocols.PROTOCOLS["mlgcn"], {"mAP", "mAP_min10"}),
+        (protocols.PROTOCOLS["srn"], {"mAP_min10"}),
+        (protocols.PROTOCOLS["asl"], {"mAP_min10"}),
+        (protocols.PROTOCOLS["voc07"], {"mAP_min10"}),
+    ],
+    ids=["rdar", "other threshold", "mlgcn", "srn", "asl", "voc07"],
+)
+def test_intervals_are_of_what_the_protocol_counts_alike(protocol, known):
+    labels = np.random.default_rng(0).integers(0, 2, (40, 2))
+    outputs = outputs_of(np.random.default_rng(1).random((40, 2)), [0, 0])
+    result = results.evaluate(outputs, split_of(labels), SETTINGS, protocol)
+    assert set(result["intervals"]) == known
+    for name, interval in result["intervals"].items():
+        assert interval["low"] < result[name] < interval["high"]
 
 
 def test_the_table_says_of_what_and_how_it_counts():

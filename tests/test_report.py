@@ -243,12 +243,11 @@ def test_figures_are_those_of_evaluate(name):
         row = rows[figure]
         assert row[0] == percent(result[figure])
         assert row[-1] == percent(result["pooled"][figure])
-        if figure in result.get("intervals", {}):
+        if figure in result["intervals"]:
             low, high = (result["intervals"][figure][end] for end in ("low", "high"))
             assert row[1] == f"{percent(low)} to {percent(high)}"
         if figure in result["at_thresholds"]:
-            column = 3 if "intervals" in result else 1
-            assert row[column] == percent(result["at_thresholds"][figure])
+            assert row[3] == percent(result["at_thresholds"][figure])
     for label, row in page.table("label", "images", "attention").items():
         assert row[1].strip() == percent(result["AP"][label])
         assert row[2] == percent(result["pooled"]["AP"][label])
