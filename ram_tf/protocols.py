@@ -31,6 +31,12 @@ one source counts, and `figures` counts so. What differs, from the sources' own 
   precisions at 11 recalls (ours in whole numbers, as 3 * 0.1 > 0.3 in floats); unknown
   labels are left out. It has no other figures; ours: those of `rdar`.
 
+What a protocol does not decide are the images and what was learnt from them. `srn` has
+all images of COCO (82,783 and 40,504), ours leaves out those without labels, as the
+paper does. In training VOC's difficult objects are positive to `mlgcn` and negative to
+`csra`: `--difficult` of the run. WIDER, of which `csra` takes unknown labels for absent
+ones, is no data set here.
+
 The same in all, and ours: equal probabilities keep their order, as MATLAB's sort has it
 but torch's and NumPy's do not promise; the harmonic mean of 0 and 0 is 0; a label
 without positives is left out of AP, CP, CR and CF1 where the source has 0 / 0 in one of
