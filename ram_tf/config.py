@@ -150,6 +150,12 @@ class Config:
         "layer; or all so that a region is scored as step 1's classifier scores it",
         ("xavier", "feature", "pooled"),
     )
+    search_epochs: int = option(
+        0,
+        "epochs in which W_zm and b_m alone are trained, by the labels that are "
+        "present, before step 2 trains everything (head_start pooled)",
+        only="rdar",
+    )
     context: float = option(
         0.5, "head_start pooled: share of the whole image in a region's first scores"
     )
@@ -253,8 +259,17 @@ class Config:
         self._check("name", plain, "a name without folders")
         linear = not (self.probe_cost and self.pooled_units)
         self._check("pooled_units", linear, "0 with probe_cost")
-        for name in ("seed", "patience", "layout_channels", "pooled_units"):
+        for name in (
+            "seed patience layout_channels pooled_units search_epochs"
+        ).split():
             self._check(name, getattr(self, name) >= 0, "0 or more")
+        finds = self.head_start == "pooled" and self.region_source == "attention"
+        searches = self.model == "rdar" and self.search_epochs > 0
+        self._check(
+            "search_epochs",
+            finds or not searches,
+            "0 but with head_start pooled and region_source attention",
+        )
         if self.model == "rarl":
             # Its agent chooses its regions itself.
             found = self.region_source == "attention"

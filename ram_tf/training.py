@@ -7,9 +7,9 @@ import math
 import keras
 import tensorflow as tf
 
-from ram_tf import linear_probe, weights_file
+from ram_tf import linear_probe, region_search, weights_file
 from ram_tf.devices import Devices, FollowChief
-from ram_tf.model import AttentionModel, PooledClassifier
+from ram_tf.model import RDAR, AttentionModel, PooledClassifier
 from ram_tf.optimizer import Adam
 from ram_tf.preprocessing import training_pipeline
 from ram_tf.progress import (
@@ -212,6 +212,8 @@ def _start(progress, name, train_split, epochs):
     # A head that starts from what is known may be best before it overfits.
     attends = isinstance(model, AttentionModel)
     from_step1 = attends and settings.head_start == "pooled"
+    if isinstance(model, RDAR) and settings.search_epochs and not progress.epoch:
+        region_search.start(model, train_split, settings)
     if (probes or from_step1) and not progress.epoch:
         progress.consider_start()
 

@@ -55,6 +55,13 @@ def test_every_data_set_has_a_preset():
     assert set(PRESET_OF.values()) <= set(PRESETS)
 
 
+def test_regions_are_searched_by_a_model_that_can_read_them_already():
+    with pytest.raises(ValueError, match=r"head_start pooled.*search_epochs=2"):
+        Config(search_epochs=2)
+    settings = {"region_pooling": "average", "head_start": "pooled"}
+    assert Config(**settings, search_epochs=2).search_epochs == 2
+
+
 @pytest.mark.parametrize("margin", [64, 65])
 def test_an_image_no_larger_than_the_margin_is_refused(margin):
     with pytest.raises(
@@ -76,6 +83,7 @@ def test_a_crop_is_what_the_margin_leaves():
         ("batch_size", 0),
         ("epochs", 0),
         ("pooled_epochs", -1),
+        ("search_epochs", -1),
         ("crop_margin", -1),
         ("dropout", 1.0),
         ("dropout", -0.1),

@@ -51,6 +51,7 @@ ORDER = (
     "optimizer",
     "progress",
     "linear_probe",
+    "region_search",
     "training",
     "results",
     "references",
