@@ -57,9 +57,9 @@ def main(argv):
     if settings.calibrate:
         calibrate(run, model, splits.selection)
     view = run.served_view(model)
-    seen = look(view, splits.report, settings)
-    others = {"pooled": look_pooled(pooled, splits.report, settings)}
-    result = evaluate(seen, splits.report, settings, about=view.about, **others)
+    report = splits.report
+    seen, before = look(view, report, settings), look_pooled(pooled, report, settings)
+    result = evaluate(seen, report, settings, about=view.about, pooled=before)
     write(result, run.folder / "results.json")
     print(table(result))
     if settings.given_regions:
