@@ -76,7 +76,11 @@ def albums(outputs, split, predicted, settings, count):
             probability = float(probabilities[image, label])
             spoken = [(name, probability, region)]
             drawn = visualization.draw_regions(
-                pixels, outputs["boxes"][image], spoken, PICTURE
+                pixels,
+                outputs["boxes"][image],
+                spoken,
+                PICTURE,
+                settings.regions_a_step,
             )
             pictures[label][row][column] = about | {
                 "source": embedded(drawn, "JPEG", quality=80, optimize=True),

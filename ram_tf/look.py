@@ -134,7 +134,7 @@ def draw_look(looked, label=None):
     if label is not None:
         probability = float(looked.probabilities[label])
         spoken = [(looked.label_names[label], probability, looked.speaker(label))]
-    return draw_regions(looked.image, looked.boxes, spoken, size=800)
+    return draw_regions(looked.image, looked.boxes, spoken, 800, looked.at_once)
 
 
 def draw_steps(looked):
@@ -148,7 +148,7 @@ def draw_steps(looked):
         and the labels that it speaks for most.
     """
     drawn = (
-        draw_boxes(looked.image, box[None], colour(region), "", STEP)
+        draw_boxes(looked.image, box[None], colour(region // looked.at_once), "", STEP)
         for region, box in enumerate(looked.boxes)
     )
     # The page lays the words over the lower edge, where there is room for them then.
@@ -185,7 +185,7 @@ def draw_course(looked, label):
     so_far = np.maximum.accumulate(scores)
     axes.step(numbers, so_far, "--", where="post", color="grey", label="largest so far")
     axes.plot(numbers, scores, color="black", linewidth=0.8, zorder=1)
-    inks = [np.divide(colour(region), 255) for region in range(len(scores))]
+    inks = [np.divide(colour(k // looked.at_once), 255) for k in range(len(scores))]
     axes.scatter(numbers, scores, 70, inks, edgecolors="black", linewidths=0.8)
     ring = {"s": 220, "facecolors": "none", "edgecolors": "black", "linewidths": 1.6}
     axes.scatter(numbers[speaker], scores[speaker], label="spoke for it", **ring)

@@ -330,7 +330,9 @@ def _draw(encoded, outputs, predictor, threshold, path):
     )
     path.parent.mkdir(parents=True, exist_ok=True)
     with replacing(path) as beside:
-        draw_regions(image, outputs["boxes"], named).save(beside)
+        at_once = predictor.config.regions_a_step
+        picture = draw_regions(image, outputs["boxes"], named, at_once=at_once)
+        picture.save(beside)
 
 
 def _picture_names(paths, output_dir):
