@@ -14,7 +14,8 @@ All candidates look at the same batch of N x N images.
 - `proposals_shared`: 500 regions of each image cut from the features of the whole
   image, each through that head, fused by maximum. No target: no paper claims it.
 - `recurrence`: the recurrent module on features that are there already; `sampling`, its
-  K + 1 samplings with their pooling, and `w_fx`, its K + 1 products with W_fx, alone.
+  K + 1 samplings with their pooling, and `w_fx`, its K + 1 products with W_fx, alone,
+  turn by turn as the module has them (RARL: nine regions a turn).
   `share_rest` is what remains: LSTM, W_hz, the classifier, the next region.
 """
 
@@ -72,11 +73,11 @@ def candidates(subject):
         ),
         "recurrence": Candidate(graph(model.attention, maps), batch),
         "sampling": Candidate(
-            graph(samplings(model.attention), maps, thetas(model.attention, batch)),
+            graph(samplings(model.attention), maps, *thetas(model.attention, batch)),
             batch,
         ),
         "w_fx": Candidate(
-            graph(products(model.attention), inputs(model.attention, batch)), batch
+            graph(products(model.attention), *inputs(model.attention, batch)), batch
         ),
     }
 
@@ -128,40 +129,52 @@ def proposals_on_features(pooled):
 
 
 def thetas(attention, batch):
-    """Made-up theta of one image's regions in turn: `(K + 1, B, 4)`."""
-    return tf.transpose(boxes(batch, attention.num_regions + 1), [1, 0, 2])
+    """Made-up theta of the whole map and of each turn: `(B, 1, 4)`, `(T, B, k, 4)`.
+
+    A turn looks at one region, that of RARL at nine around one location.
+    """
+    together = attention.regions_a_step
+    found = boxes(batch, attention.num_regions + 1)
+    turns = tf.reshape(found[:, 1:], [batch, -1, together, 4])
+    return found[:, :1], tf.transpose(turns, [1, 0, 2, 3])
 
 
 def samplings(attention):
     """Builds the function from maps and `thetas` to the pooled regions of each turn."""
 
     def sample(maps, theta):
-        return tf.map_fn(
-            lambda each: pool_region(
-                attention.spatial_transformer(maps, each), attention.region_pooling
-            ),
-            theta,
-            parallel_iterations=1,
-            fn_output_signature=attention.compute_dtype,
-        )
+        regions = sample_region(maps, theta, attention.region_size)
+        regions = tf.reshape(regions, [-1, *regions.shape[2:]])
+        return pool_region(regions, attention.region_pooling)
 
-    return sample
+    return lambda maps, whole, turns: (
+        sample(maps, whole),
+        _in_turn(attention, lambda theta: sample(maps, theta), turns),
+    )
 
 
 def inputs(attention, batch):
-    """Made-up inputs of W_fx in turn, `(K + 1, B, D)`."""
-    shape = [
-        attention.num_regions + 1,
-        batch,
-        attention.region_lstm.feature.kernel.shape[0],
-    ]
-    return tf.random.stateless_uniform(shape, (0, 2), dtype=attention.compute_dtype)
+    """Made-up inputs of W_fx, whole map and turns: `(B, D)`, `(T, B k, D)`."""
+    width = attention.region_lstm.feature.kernel.shape[0]
+    shape = [attention.num_regions + 1, batch, width]
+    drawn = tf.random.stateless_uniform(shape, (0, 2), dtype=attention.compute_dtype)
+    rows = batch * attention.regions_a_step
+    return drawn[0], tf.reshape(drawn[1:], [-1, rows, width])
 
 
 def products(attention):
     """Builds the function from `inputs` to x of each turn (Eq. 3)."""
+    multiply = attention.region_lstm.feature
+    return lambda whole, turns: (
+        multiply(whole),
+        _in_turn(attention, multiply, turns),
+    )
 
-    def multiply(vectors):
-        return tf.map_fn(attention.region_lstm.feature, vectors, parallel_iterations=1)
 
-    return multiply
+def _in_turn(attention, function, turns):
+    return tf.map_fn(
+        function,
+        turns,
+        parallel_iterations=1,
+        fn_output_signature=attention.compute_dtype,
+    )

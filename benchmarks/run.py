@@ -2,12 +2,13 @@
 
     python -m benchmarks.run
     python -m benchmarks.run --backbone vgg16 --only model_over_backbone --rounds 3
+    python -m benchmarks.run --model rarl
 
 Prints a table and writes benchmarks/results.json. The figures are of VGG-16 at 512
 pixels and, with the ending _mobilenet_v2, of MobileNetV2 at 320, at batches of 8, with
-random weights: speed does not depend on them. Nothing else should run on the machine.
-Each group of figures is kept as soon as it is measured: after an interruption --only
-measures the others.
+random weights: speed does not depend on them. RARL's names end in _rarl. Nothing else
+should run on the machine. Each group of figures is kept as soon as it is measured:
+after an interruption --only measures the others.
 """
 
 import argparse
@@ -56,9 +57,10 @@ PLAIN = "vgg16"  # its figures have plain names, and the targets are for it
 NAMES = tuple(figure.name for group in GROUPS for figure in group.figures)
 
 
-def full_name(name, backbone):
+def full_name(name, backbone, model="rdar"):
     """The name of a figure in the results."""
-    return name if backbone == PLAIN else f"{name}_{backbone}"
+    name = name if backbone == PLAIN else f"{name}_{backbone}"
+    return name if model == "rdar" else f"{name}_{model}"
 
 
 def parse(argv):
@@ -74,6 +76,9 @@ def parse(argv):
         default=(PLAIN, "mobilenet_v2"),
         help="default: vgg16 mobilenet_v2",
     )
+    parser.add_argument(
+        "--model", choices=("rdar", "rarl"), default="rdar", help="%(default)s"
+    )
     parser.add_argument("--image_size", type=int, help="N; default: 512 and 320")
     parser.add_argument("--batch_size", type=int, default=8, help="%(default)s")
     parser.add_argument(
@@ -87,7 +92,8 @@ def parse(argv):
     )
     record.add_output(parser)
     arguments = parser.parse_args(argv)
-    known = {full_name(n, b) for n in NAMES for b in arguments.backbone} | {*NAMES}
+    full = {full_name(n, b, arguments.model) for n in NAMES for b in arguments.backbone}
+    known = full | {*NAMES}
     unknown = set(arguments.only or ()) - known
     if unknown:
         parser.error(f"--only: no such figure: {', '.join(sorted(unknown))}")
@@ -124,18 +130,18 @@ def measure(group, backbone, arguments):
     Returns:
         By full name of the figure, its `record.entry`.
     """
-    only = arguments.only
+    only, model = arguments.only, arguments.model
     figures = [
         figure
         for figure in group.figures
-        if not only or {figure.name, full_name(figure.name, backbone)} & {*only}
+        if not only or {figure.name, full_name(figure.name, backbone, model)} & {*only}
     ]
     if not figures:
         return {}
     machine = record.machine()
     with tempfile.TemporaryDirectory(prefix="ram_tf-") as folder:
         size, batch = arguments.image_size, arguments.batch_size
-        subject = Subject.of(folder, backbone, size, batch)
+        subject = Subject.of(folder, backbone, size, batch, model)
         found = timing.measure(
             figures,
             group.candidates(subject),
@@ -148,7 +154,8 @@ def measure(group, backbone, arguments):
         "image_size": subject.settings.image_size,
         "crop": subject.settings.crop,
         "batch_size": batch,
-        "regions": subject.settings.regions,
+        "model": model,
+        "regions": subject.model.attention.num_regions,
         "units": subject.settings.units,
     }
     # The next group has models of its own, and VGG-16's fill gigabytes.
@@ -157,8 +164,9 @@ def measure(group, backbone, arguments):
     gc.collect()
     entries = {}
     for figure in figures:
-        target = record.target(figure) if backbone == PLAIN else ""
-        name = full_name(figure.name, backbone)
+        name = full_name(figure.name, backbone, model)
+        # The paper's claims are of RDAR with VGG-16.
+        target = record.target(figure) if name == figure.name else ""
         entries[name] = record.entry(found[figure.name], target, settings, machine)
     return entries
 

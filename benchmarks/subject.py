@@ -14,7 +14,7 @@ import tensorflow as tf
 from benchmarks import photographs
 from ram_tf import voc
 from ram_tf.config import Config
-from ram_tf.presets import PRESETS
+from ram_tf.presets import PRESETS, preset
 from ram_tf.run import Run
 from ram_tf.split import Split
 
@@ -38,7 +38,9 @@ class Subject:
     passed: int = 512
 
     @classmethod
-    def of(cls, folder, backbone, image_size=None, batch_size=8, **passed):
+    def of(
+        cls, folder, backbone, image_size=None, batch_size=8, model="rdar", **passed
+    ):
         """A backbone with the preset that it is used with.
 
         Args:
@@ -46,6 +48,7 @@ class Subject:
             backbone: A key of `backbones.BACKBONES`.
             image_size: N; None for 512 with VGG-16 and 320 with small networks.
             batch_size: Images a batch.
+            model: "rdar" or "rarl".
             **passed: See `Subject`.
 
         Raises:
@@ -53,7 +56,8 @@ class Subject:
         """
         settings = Config(
             **{
-                **PRESETS[PRESET_OF.get(backbone, "photographs")],
+                **preset(PRESET_OF.get(backbone, "photographs"), model),
+                "model": model,
                 "backbone": backbone,
                 "weights": "none",
                 "image_size": image_size or IMAGE_SIZE.get(backbone, 320),

@@ -119,9 +119,7 @@ def voices(probabilities, region_scores, label_names, threshold=0.5):
     return [(label_names[i], float(probabilities[i]), int(regions[i])) for i in order]
 
 
-def draw_outputs(
-    images, outputs, label_names, threshold=0.5, size=640, at_once=1
-):
+def draw_outputs(images, outputs, label_names, threshold=0.5, size=640, at_once=1):
     """Draws the regions of a batch, as the model's dict of arrays gives them.
 
     Args:

@@ -267,15 +267,40 @@ def test_samplings_and_products_are_those_of_one_more_turn_than_regions(
     subject, looking
 ):
     attention = subject.model.attention
-    turns = attention.num_regions + 1
     maps = subject.model.backbone(subject.images(40))
-    theta = forward.thetas(attention, 2)
-    regions = [attention.spatial_transformer(maps, theta[k]) for k in range(turns)]
-    expected = [pool_region(region, attention.region_pooling) for region in regions]
-    assert_same(looking["sampling"].run(), tf.stack(expected))
-    x = forward.inputs(attention, 2)
-    expected = [attention.region_lstm.feature(x[k]) for k in range(turns)]
-    assert_same(looking["w_fx"].run(), tf.stack(expected))
+    whole, turns = forward.thetas(attention, 2)
+    assert (whole.shape, turns.shape) == ((2, 1, 4), (5, 2, 1, 4))
+
+    def pooled(theta):
+        regions = attention.spatial_transformer(maps, theta)
+        return pool_region(regions, attention.region_pooling)
+
+    expected = pooled(whole[:, 0]), tf.stack([pooled(theta[:, 0]) for theta in turns])
+    assert_same(looking["sampling"].run(), expected)
+    whole, turns = forward.inputs(attention, 2)
+    assert (len(whole), len(turns)) == (2, 5)
+    read = attention.region_lstm.feature
+    assert_same(
+        looking["w_fx"].run(), (read(whole), tf.stack([read(x) for x in turns]))
+    )
+
+
+def test_rarl_samples_and_reads_nine_regions_a_turn(tmp_path):
+    subject = Subject.of(tmp_path, "small", 40, batch_size=2, model="rarl")
+    attention = subject.model.attention
+    assert attention.num_regions == 45
+    found = forward.candidates(subject)
+    whole, turns = found["sampling"].run()
+    assert (len(whole), turns.shape[:2]) == (2, (5, 2 * 9))
+    # As the module has them: the regions of an image stand together.
+    maps = subject.model.backbone(subject.images(40))
+    theta = forward.thetas(attention, 2)[1][3, 1, 4]
+    region = sample_region(maps[1:], theta[None], attention.region_size)
+    expected = pool_region(region, attention.region_pooling)[0]
+    np.testing.assert_allclose(turns[3, 9 + 4], expected, atol=1e-5)
+    whole, turns = found["w_fx"].run()
+    assert (whole.shape, turns.shape) == ((2, 256), (5, 2 * 9, 256))
+    assert found["recurrence"].run()["region_scores"].shape == (2, 45, 20)
 
 
 def test_the_plain_map_gives_the_images_of_the_pipeline(subject):
@@ -480,6 +505,7 @@ def test_defaults_are_vgg16_then_mobilenet_v2_at_batch_8():
     assert arguments.output.parts[-2:] == ("benchmarks", "results.json")
     assert run.full_name("share_rest", "vgg16") == "share_rest"
     assert run.full_name("share_rest", "mobilenet_v2") == "share_rest_mobilenet_v2"
+    assert run.full_name("share_rest", "vgg16", "rarl") == "share_rest_rarl"
 
 
 TINY = "--backbone small --image_size 40 --batch_size 2 --rounds 2".split()
