@@ -232,11 +232,11 @@ def draw_figure_5(predictor, paths, path):
                 f"Received: {image_path}"
             )
         image = decode_image(encoded, predictor.config.max_pixels).numpy()
-        found = proposals.edge_boxes(image, EDGE_BOXES)
+        found = proposals.edge_boxes(image, EDGE_BOXES, pad=False)
         regions = outputs["boxes"][0]
         pictures += [
             draw_boxes(image, regions, GREEN, f"{len(regions)} attentional regions"),
-            draw_boxes(image, found, BLUE, f"top {EDGE_BOXES} EdgeBoxes"),
+            draw_boxes(image, found, BLUE, f"top {len(found)} EdgeBoxes"),
         ]
     path.parent.mkdir(parents=True, exist_ok=True)
     with replacing(path) as beside:

@@ -63,17 +63,18 @@ def edge_map(image):
     return strength.astype("float32"), direction
 
 
-def edge_boxes(image, count=5):
+def edge_boxes(image, count=5, pad=True):
     """The best boxes that EdgeBoxes proposes, after non-maximum suppression.
 
     Args:
         image: `(H, W, 3)` uint8.
         count: K.
+        pad: Whether the whole image stands for each that is missing, where EdgeBoxes
+            finds fewer.
 
     Returns:
         `(K, 4)` float32 `ymin, xmin, ymax, xmax` as fractions of the image, the best
-        first, no two with an IoU above `OVERLAP`. Where there are fewer, the whole
-        image stands for each that is missing.
+        first, no two with an IoU above `OVERLAP`; without `pad` perhaps fewer.
 
     Raises:
         ModuleNotFoundError: OpenCV with its contributed modules is not installed.
@@ -93,7 +94,7 @@ def edge_boxes(image, count=5):
     # A new one for each image: it keeps what it allocates.
     proposer = cv2.ximgproc.createEdgeBoxes(minBoxArea=SMALLEST)
     found, scores = proposer.getBoundingBoxes(strength, direction)
-    padding = np.tile(np.float32(WHOLE_IMAGE), (count, 1))
+    padding = np.tile(np.float32(WHOLE_IMAGE), (count if pad else 0, 1))
     if not len(found):
         return padding
     left, top, across, down = np.asarray(found, "float32").T

@@ -168,6 +168,15 @@ def test_figure_5_shows_regions_in_green_beside_proposals_in_blue(
         assert not (quarter == other).all(-1).any()
 
 
+def test_figure_5_draws_no_box_where_edgeboxes_finds_none(predictor, tmp_path):
+    image, path = tmp_path / "plain.png", tmp_path / "figure5.png"
+    Image.new("RGB", (64, 64), (90, 90, 90)).save(image)
+    ablation.draw_figure_5(predictor, [image], path)
+    picture = np.asarray(Image.open(path))
+    assert (picture == GREEN).all(-1).any()
+    assert not (picture == BLUE).all(-1).any()
+
+
 def test_figure_5_of_no_image_names_it(predictor, tmp_path):
     (tmp_path / "text.png").write_text("no image")
     with pytest.raises(ValueError, match=r"cannot be read.*text\.png"):

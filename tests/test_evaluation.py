@@ -277,6 +277,14 @@ def test_two_runs_at_two_scales_look_together(runs, split):
     assert result["single_view"]["AP"] == pytest.approx(precisions(split, alone[0]))
 
 
+def test_svms_of_two_scales_are_served_as_they_were_evaluated(
+    runs, split, result, tmp_path
+):
+    version = export(svm_view(runs), runs[0], tmp_path / "saved")
+    served = evaluation.look_served(Predictor.load(version), split)
+    assert precisions(split, served) == pytest.approx(result["AP"])
+
+
 @pytest.mark.parametrize(
     ("pooling", "asked", "described"),
     [("max", None, "pooled"), ("flatten", None, "z"), ("flatten", "x", "x")],

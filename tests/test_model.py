@@ -331,6 +331,19 @@ def test_rarl_returns_what_rdar_returns(images):
     np.testing.assert_allclose(outputs["boxes"], expected, rtol=0, atol=1e-6)
 
 
+def test_the_episodes_of_an_image_share_one_pass_through_the_backbone(images):
+    model = make_rarl(episodes=3)
+    backbone, shapes = model.backbone, []
+
+    def noting(images, **arguments):
+        shapes.append(tuple(images.shape))
+        return backbone(images, **arguments)
+
+    model.backbone = noting
+    assert model(images, training=True)["scores"].shape == (6, LABELS)
+    assert shapes == [(2, 24, 24, 3)]
+
+
 def test_terms_of_rarl_are_means_over_images_and_their_episodes(images):
     objective = ReinforceObjective("bce", 0.3, 0.7)
     outputs = make_rarl(objective, episodes=3)(images, training=True)

@@ -73,7 +73,9 @@ def test_a_smaller_number_of_proposals_is_the_beginning_of_a_larger_one():
 
 @pytest.mark.parametrize("size", [(100, 100), (1, 300), (300, 1), (1, 1)])
 def test_without_edges_every_proposal_is_the_whole_image(size):
-    found = edge_boxes(np.full((*size, 3), 90, "uint8"), 4)
+    plain = np.full((*size, 3), 90, "uint8")
+    assert edge_boxes(plain, 4, pad=False).shape == (0, 4)
+    found = edge_boxes(plain, 4)
     assert found.dtype == np.float32
     np.testing.assert_array_equal(found, [proposals.WHOLE_IMAGE] * 4)
 

@@ -278,6 +278,35 @@ def test_the_policy_gradient_is_that_of_the_log_probability_through_numpy(featur
     np.testing.assert_allclose(gradient[0], expected, rtol=1e-3)
 
 
+def test_the_policy_gradient_of_later_steps_comes_back_through_the_states(features):
+    # Against differences of the plain loop in float64, at the locations as sampled.
+    sigma = 0.3
+    layer = make_agent(sigma=sigma)
+    with tf.GradientTape() as tape:
+        outputs = layer(features, training=True)
+        loss = tf.reduce_sum(outputs["log_probabilities"][:, -1])
+    locations = outputs["locations"].numpy()
+    kernels = [
+        layer.region_lstm.cell.kernel,
+        layer.region_lstm.cell.recurrent_kernel,
+        layer.region_lstm.feature.kernel,
+    ]
+    for kernel, gradient in zip(kernels, tape.gradient(loss, kernels), strict=True):
+        gradient = tf.convert_to_tensor(gradient).numpy()
+        place = np.unravel_index(np.abs(gradient).argmax(), gradient.shape)
+        step, value, told = 2e-3, kernel.numpy(), []
+        for sign in (1, -1):
+            changed = value.copy()
+            changed[place] += sign * step
+            kernel.assign(changed)
+            mean = loop_by_numpy(layer, features, locations)["means"][:, -1]
+            told.append(-((locations[:, -1] - mean) ** 2).sum() / (2 * sigma**2))
+        kernel.assign(value)
+        difference = (told[0] - told[1]) / (2 * step)
+        assert abs(difference) > 0.01
+        np.testing.assert_allclose(gradient[place], difference, rtol=0.02)
+
+
 def test_reinforce_is_the_derivative_of_the_expected_reward_of_the_agent():
     # One image, one step, one region: what it is worth to look at each place can be
     # asked of an agent with fixed locations, and integrated over the policy.

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ram_tf import cli
+from ram_tf import ablation, cli
 from ram_tf.evaluation import svm_view
 from ram_tf.preprocessing import evaluation_pipeline
 from ram_tf.run import Run
@@ -430,6 +430,27 @@ def test_other_labels_than_the_models_are_refused(trained, tmp_path, capsys):
     )
     assert status == 1
     assert "labels of the data are not those of the model" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("flags", "svm"),
+    [
+        (["--preset=paper"], True),
+        (["--preset=paper", "--no-svm"], False),
+        ([], False),
+        (["--svm"], True),
+    ],
+)
+def test_tables_are_scored_by_svms_as_the_papers_preset_says(
+    squares, tmp_path, monkeypatch, capsys, flags, svm
+):
+    def noting(table, base, seeds, folder, svm):
+        raise ValueError(f"svm={svm}")
+
+    monkeypatch.setattr(ablation, "compare", noting)
+    where = (f"--data_dir={squares}", f"--output_dir={tmp_path}")
+    assert script("ablate")("--table=3", "--dataset=csv", *where, *flags) == 1
+    assert f"svm={svm}" in capsys.readouterr().err
 
 
 @pytest.mark.slow

@@ -1,6 +1,13 @@
 """Several trainings beside their pooled classifiers."""
 
-from ram_tf import seeds
+import dataclasses
+
+import keras
+import pytest
+from small_run import SMALL
+
+from ram_tf import evaluation, metrics, run_splits, seeds, weights_file
+from ram_tf.run import Run
 
 
 def test_the_table_gives_each_run_the_means_and_the_interval():
@@ -20,3 +27,28 @@ def test_the_table_gives_each_run_the_means_and_the_interval():
         "runs/1               82.4        81.8  +0.6",
         "mean                 82.8        82.2  +0.6 (-0.1 to +1.3)",
     ]
+
+
+def test_euclidean_runs_are_compared_by_probabilities(squares, tmp_path):
+    # Under a softmax over labels these rank images in another order than scores do.
+    settings = dataclasses.replace(SMALL, data_dir=str(squares), loss="euclidean")
+    run = Run.start(tmp_path, settings, ("blue", "green", "red"))
+    keras.utils.set_random_seed(0)
+    pooled = run.build_pooled("average")
+    model = run.build_model(pooled)
+    # Fresh scores hardly differ from image to image.
+    for head in (pooled.classifier, model.attention.region_lstm.classifier):
+        head.kernel.assign(10 * head.kernel)
+    weights_file.save(pooled, run.pooled_weights)
+    weights_file.save(model, run.model_weights)
+    compared = seeds.compare([run])
+
+    split = run_splits.load_report(settings, None, run.label_names)
+    outputs = evaluation.look(run.view(model), split, settings)
+    by_scores, by_shares = (
+        metrics.mean_average_precision(split.labels, outputs[name])
+        for name in ("scores", "probabilities")
+    )
+    assert abs(by_shares - by_scores) > 0.01
+    (found,) = (each for each in compared if each["min_positives"] == 1)
+    assert found["attention"] == [pytest.approx(by_shares)]

@@ -1,3 +1,4 @@
+import functools
 import json
 import os
 import pathlib
@@ -38,9 +39,10 @@ SMALL = {
 }
 
 
-def fit_command(data_dir, folder, *flags):
+def fit_command(data_dir, folder, *flags, model="rdar"):
     settings = {
         **SMALL,
+        "model": model,
         "data_dir": data_dir,
         "output_dir": folder,
         "saved_models": folder / "saved",
@@ -48,6 +50,8 @@ def fit_command(data_dir, folder, *flags):
         "ema": 0.9,
         "epochs": 3,
     }
+    if model == "rarl":
+        settings["steps"] = settings.pop("regions")
     pairs = [str(x) for name, value in settings.items() for x in (f"--{name}", value)]
     return [sys.executable, str(FIT), *pairs, *flags]
 
@@ -63,13 +67,17 @@ def trained(folder, settings):
 
 
 @pytest.mark.slow
-def test_a_killed_run_ends_with_the_weights_of_an_undisturbed_one(squares, tmp_path):
+@pytest.mark.parametrize("model", ["rdar", "rarl"])
+def test_a_killed_run_ends_with_the_weights_of_an_undisturbed_one(
+    squares, tmp_path, model
+):
+    fit_model = functools.partial(fit_command, squares, model=model)
     undisturbed, killed = tmp_path / "undisturbed", tmp_path / "killed"
-    subprocess.run(fit_command(squares, undisturbed), check=True, capture_output=True)
+    subprocess.run(fit_model(undisturbed), check=True, capture_output=True)
     kills = 0
     for awaited in ("step1/checkpoint.npz", "step2/checkpoint.npz"):
         process = subprocess.Popen(
-            fit_command(squares, killed, "--resume"),
+            fit_model(killed, "--resume"),
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )
@@ -77,9 +85,7 @@ def test_a_killed_run_ends_with_the_weights_of_an_undisturbed_one(squares, tmp_p
             time.sleep(0.02)
         os.kill(process.pid, signal.SIGKILL)
         kills += process.wait() == -signal.SIGKILL
-    subprocess.run(
-        fit_command(squares, killed, "--resume"), check=True, capture_output=True
-    )
+    subprocess.run(fit_model(killed, "--resume"), check=True, capture_output=True)
 
     assert kills == 2
     for name in ("pooled.weights.h5", "model.weights.h5"):
