@@ -362,11 +362,15 @@ def _fitted(view, runs, describe):
     train = run_splits.load_training(first.config)
     run_splits.check_labels(train, first.label_names)
     about = _identity(view, runs)
+    # What none of the runs has learnt from.
+    unlearnt = np.all([run_splits.held_back(run.config, train) for run in runs], 0)
     how = {**about, "costs": svm.COSTS, "folds": svm.FOLDS}
-    key = cache.key_of(how, _weights(view, runs), train, first.config, train.labels)
+    arrays = train.labels, unlearnt
+    key = cache.key_of(how, _weights(view, runs), train, first.config, *arrays)
 
     def fit():
-        return svm.fit(describe(train), train.labels, about, first.config.seed)
+        seed = first.config.seed
+        return svm.fit(describe(train), train.labels, about, seed, unlearnt=unlearnt)
 
     return svm.remember(first.svm, about, key, fit)
 

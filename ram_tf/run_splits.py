@@ -97,6 +97,22 @@ def load_training(settings):
     return load_split(settings, settings.train_split or usual.train)
 
 
+def held_back(settings, train):
+    """Which images of the whole training split the run has not learnt from.
+
+    Args:
+        settings: The `Config`.
+        train: The `Split` of `load_training`.
+
+    Returns:
+        `(n,)` bool; all False where a split of its own selects the best epoch.
+    """
+    usual = datasets.default_splits(settings.dataset, settings.data_dir or None)
+    if settings.val_split or usual.selection:
+        return np.zeros(len(train), bool)
+    return train.draw(HELD_BACK, settings.seed)
+
+
 def load_report(settings, name, label_names):
     """Reads a split to judge a trained model on.
 

@@ -177,7 +177,16 @@ class SVMView:
         return self.svm.judge(self.view(images))
 
 
-def fit(descriptions, labels, about, seed=0, costs=COSTS, folds=FOLDS, jobs=-1):
+def fit(
+    descriptions,
+    labels,
+    about,
+    seed=0,
+    costs=COSTS,
+    folds=FOLDS,
+    jobs=-1,
+    unlearnt=None,
+):
     """Fits a linear SVM for each label with LIBLINEAR.
 
     The cost is the one of best average precision on the folds that were left out;
@@ -192,6 +201,12 @@ def fit(descriptions, labels, about, seed=0, costs=COSTS, folds=FOLDS, jobs=-1):
         folds: How many; fewer for a label with fewer images on one side, and none
             (the middle cost) with only one.
         jobs: Labels at a time; -1 for as many as there are processors.
+        unlearnt: `(n,)` bool, the images that the network has not learnt from; None for
+            none. Only on these do decisions tell what they would be on new images: the
+            descriptions of all others know their labels, and any cost does well there.
+            So where there are some, they alone choose the cost, one for all labels, as
+            few of them have a label; and they alone fit the Platt scaling of each label
+            that some of them have and some have not (ours).
 
     Returns:
         A `OneVsRestSVM`.
@@ -199,14 +214,29 @@ def fit(descriptions, labels, about, seed=0, costs=COSTS, folds=FOLDS, jobs=-1):
     features = normalized(descriptions).numpy()
     # LIBLINEAR works in double precision: converted once, not in each of its fits.
     features = np.ascontiguousarray(features, np.float64)
-    tasks = (
-        joblib.delayed(_fit_label)(features, column, seed, costs, folds)
-        for column in np.asarray(labels).T
-    )
+    columns = np.asarray(labels).T
+    new = np.zeros(len(features), bool) if unlearnt is None else np.asarray(unlearnt)
     # Threads, since LIBLINEAR lets go of the interpreter and the features are shared.
     pool = joblib.Parallel(jobs, return_as="generator", prefer="threads")
-    bar = tqdm(pool(tasks), "SVM", labels.shape[1], unit="label", leave=False)
-    weights, bias, platt, chosen = zip(*bar, strict=True)
+
+    def each_label(function, title, *rows):
+        tasks = (joblib.delayed(function)(*row) for row in zip(*rows, strict=True))
+        return list(tqdm(pool(tasks), title, len(columns), unit="label", leave=False))
+
+    left_out = each_label(
+        lambda column: _left_out(features, column, seed, costs, folds),
+        "cross-validation",
+        columns,
+    )
+    chosen = _choose_costs(columns, left_out, costs, new)
+    fitted = each_label(
+        lambda *label: _fit_label(features, new, costs, *label),
+        "SVM",
+        columns,
+        left_out,
+        chosen,
+    )
+    weights, bias, platt = zip(*fitted, strict=True)
     return OneVsRestSVM(
         np.array(weights, np.float32),
         np.array(bias, np.float32),
@@ -216,39 +246,81 @@ def fit(descriptions, labels, about, seed=0, costs=COSTS, folds=FOLDS, jobs=-1):
     )
 
 
-def _fit_label(features, column, seed, costs, folds):
+def _left_out(features, column, seed, costs, folds):
+    """The decision on each image, by cost, of an SVM that has not seen it.
+
+    Returns:
+        `(len(costs), n)`, NaN where the label is unknown; None for a label with fewer
+        than two images on one side.
+    """
     known = column >= 0
     x, y = features[known], column[known] > 0
-    rarer = min(y.sum(), (~y).sum())
+    folds = min(folds, y.sum(), (~y).sum())
+    if folds < 2:
+        return None
+    # The same division for each cost.
+    parts = StratifiedKFold(folds, shuffle=True, random_state=seed)
+    decisions = np.full((len(costs), len(column)), np.nan)
+    for row, cost in zip(decisions, costs, strict=True):
+        row[known] = cross_val_predict(
+            _svm(cost), x, y, cv=parts, method="decision_function"
+        )
+    return decisions
+
+
+def _choose_costs(columns, left_out, costs, new):
+    """The cost for each label: its own, or by the images that are new one for all."""
     middle = costs[len(costs) // 2]
-    if not rarer:
+    joint = [
+        _precisions(column, decisions, new)
+        for column, decisions in zip(columns, left_out, strict=True)
+        if decisions is not None and _both_kinds(column[new])
+    ]
+    if joint:
+        return [costs[int(np.mean(joint, 0).argmax())]] * len(columns)
+    return [
+        middle
+        if decisions is None
+        else costs[int(np.argmax(_precisions(column, decisions, column >= 0)))]
+        for column, decisions in zip(columns, left_out, strict=True)
+    ]
+
+
+def _precisions(column, decisions, counted):
+    """The average precision of each cost's decisions on those images that count."""
+    counted = counted & (column >= 0)
+    return [
+        average_precision_score(column[counted] > 0, row[counted]) for row in decisions
+    ]
+
+
+def _both_kinds(column):
+    return (column > 0).any() and (column == 0).any()
+
+
+def _fit_label(features, new, costs, column, left_out, cost):
+    known = column >= 0
+    x, y = features[known], column[known] > 0
+    if not _both_kinds(column):
         # The probability is the share of images, smoothed as Platt's targets are. What
         # nothing is known of counts as absent from one image, so that it is not named.
         share = (y.sum() + 1) / (max(1, len(y)) + 2)
         platt = (0.0, np.log(share / (1 - share)))
-        return np.zeros(x.shape[1]), -1.0 if share < 0.5 else 1.0, platt, middle
-    folds = min(folds, rarer)
-    if folds > 1:
-        left_out = {cost: _left_out(x, y, cost, seed, folds) for cost in costs}
-        cost = max(costs, key=lambda c: average_precision_score(y, left_out[c]))
-        decisions = left_out[cost]
-    else:
-        cost = middle
-        decisions = _svm(cost).fit(x, y).decision_function(x)
+        return np.zeros(x.shape[1]), -1.0 if share < 0.5 else 1.0, platt
     svm = _svm(cost).fit(x, y)
-    return svm.coef_[0], svm.intercept_[0], platt_scaling(y, decisions), cost
+    if left_out is None:
+        platt = platt_scaling(y, svm.decision_function(x))
+    else:
+        judged = known & new if _both_kinds(column[new]) else known
+        decisions = left_out[costs.index(cost)]
+        platt = platt_scaling(column[judged] > 0, decisions[judged])
+    return svm.coef_[0], svm.intercept_[0], platt
 
 
 def _svm(cost):
     # The dual draws from one random generator for all threads of the process: its
     # results are those of no seed. The primal draws nothing.
     return LinearSVC(C=cost, dual=False, max_iter=10_000)
-
-
-def _left_out(x, y, cost, seed, folds):
-    """The decision on each image by an SVM that has not seen it."""
-    parts = StratifiedKFold(folds, shuffle=True, random_state=seed)
-    return cross_val_predict(_svm(cost), x, y, cv=parts, method="decision_function")
 
 
 def platt_scaling(present, decisions):

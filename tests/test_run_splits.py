@@ -42,6 +42,17 @@ def test_a_tenth_is_held_back_where_there_is_nothing_to_select_by(folder):
     assert splits.report.names == ("val0.png", "val1.png", "val2.png")
 
 
+def test_what_the_run_has_not_learnt_from_is_what_it_holds_back(folder):
+    own = settings(folder, seed=3)
+    train, whole = run_splits.load(own).train, run_splits.load_training(own)
+    unlearnt = run_splits.held_back(own, whole)
+    assert 0 < unlearnt.sum() < len(whole)
+    learnt = [n for n, held in zip(whole.names, unlearnt, strict=True) if not held]
+    assert list(train.names) == learnt
+    chosen = settings(folder, seed=3, val_split="val")
+    assert not run_splits.held_back(chosen, whole).any()
+
+
 def test_what_is_held_back_depends_on_the_seed(folder):
     first, again, other = (
         run_splits.load(settings(folder, seed=seed)).selection.names

@@ -99,6 +99,61 @@ def test_a_small_cost_is_chosen_where_a_large_one_overfits():
     assert fitted.costs == np.float32(1e-3)
 
 
+def memorized(rng, count=300, new=60):
+    """Descriptions that know the labels of all but the last images by heart.
+
+    Returns:
+        Descriptions, labels `(count, 2)` and the mask of the new images.
+    """
+    labels = (rng.random((count, 2)) < 0.4).astype("int8")
+    unlearnt = np.arange(count) >= count - new
+    # What tells of a label everywhere is faint; what was learnt by heart is not there
+    # in new images, and noise is in its place.
+    faint = labels + rng.normal(0, 1.0, labels.shape)
+    by_heart = np.where(unlearnt[:, None], rng.normal(0.5, 0.5, labels.shape), labels)
+    noise = rng.normal(0, 0.3, (count, 20))
+    return np.hstack([faint, 0.5 * by_heart, noise]), labels, unlearnt
+
+
+def test_the_cost_is_chosen_by_what_the_network_has_not_learnt_from():
+    x, labels, unlearnt = memorized(np.random.default_rng(0))
+    costs = (1e-3, 100.0)
+    by_all = svm.fit(x, labels, ABOUT, costs=costs)
+    by_new = svm.fit(x, labels, ABOUT, costs=costs, unlearnt=unlearnt)
+    features = svm.normalized(x).numpy()
+    precisions = np.zeros((2, 2))
+    for label, column in enumerate(labels.T):
+        parts = StratifiedKFold(svm.FOLDS, shuffle=True, random_state=0)
+        for row, cost in enumerate(costs):
+            decisions = cross_val_predict(
+                LinearSVC(C=cost, dual=False, max_iter=10_000),
+                features,
+                column,
+                cv=parts,
+                method="decision_function",
+            )
+            precisions[row, label] = average_precision_score(
+                column[unlearnt], decisions[unlearnt]
+            )
+    best = costs[precisions.mean(1).argmax()]
+    assert by_new.costs.tolist() == [np.float32(best)] * 2
+    assert by_all.costs.tolist() != by_new.costs.tolist()
+
+
+def test_platt_scaling_is_fitted_to_what_the_network_has_not_learnt_from():
+    x, labels, unlearnt = memorized(np.random.default_rng(0))
+    by_all = svm.fit(x, labels, ABOUT, costs=(1.0,))
+    by_new = svm.fit(x, labels, ABOUT, costs=(1.0,), unlearnt=unlearnt)
+    np.testing.assert_array_equal(by_new.weights, by_all.weights)
+    # What was learnt by heart would make it surer than it is of a new image.
+    assert (by_new.platt[:, 0] < 0.7 * by_all.platt[:, 0]).all()
+    # A label that no new image has is scaled by all of them, as one of its own.
+    labels[unlearnt, 1] = 0
+    mixed = svm.fit(x, labels, ABOUT, costs=(1.0,), unlearnt=unlearnt)
+    alone = svm.fit(x, labels[:, 1:], ABOUT, costs=(1.0,))
+    np.testing.assert_array_equal(mixed.platt[1], alone.platt[0])
+
+
 def test_images_of_an_unknown_label_change_nothing_for_it(descriptions, labels):
     labels = labels.copy()
     unknown = [3, 14, 15, 80]
