@@ -19,6 +19,8 @@ from ram_tf.seal import replacing
 
 COSTS = (0.01, 0.1, 1.0, 10.0, 100.0)
 FOLDS = 3
+# Positives among a few images from which on a label's precision tells costs apart.
+ENOUGH = 5
 # Least slope of Platt scaling: probabilities rank images as decisions do.
 LEAST_SLOPE = 0.01
 
@@ -204,9 +206,9 @@ def fit(
         unlearnt: `(n,)` bool, the images that the network has not learnt from; None for
             none. Only on these do decisions tell what they would be on new images: the
             descriptions of all others know their labels, and any cost does well there.
-            So where there are some, they alone choose the cost, one for all labels, as
-            few of them have a label; and they alone fit the Platt scaling of each label
-            that some of them have and some have not (ours).
+            So where five or more of them have a label, they alone choose the cost, one
+            for all labels, by the mean over those labels; and they alone fit the Platt
+            scaling of each label that some of them have and some have not (ours).
 
     Returns:
         A `OneVsRestSVM`.
@@ -274,7 +276,9 @@ def _choose_costs(columns, left_out, costs, new):
     joint = [
         _precisions(column, decisions, new)
         for column, decisions in zip(columns, left_out, strict=True)
-        if decisions is not None and _both_kinds(column[new])
+        if decisions is not None
+        and (column[new] > 0).sum() >= ENOUGH
+        and _both_kinds(column[new])
     ]
     if joint:
         return [costs[int(np.mean(joint, 0).argmax())]] * len(columns)

@@ -140,6 +140,22 @@ def test_the_cost_is_chosen_by_what_the_network_has_not_learnt_from():
     assert by_all.costs.tolist() != by_new.costs.tolist()
 
 
+def test_a_label_that_few_new_images_have_does_not_choose_the_cost():
+    x, labels, unlearnt = memorized(np.random.default_rng(0))
+    rare = labels.copy()
+    rare[np.flatnonzero(unlearnt & (labels[:, 1] > 0))[svm.ENOUGH - 1 :], 1] = 0
+    costs = svm.COSTS
+    both, alone = (
+        svm.fit(x, some, ABOUT, costs=costs, unlearnt=unlearnt).costs
+        for some in (rare, rare[:, :1])
+    )
+    assert both.tolist() == alone.tolist() * 2
+    # Where no label has enough of them, each has the cost that is best on all images.
+    by_all = svm.fit(x, rare[:, 1:], ABOUT, costs=costs)
+    fitted = svm.fit(x, rare[:, 1:], ABOUT, costs=costs, unlearnt=unlearnt)
+    assert fitted.costs.tolist() == by_all.costs.tolist()
+
+
 def test_platt_scaling_is_fitted_to_what_the_network_has_not_learnt_from():
     x, labels, unlearnt = memorized(np.random.default_rng(0))
     by_all = svm.fit(x, labels, ABOUT, costs=(1.0,))
