@@ -92,6 +92,11 @@ class Progress(keras.callbacks.Callback):
         """How many epochs are behind us."""
         return len(self.history)
 
+    @property
+    def best_epoch(self):
+        """The epoch whose weights are kept, 0 for those before the first."""
+        return self.epoch - self.waited
+
     def consider_start(self):
         """Lets the weights before the first epoch be the best ones, too."""
         logs = self._validate()

@@ -194,6 +194,8 @@ def _fit(run, name, model, epochs, learning_rate, data, devices):
         )
     if devices.chief:
         weights_file.load(model, progress.best_weights)
+        kept = f"epoch {progress.best_epoch}" if progress.best_epoch else "the start"
+        print(f"{name}: best by selection is {kept}, of {progress.epoch} epochs")
     return devices.from_chief(progress.best)
 
 

@@ -169,7 +169,7 @@ def test_history_of_rarl_has_the_figures_of_its_agent(squares, tmp_path):
     assert model.attention.locations == "learnt"
 
 
-def test_the_best_epoch_by_selection_is_kept(squares, tmp_path):
+def test_the_best_epoch_by_selection_is_kept_and_named(squares, tmp_path, capsys):
     # So high a rate that the second epoch is far worse than the first.
     settings = small_config(squares, select_by="loss", learning_rate=3.0, epochs=3)
     _, _, model = trained(tmp_path, settings)
@@ -182,6 +182,27 @@ def test_the_best_epoch_by_selection_is_kept(squares, tmp_path):
     )
     assert progress._validate()["val_loss"] == pytest.approx(min(losses), rel=1e-5)
     assert losses[-1] != min(losses)
+    best = losses.index(min(losses)) + 1
+    assert f"step2: best by selection is epoch {best}, of 3 epochs" in (
+        capsys.readouterr().out
+    )
+
+
+def test_a_start_that_no_epoch_betters_is_kept_and_named(squares, tmp_path, capsys):
+    # From step 1's scores, with a rate at which nothing but harm is done.
+    settings = small_config(
+        squares,
+        head_start="pooled",
+        pooling="max",
+        region_pooling="max",
+        pooled_epochs=12,
+        learning_rate=0.3,
+        select_by="loss",
+    )
+    trained(tmp_path, settings)
+    assert "step2: best by selection is the start, of 2 epochs" in (
+        capsys.readouterr().out
+    )
 
 
 def test_early_stopping_waits_for_patience_epochs(squares, tmp_path):
