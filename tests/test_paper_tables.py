@@ -136,7 +136,19 @@ def test_rarl_is_not_compared_in_what_it_does_not_have():
     for number in (3, 4, 5):
         with pytest.raises(ValueError, match=f"neither.*Received: --table {number}"):
             paper_tables.of(number, 512, model="rarl")
-    assert paper_tables.of(6, 512, model="rarl") == paper_tables.of(6, 512)
+    assert paper_tables.of(6, 512, model="rarl").number == 6
+
+
+def test_rdars_figures_do_not_stand_beside_rarls():
+    rdar, rarl = (paper_tables.of(6, 512, model=model) for model in ("rdar", "rarl"))
+    assert [row.models for row in rarl.rows] == [row.models for row in rdar.rows]
+    assert not any(
+        "paper" in line for line in paper_tables.text(compared(rarl)).splitlines()
+    )
+    assert any(
+        "paper: mAP, MS-COCO" in line
+        for line in paper_tables.text(compared(rdar)).splitlines()
+    )
 
 
 def test_the_table_of_locations_is_not_trained_with_rdars_settings():
