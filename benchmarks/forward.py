@@ -131,7 +131,7 @@ def proposals_on_features(pooled):
 def thetas(attention, batch):
     """Made-up theta of the whole map and of each turn: `(B, 1, 4)`, `(T, B, k, 4)`.
 
-    A turn looks at one region, that of RARL at nine around one location.
+    A turn looks at one region, that of RARL at nine, here anywhere in the image.
     """
     together = attention.regions_a_step
     found = boxes(batch, attention.num_regions + 1)

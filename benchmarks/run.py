@@ -148,6 +148,9 @@ def measure(group, backbone, arguments):
             arguments.rounds,
             f"{backbone}: {group.title}",
         )
+    regions = subject.settings.regions
+    if model == "rarl":
+        regions = subject.settings.steps * subject.settings.regions_a_step
     settings = {
         "backbone": backbone,
         "weights": subject.settings.weights,
@@ -155,7 +158,7 @@ def measure(group, backbone, arguments):
         "crop": subject.settings.crop,
         "batch_size": batch,
         "model": model,
-        "regions": subject.model.attention.num_regions,
+        "regions": regions,
         "units": subject.settings.units,
     }
     # The next group has models of its own, and VGG-16's fill gigabytes.

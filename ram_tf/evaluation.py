@@ -362,9 +362,12 @@ def _fitted(view, runs, describe):
     train = run_splits.load_training(first.config)
     run_splits.check_labels(train, first.label_names)
     about = _identity(view, runs)
-    # What none of the runs has learnt from.
-    unlearnt = np.all([run_splits.held_back(run.config, train) for run in runs], 0)
-    how = {**about, "costs": svm.COSTS, "folds": svm.FOLDS}
+    learnt = set(run_splits.learnt_names(first.config, train))
+    for run in runs[1:]:
+        own = run_splits.load_training(run.config)
+        learnt.update(run_splits.learnt_names(run.config, own))
+    unlearnt = np.array([name not in learnt for name in train.names])
+    how = {**about, "costs": svm.COSTS, "folds": svm.FOLDS, "enough": svm.ENOUGH}
     arrays = train.labels, unlearnt
     key = cache.key_of(how, _weights(view, runs), train, first.config, *arrays)
 

@@ -97,20 +97,20 @@ def load_training(settings):
     return load_split(settings, settings.train_split or usual.train)
 
 
-def held_back(settings, train):
-    """Which images of the whole training split the run has not learnt from.
+def learnt_names(settings, whole):
+    """The images that a run learns from, without those it holds back to select by.
 
     Args:
         settings: The `Config`.
-        train: The `Split` of `load_training`.
+        whole: The `Split` that `load_training` reads for them.
 
     Returns:
-        `(n,)` bool; all False where a split of its own selects the best epoch.
+        Their names, a tuple.
     """
     usual = datasets.default_splits(settings.dataset, settings.data_dir or None)
     if settings.val_split or usual.selection:
-        return np.zeros(len(train), bool)
-    return train.draw(HELD_BACK, settings.seed)
+        return whole.names
+    return whole.hold_out(HELD_BACK, settings.seed)[0].names
 
 
 def load_report(settings, name, label_names):

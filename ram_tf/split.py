@@ -88,15 +88,10 @@ class Split:
                 "Images can be held out of two or more only. "
                 f"Received: a split of {len(self)}"
             )
-        held = self.draw(fraction, seed)
-        return self.take(np.flatnonzero(~held)), self.take(np.flatnonzero(held))
-
-    def draw(self, fraction, seed):
-        """Which images `hold_out` holds out: `(n,)` bool."""
         count = min(max(1, round(fraction * len(self))), len(self) - 1)
         held = np.zeros(len(self), bool)
         held[np.random.default_rng(seed).permutation(len(self))[:count]] = True
-        return held
+        return self.take(np.flatnonzero(~held)), self.take(np.flatnonzero(held))
 
 
 def check_label_names(names, where):

@@ -19,7 +19,7 @@ from ram_tf.seal import replacing
 
 COSTS = (0.01, 0.1, 1.0, 10.0, 100.0)
 FOLDS = 3
-# Positives among a few images from which on a label's precision tells costs apart.
+# Positives among a few images from which on these tell something of a label.
 ENOUGH = 5
 # Least slope of Platt scaling: probabilities rank images as decisions do.
 LEAST_SLOPE = 0.01
@@ -192,7 +192,8 @@ def fit(
     """Fits a linear SVM for each label with LIBLINEAR.
 
     The cost is the one of best average precision on the folds that were left out;
-    their decisions fit the Platt scaling, too. Unknown labels are left out.
+    their decisions fit the Platt scaling, too. See `unlearnt` for which images count.
+    Unknown labels are left out.
 
     Args:
         descriptions: `(n, D)` of the training split.
@@ -206,9 +207,10 @@ def fit(
         unlearnt: `(n,)` bool, the images that the network has not learnt from; None for
             none. Only on these do decisions tell what they would be on new images: the
             descriptions of all others know their labels, and any cost does well there.
-            So where five or more of them have a label, they alone choose the cost, one
-            for all labels, by the mean over those labels; and they alone fit the Platt
-            scaling of each label that some of them have and some have not (ours).
+            So they alone choose the cost, one for all labels, by the mean over those
+            that five or more of them have, and fit the Platt scaling of these (ours).
+            Labels that fewer of them have are scaled by all images; where there are no
+            others, each has the cost that is best on all images.
 
     Returns:
         A `OneVsRestSVM`.
@@ -276,9 +278,7 @@ def _choose_costs(columns, left_out, costs, new):
     joint = [
         _precisions(column, decisions, new)
         for column, decisions in zip(columns, left_out, strict=True)
-        if decisions is not None
-        and (column[new] > 0).sum() >= ENOUGH
-        and _both_kinds(column[new])
+        if decisions is not None and _tells_enough(column[new])
     ]
     if joint:
         return [costs[int(np.mean(joint, 0).argmax())]] * len(columns)
@@ -302,6 +302,10 @@ def _both_kinds(column):
     return (column > 0).any() and (column == 0).any()
 
 
+def _tells_enough(column):
+    return _both_kinds(column) and (column > 0).sum() >= ENOUGH
+
+
 def _fit_label(features, new, costs, column, left_out, cost):
     known = column >= 0
     x, y = features[known], column[known] > 0
@@ -315,7 +319,7 @@ def _fit_label(features, new, costs, column, left_out, cost):
     if left_out is None:
         platt = platt_scaling(y, svm.decision_function(x))
     else:
-        judged = known & new if _both_kinds(column[new]) else known
+        judged = known & new if _tells_enough(column[new]) else known
         decisions = left_out[costs.index(cost)]
         platt = platt_scaling(column[judged] > 0, decisions[judged])
     return svm.coef_[0], svm.intercept_[0], platt

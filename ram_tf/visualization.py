@@ -8,8 +8,8 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 # Okabe and Ito's palette without black, which colour-blind people can tell apart
-# (https://jfly.uni-koeln.de/color/); regions beyond the seventh begin again, and are
-# told apart by their numbers.
+# (https://jfly.uni-koeln.de/color/); looks beyond the seventh begin again, and regions
+# are told apart by their numbers.
 _COLOURS = (
     (230, 159, 0),
     (86, 180, 233),
@@ -294,7 +294,7 @@ def _tag_size(font):
 
 
 def _tag(draw, place, region, at_once, font):
-    """Draws a square in the region's colour with its number, counted from 1."""
+    """Draws a square in its look's colour with a region's number, counted from 1."""
     left, top = place
     last = _tag_size(font) - 1
     ground = colour(region // at_once)

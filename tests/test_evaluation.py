@@ -333,6 +333,25 @@ def test_svms_are_fitted_to_the_whole_training_split_and_judge_the_other(
     assert result["AP"] != pytest.approx(result["attention"]["AP"])
 
 
+def test_svms_are_judged_on_what_none_of_the_runs_has_learnt_from(
+    runs, split, train, tmp_path, monkeypatch
+):
+    masks, learnt = [], {40: train.names[:30], 48: train.names[20:35]}
+
+    def noting(descriptions, labels, about, seed, unlearnt):
+        masks.append(unlearnt.tolist())
+        raise ValueError("noted")
+
+    monkeypatch.setattr(svm, "fit", noting)
+    monkeypatch.setattr(
+        run_splits, "learnt_names", lambda settings, _: learnt[settings.image_size]
+    )
+    for some, first in ((runs[:1], 30), (runs, 35)):
+        with pytest.raises(ValueError, match="noted"):
+            evaluated(some, split, TEN)
+        assert masks.pop() == [False] * first + [True] * (40 - first)
+
+
 def test_a_second_evaluation_asks_no_model(runs, split, result, monkeypatch):
     def fail(*_):
         raise AssertionError("a model was asked")

@@ -160,9 +160,16 @@ def test_rarl_tells_the_step_of_each_of_its_nine_regions_at_once(photo, tmp_path
     assert words[8].startswith("9, step 1: ")
     assert words[9].startswith("10, step 2: ")
     # So many boxes at once would hide the picture: one alone is drawn.
-    grey = looked._replace(image=np.full((96, 96, 3), GROUND, "uint8"))
-    region = grey.speaker(0)
+    # The fourteenth region is of the second look.
+    scores = looked.region_scores.copy()
+    scores[13, 0] = scores.max() + 1
+    grey = looked._replace(
+        image=np.full((96, 96, 3), GROUND, "uint8"), region_scores=scores
+    )
     picture = np.asarray(draw_look(grey, 0))[:800]
     inks = {tuple(ink) for ink in picture.reshape(-1, 3).tolist()}
-    assert inks >= {(GROUND,) * 3, colour(region // 9)}
+    assert inks >= {(GROUND,) * 3, colour(1)}
+    assert colour(13) not in inks
+    image, _ = draw_steps(grey)[13]
+    assert colour(1) in {tuple(i) for i in np.asarray(image).reshape(-1, 3).tolist()}
     assert (64,) * 3 not in inks

@@ -163,11 +163,23 @@ def test_platt_scaling_is_fitted_to_what_the_network_has_not_learnt_from():
     np.testing.assert_array_equal(by_new.weights, by_all.weights)
     # What was learnt by heart would make it surer than it is of a new image.
     assert (by_new.platt[:, 0] < 0.7 * by_all.platt[:, 0]).all()
-    # A label that no new image has is scaled by all of them, as one of its own.
-    labels[unlearnt, 1] = 0
+    # A label that few new images have is scaled by all of them, as one of its own.
+    labels[np.flatnonzero(unlearnt & (labels[:, 1] > 0))[svm.ENOUGH - 1 :], 1] = 0
     mixed = svm.fit(x, labels, ABOUT, costs=(1.0,), unlearnt=unlearnt)
     alone = svm.fit(x, labels[:, 1:], ABOUT, costs=(1.0,))
     np.testing.assert_array_equal(mixed.platt[1], alone.platt[0])
+
+
+def test_new_images_of_an_unknown_label_do_not_judge_it():
+    x, labels, unlearnt = memorized(np.random.default_rng(0))
+    unknown = np.flatnonzero(unlearnt)[::3]
+    labels[unknown] = -1
+    fitted = svm.fit(x, labels, ABOUT, unlearnt=unlearnt)
+    known = np.delete(np.arange(len(x)), unknown)
+    expected = svm.fit(x[known], labels[known], ABOUT, unlearnt=unlearnt[known])
+    for name in ("weights", "bias", "platt", "costs"):
+        found, right = getattr(fitted, name), getattr(expected, name)
+        np.testing.assert_allclose(found, right, rtol=1e-5, atol=1e-6)
 
 
 def test_images_of_an_unknown_label_change_nothing_for_it(descriptions, labels):
