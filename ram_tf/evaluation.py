@@ -9,10 +9,17 @@ import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
 
-from ram_tf import cache, calibration, flags, proposals, protocols, run_splits, svm
+from ram_tf import (
+    cache,
+    calibration,
+    flags,
+    proposals,
+    run_splits,
+    svm,
+    svm_fit,
+)
 from ram_tf.prediction import Predictor
 from ram_tf.preprocessing import evaluation_pipeline, read_files
-from ram_tf.region_lstm import DESCRIPTIONS
 from ram_tf.results import PAPER, evaluate
 from ram_tf.run import Run
 from ram_tf.seal import sealing
@@ -89,91 +96,6 @@ def calibrate(run, model, split):
         beside.write_text(fitted.to_json(run.label_names))
 
 
-def add_model_arguments(parser):
-    """Adds the flags of `look_as_asked` that say whose eyes and which images."""
-    parser.add_argument(
-        "--model_dir",
-        required=True,
-        nargs="+",
-        help="a run's output folder, several to look together, a SavedModel's, or a "
-        ".onnx or .tflite file",
-    )
-    parser.add_argument("--split", help="default: the one of the run's report")
-    flags.add_data_arguments(parser)
-
-
-def add_arguments(parser):
-    """Adds the flags of `from_arguments`."""
-    parser.add_argument(
-        "--protocol",
-        choices=protocols.PROTOCOLS,
-        default=PAPER.name,
-        help="whose figures: thresholds, top k, means, interpolation; %(default)s",
-    )
-    parser.add_argument(
-        "--threshold", type=float, help="smallest probability; default: the protocol's"
-    )
-    parser.add_argument(
-        "--top_k",
-        type=int,
-        help="labels an image at most, 0 for any number; default: the protocol's",
-    )
-    parser.add_argument(
-        "--scales",
-        type=int,
-        nargs="+",
-        default=(),
-        help="edges N that images are resized to; default: as in training",
-    )
-    parser.add_argument(
-        "--views",
-        type=int,
-        choices=(1, 5, 10),
-        default=1,
-        help="the centre; and the corners; and their mirrors; %(default)s",
-    )
-    parser.add_argument(
-        "--views_from",
-        choices=("features", "image"),
-        help="whether views are cut from features of the whole image, or each goes "
-        "through the backbone; default: features where there are several",
-    )
-    parser.add_argument(
-        "--svm",
-        action="store_true",
-        help="score by linear SVMs on the views' features, fitted to the training "
-        "split and stored with the run",
-    )
-    parser.add_argument(
-        "--feature",
-        choices=DESCRIPTIONS,
-        help="what the SVMs see of a region: the pooled region, x of Eq. 4 or z of "
-        "Eq. 5; default: z where regions are flattened, else pooled",
-    )
-
-
-def from_arguments(arguments):
-    """The `Views` and the `Protocol` of parsed flags."""
-    several = arguments.views > 1 or arguments.svm
-    views = Views(
-        tuple(arguments.scales),
-        arguments.views,
-        arguments.views_from or ("features" if several else "image"),
-        arguments.svm,
-        arguments.feature,
-    )
-    protocol = protocols.PROTOCOLS[arguments.protocol]
-    changed = {}
-    if arguments.threshold is not None:
-        changed["threshold"] = arguments.threshold
-    if arguments.top_k is not None:
-        changed["top_k"] = (arguments.top_k or None,)
-    if changed:
-        name = f"{protocol.name}, changed: {', '.join(changed)}"
-        protocol = dataclasses.replace(protocol, name=name, **changed)
-    return views, protocol
-
-
 @dataclasses.dataclass(frozen=True)
 class Views:
     """How `evaluate.py` looks at images, and what scores them.
@@ -214,7 +136,7 @@ def look_as_asked(arguments, views):
     """Looks at the images of parsed flags through the models of parsed flags.
 
     Args:
-        arguments: With the flags of `add_model_arguments`.
+        arguments: With the flags of `evaluation_flags.add_model_arguments`.
         views: `Views`.
 
     Returns:
@@ -252,7 +174,8 @@ def see_runs(runs, split, settings, views):
 
     What the models say of a split is kept in the first run's folder. An SVM is fitted
     to the whole training split of the first run and stored beside its weights, where
-    it is read again as long as views, weights, images and labels are the same.
+    it is read again as long as views, weights, images, labels and what the runs held
+    back are the same.
 
     Args:
         runs: `Run`s of the same labels and loss; several are one model a scale
@@ -362,18 +285,22 @@ def _fitted(view, runs, describe):
     train = run_splits.load_training(first.config)
     run_splits.check_labels(train, first.label_names)
     about = _identity(view, runs)
-    learnt = set(run_splits.learnt_names(first.config, train))
-    for run in runs[1:]:
-        own = run_splits.load_training(run.config)
-        learnt.update(run_splits.learnt_names(run.config, own))
+    wholes = [train, *(run_splits.load_training(run.config) for run in runs[1:])]
+    learnt = {
+        name
+        for run, whole in zip(runs, wholes, strict=True)
+        for name in run_splits.hold_back(run.config, whole)[0].names
+    }
     unlearnt = np.array([name not in learnt for name in train.names])
-    how = {**about, "costs": svm.COSTS, "folds": svm.FOLDS, "enough": svm.ENOUGH}
+    rule = {"costs": svm_fit.COSTS, "enough": svm_fit.ENOUGH}
+    how = {**about, **rule, "folds": svm.FOLDS}
     arrays = train.labels, unlearnt
     key = cache.key_of(how, _weights(view, runs), train, first.config, *arrays)
 
     def fit():
         seed = first.config.seed
-        return svm.fit(describe(train), train.labels, about, seed, unlearnt=unlearnt)
+        columns = describe(train), train.labels
+        return svm_fit.fit(*columns, about, seed, unlearnt=unlearnt)
 
     return svm.remember(first.svm, about, key, fit)
 

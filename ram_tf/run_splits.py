@@ -71,12 +71,9 @@ def load(settings):
             splits do not have the same labels.
     """
     usual = datasets.default_splits(settings.dataset, settings.data_dir or None)
-    train = load_split(settings, settings.train_split or usual.train)
-    selected = settings.val_split or usual.selection
-    if selected:
-        selection = load_split(settings, selected)
-    else:
-        train, selection = train.hold_out(HELD_BACK, settings.seed)
+    train, selection = hold_back(settings, load_training(settings))
+    if selection is None:
+        selection = load_split(settings, settings.val_split or usual.selection)
     report = load_split(settings, settings.report_split or usual.report)
     for split in (selection, report):
         check_labels(split, train.label_names)
@@ -97,20 +94,20 @@ def load_training(settings):
     return load_split(settings, settings.train_split or usual.train)
 
 
-def learnt_names(settings, whole):
-    """The images that a run learns from, without those it holds back to select by.
+def hold_back(settings, whole):
+    """Divides the training split into what is learnt from and what is selected by.
 
     Args:
         settings: The `Config`.
         whole: The `Split` that `load_training` reads for them.
 
     Returns:
-        Their names, a tuple.
+        The two `Split`s; the whole and None where another split selects.
     """
     usual = datasets.default_splits(settings.dataset, settings.data_dir or None)
     if settings.val_split or usual.selection:
-        return whole.names
-    return whole.hold_out(HELD_BACK, settings.seed)[0].names
+        return whole, None
+    return whole.hold_out(HELD_BACK, settings.seed)
 
 
 def load_report(settings, name, label_names):

@@ -12,22 +12,22 @@ papers' figures.
 
 import argparse
 
-from ram_tf import cli, evaluation, references, results
+from ram_tf import cli, evaluation, evaluation_flags, references, results
 
 
 def parse(argv):
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    evaluation.add_model_arguments(parser)
-    evaluation.add_arguments(parser)
+    evaluation_flags.add_model_arguments(parser)
+    evaluation_flags.add_arguments(parser)
     parser.add_argument("--output", help="file of the figures, as JSON")
     return parser.parse_args(argv)
 
 
 def main(argv):
     arguments = parse(argv)
-    views, protocol = evaluation.from_arguments(arguments)
+    views, protocol = evaluation_flags.from_arguments(arguments)
     seen, split, settings = evaluation.look_as_asked(arguments, views)
     result = results.evaluate(
         seen.outputs, split, settings, protocol, seen.about, **seen.others

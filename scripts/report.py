@@ -11,15 +11,15 @@ and no JavaScript. It takes as long as evaluate.py and uses what that has kept.
 
 import argparse
 
-from ram_tf import cli, evaluation, report, results
+from ram_tf import cli, evaluation, evaluation_flags, report, results
 
 
 def parse(argv):
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    evaluation.add_model_arguments(parser)
-    evaluation.add_arguments(parser)
+    evaluation_flags.add_model_arguments(parser)
+    evaluation_flags.add_arguments(parser)
     parser.add_argument("--output", default="report.html", help="%(default)s")
     parser.add_argument(
         "--pictures",
@@ -35,7 +35,7 @@ def parse(argv):
 
 def main(argv):
     arguments = parse(argv)
-    views, protocol = evaluation.from_arguments(arguments)
+    views, protocol = evaluation_flags.from_arguments(arguments)
     seen, split, settings = evaluation.look_as_asked(arguments, views)
     result = results.evaluate(
         seen.outputs, split, settings, protocol, seen.about, **seen.others

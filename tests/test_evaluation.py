@@ -11,11 +11,13 @@ from ram_tf import (
     cache,
     calibration,
     evaluation,
+    evaluation_flags,
     metrics,
     protocols,
     results,
     run_splits,
     svm,
+    svm_fit,
 )
 from ram_tf.calibration import Calibration
 from ram_tf.config import Config
@@ -315,7 +317,7 @@ def test_a_result_names_protocol_views_scales_and_svm(runs, split, result):
     }
     protocol = json.loads(json.dumps(result))["protocol"]
     assert expected.items() <= protocol.items()
-    assert set(protocol["costs"]) <= set(np.float32(svm.COSTS).tolist())
+    assert set(protocol["costs"]) <= set(np.float32(svm_fit.COSTS).tolist())
 
 
 def test_svms_are_fitted_to_the_whole_training_split_and_judge_the_other(
@@ -326,7 +328,7 @@ def test_svms_are_fitted_to_the_whole_training_split_and_judge_the_other(
     # With the costs that were chosen: between two that are as good, rounding decides.
     for label, cost in enumerate(fitted.costs):
         labels = train.labels[:, label : label + 1]
-        again = svm.fit(seen[0]["description"], labels, {}, costs=(float(cost),))
+        again = svm_fit.fit(seen[0]["description"], labels, {}, costs=(float(cost),))
         np.testing.assert_allclose(again.weights[0], fitted.weights[label], atol=1e-3)
     assert result["AP"] == pytest.approx(precisions(split, fitted.judge(seen[1])))
     assert result["attention"]["AP"] == pytest.approx(precisions(split, seen[1]))
@@ -334,17 +336,19 @@ def test_svms_are_fitted_to_the_whole_training_split_and_judge_the_other(
 
 
 def test_svms_are_judged_on_what_none_of_the_runs_has_learnt_from(
-    runs, split, train, tmp_path, monkeypatch
+    runs, split, monkeypatch
 ):
-    masks, learnt = [], {40: train.names[:30], 48: train.names[20:35]}
+    masks, learnt = [], {40: range(30), 48: range(20, 35)}
 
     def noting(descriptions, labels, about, seed, unlearnt):
         masks.append(unlearnt.tolist())
         raise ValueError("noted")
 
-    monkeypatch.setattr(svm, "fit", noting)
+    monkeypatch.setattr(svm_fit, "fit", noting)
     monkeypatch.setattr(
-        run_splits, "learnt_names", lambda settings, _: learnt[settings.image_size]
+        run_splits,
+        "hold_back",
+        lambda settings, whole: (whole.take(learnt[settings.image_size]), None),
     )
     for some, first in ((runs[:1], 30), (runs, 35)):
         with pytest.raises(ValueError, match="noted"):
@@ -389,7 +393,7 @@ def fitted_once(squares, tmp_path_factory):
 def test_a_second_evaluation_reads_the_stored_svms(fitted_once, monkeypatch):
     run, _, split, result = fitted_once
     before = state(run)
-    monkeypatch.setattr(svm, "fit", never)
+    monkeypatch.setattr(svm_fit, "fit", never)
     again = evaluated([run], split, ONE)
     assert state(run) == before
     assert again["AP"] == pytest.approx(result["AP"], abs=1e-6)
@@ -555,8 +559,8 @@ def test_svms_are_not_fitted_to_other_labels_than_the_runs(squares, split, tmp_p
 )
 def test_several_views_come_from_features_unless_told_otherwise(flags, expected):
     parser = argparse.ArgumentParser()
-    evaluation.add_arguments(parser)
-    views, _ = evaluation.from_arguments(parser.parse_args(flags.split()))
+    evaluation_flags.add_arguments(parser)
+    views, _ = evaluation_flags.from_arguments(parser.parse_args(flags.split()))
     assert views == expected
 
 

@@ -45,11 +45,13 @@ def test_a_tenth_is_held_back_where_there_is_nothing_to_select_by(folder):
 def test_a_run_learns_from_what_it_does_not_hold_back(folder):
     own = settings(folder, seed=3)
     whole = run_splits.load_training(own)
-    learnt = run_splits.learnt_names(own, whole)
-    assert learnt == run_splits.load(own).train.names
-    assert len(learnt) < len(whole)
+    learnt, held = run_splits.hold_back(own, whole)
+    splits = run_splits.load(own)
+    assert learnt.names == splits.train.names
+    assert held.names == splits.selection.names
     chosen = settings(folder, seed=3, val_split="val")
-    assert run_splits.learnt_names(chosen, whole) == whole.names
+    learnt, held = run_splits.hold_back(chosen, whole)
+    assert (learnt.names, held) == (whole.names, None)
 
 
 def test_what_is_held_back_depends_on_the_seed(folder):
