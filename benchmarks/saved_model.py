@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from benchmarks.timing import Candidate, Figure
 from ram_tf.export import export
-from ram_tf.prediction import Predictor
+from ram_tf.predictor import Predictor
 from ram_tf.preprocessing import evaluation_pipeline, read_files
 
 FIGURES = (Figure("saved_model_over_keras", "serving_default", "keras", at_most=1.05),)

@@ -24,7 +24,8 @@ from tqdm import tqdm
 
 from benchmarks import photographs, record
 from ram_tf import cli, client
-from ram_tf.prediction import Predictor, find_images
+from ram_tf.prediction import find_images
+from ram_tf.predictor import Predictor
 
 
 def parse(argv):

@@ -23,7 +23,8 @@ from tqdm import tqdm
 from benchmarks import photographs, record
 from benchmarks.serving import load
 from ram_tf import cli
-from ram_tf.prediction import Predictor, find_images
+from ram_tf.prediction import find_images
+from ram_tf.predictor import Predictor
 
 EDGES = (16, 64, 160, 320, 500, 1000, 2400)  # longer ones, in pixels
 FLAT = 1.0  # MiB a minute

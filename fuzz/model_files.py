@@ -11,7 +11,7 @@ from fuzz.run_files import CONFIG, LABELS
 from fuzz.target import Target
 from fuzz.views_file import ABOUT
 from ram_tf.litert_model import read_texts
-from ram_tf.prediction import read_described
+from ram_tf.predictor import read_described
 
 LABELS_TEXT = "".join(f"{name}\n" for name in LABELS).encode()
 

@@ -22,7 +22,7 @@ __version__ = "0.1.0"
 # Where each public name lives; loaded when asked for, since TensorFlow takes seconds.
 _HOMES = {
     "Config": "config",
-    "Predictor": "prediction",
+    "Predictor": "predictor",
     "RARL": "model",
     "RDAR": "model",
     "RecurrentMemorizedAttention": "recurrent_attention",

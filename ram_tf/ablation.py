@@ -13,8 +13,8 @@ import statistics
 import keras
 
 from ram_tf import evaluation, proposals, results, run_splits, training
+from ram_tf.decoding import decode_image
 from ram_tf.paper_tables import CROPS, LOCATIONS
-from ram_tf.preprocessing import decode_image
 from ram_tf.run import Run
 from ram_tf.seal import read, read_text, replacing, sealing
 from ram_tf.visualization import BLUE, GREEN, contact_sheet, draw_boxes

@@ -7,7 +7,8 @@ import math
 import numpy as np
 
 from ram_tf import visualization
-from ram_tf.preprocessing import decode_image, read_files
+from ram_tf.decoding import decode_image
+from ram_tf.preprocessing import read_files
 
 PICTURE = 240  # pixels of a picture's longer side, ours
 

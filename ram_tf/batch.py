@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 import ram_tf
 from ram_tf.config import from_json
-from ram_tf.prediction import Predictor
+from ram_tf.predictor import Predictor
 from ram_tf.records import FORMATS
 
 try:
@@ -271,7 +271,7 @@ def load_model(folder):
     """Loads a SavedModel from any of Beam's file systems.
 
     Returns:
-        A `ram_tf.prediction.Predictor`.
+        A `ram_tf.predictor.Predictor`.
     """
     if FileSystems.get_scheme(folder) is None:
         return Predictor.load(folder)

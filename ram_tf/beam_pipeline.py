@@ -21,8 +21,8 @@ from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 from tqdm import tqdm
 
 from ram_tf.batch import Shard, load_model, open_file
+from ram_tf.decoding import decode_image
 from ram_tf.prediction import describe
-from ram_tf.preprocessing import decode_image
 
 REASONS = ("missing", "reading error", "empty", "too many pixels", "unreadable")
 NAMESPACE = "images"

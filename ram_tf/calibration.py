@@ -12,7 +12,7 @@ import reprlib
 import numpy as np
 from scipy import optimize
 
-from ram_tf import losses, metrics
+from ram_tf import losses, metrics, reliability
 
 # Ours: beyond these a temperature makes every probability 0, 1 or the same.
 COLDEST, HOTTEST = 0.01, 100.0
@@ -213,8 +213,8 @@ def fit(labels, scores, loss, precision_floor=None):
         tuple(thresholds.tolist()),
         precision_floor,
         tuple(unfitted),
-        calibration_error(labels, before),
-        calibration_error(labels, after),
+        reliability.calibration_error(labels, before),
+        reliability.calibration_error(labels, after),
     )
 
 
@@ -313,7 +313,7 @@ def fit_thresholds(labels, probabilities, precision_floor=None):
         Lipton et al., Optimal Thresholding of Classifiers to Maximize F1 Measure,
         ECML PKDD 2014, https://arxiv.org/abs/1402.1892
     """
-    labels, probabilities = _checked(labels, probabilities)
+    labels, probabilities = reliability.checked(labels, probabilities)
     if precision_floor is not None and not 0 <= precision_floor <= 1:
         raise ValueError(
             "A precision is a share. Expected a floor in [0, 1] or None. "
@@ -342,73 +342,3 @@ def fit_thresholds(labels, probabilities, precision_floor=None):
             thresholds[index] = UNREACHED
             unfitted.append(index)
     return thresholds, unfitted
-
-
-def calibration_error(labels, probabilities, bins=15):
-    """How far probabilities are from shares: the expected calibration error (ECE).
-
-    The mean of |mean probability - share present| over the bins of `reliability_curve`,
-    weighed by their counts. Most labels of most images are clearly absent, which makes
-    it small: compare it on one split only. A softmax's probabilities sum to 1 however
-    many labels are present, so that where images have several, none takes it to 0.
-
-    Args:
-        labels: `(n, L)` 1, 0 or -1.
-        probabilities: `(n, L)` in [0, 1].
-        bins: Number of bins, at least 1; 15 as in the source's tables.
-
-    Returns:
-        A float in [0, 1], NaN where no label is known.
-
-    Raises:
-        ValueError: An argument is out of range.
-
-    Reference:
-        Guo et al., On Calibration of Modern Neural Networks, ICML 2017, section 2,
-        https://arxiv.org/abs/1706.04599; there of the most probable class alone.
-    """
-    mean, share, count = reliability_curve(labels, probabilities, bins)
-    if not count.any():
-        return float("nan")
-    return float(np.nansum(np.abs(mean - share) * count) / count.sum())
-
-
-def reliability_curve(labels, probabilities, bins=15):
-    """What probabilities promise and what is there, over all known pairs.
-
-    Args:
-        labels: `(n, L)` 1, 0 or -1.
-        probabilities: `(n, L)` in [0, 1].
-        bins: Number of bins of equal width, at least 1; each with its upper end, the
-            first with 0 as well.
-
-    Returns:
-        `(mean, share, count)`, each `(bins,)`: a bin's mean probability and the share
-        of its pairs that are present, both NaN where it is empty, and how many pairs it
-        has. The points `(mean, share)` of a calibrated model lie on the diagonal.
-
-    Raises:
-        ValueError: An argument is out of range.
-    """
-    labels, probabilities = _checked(labels, probabilities)
-    if bins < 1:
-        raise ValueError(f"Invalid `bins`. Expected at least 1. Received: bins={bins}")
-    known = labels >= 0
-    probability, present = probabilities[known], labels[known] > 0
-    place = np.searchsorted(np.linspace(0, 1, bins + 1)[1:-1], probability)
-    count = np.bincount(place, minlength=bins)
-    with np.errstate(invalid="ignore"):  # 0 / 0 of empty bins
-        mean = np.bincount(place, probability, bins) / count
-        share = np.bincount(place, present, bins) / count
-    return mean, share, count
-
-
-def _checked(labels, probabilities):
-    labels, probabilities = metrics.checked(labels, probabilities)
-    outside = (probabilities < 0) | (probabilities > 1)
-    if outside.any():
-        raise ValueError(
-            "These are no probabilities. Expected numbers in [0, 1]. "
-            f"Received: {probabilities[outside][0]}"
-        )
-    return labels, probabilities

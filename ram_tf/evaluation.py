@@ -18,7 +18,7 @@ from ram_tf import (
     svm,
     svm_fit,
 )
-from ram_tf.prediction import Predictor
+from ram_tf.predictor import Predictor
 from ram_tf.preprocessing import evaluation_pipeline, read_files
 from ram_tf.results import PAPER, evaluate
 from ram_tf.run import Run

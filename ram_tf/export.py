@@ -14,7 +14,8 @@ import keras
 import tensorflow as tf
 
 from ram_tf import exif, header, lock, seal, warmup
-from ram_tf.preprocessing import decode_known, resize, untuned
+from ram_tf.decoding import decode_known
+from ram_tf.preprocessing import resize, untuned
 
 LABELS = "labels.txt"
 DESCRIBED = (LABELS, "config.json", "views.json")  # what goes with every model

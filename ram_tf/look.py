@@ -8,7 +8,7 @@ from matplotlib.ticker import MaxNLocator
 from PIL import Image, ImageOps
 
 from ram_tf import losses
-from ram_tf.preprocessing import decode_image
+from ram_tf.decoding import decode_image
 from ram_tf.visualization import colour, draw_boxes, draw_regions, voices
 
 # Ours: what is still fast, and still read at a glance.

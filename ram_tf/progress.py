@@ -11,8 +11,9 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from ram_tf import cache, metrics, weights_file
-from ram_tf.preprocessing import decode_image, evaluation_pipeline, read_files
+from ram_tf import cache, metrics, region_metrics, weights_file
+from ram_tf.decoding import decode_image
+from ram_tf.preprocessing import evaluation_pipeline, read_files
 from ram_tf.seal import replacing
 from ram_tf.split import Split, epoch_order
 from ram_tf.visualization import draw_locations, draw_outputs
@@ -133,7 +134,7 @@ class Progress(keras.callbacks.Callback):
         logs["val_loss"] = sum(float(value) for value in terms.values())
         logs["val_mAP"] = self._mean_average_precision(outputs["probabilities"])
         if "boxes" in outputs and outputs["boxes"].shape[1] > 1:
-            logs["val_region_iou"] = float(metrics.region_iou(outputs["boxes"]))
+            logs["val_region_iou"] = float(region_metrics.region_iou(outputs["boxes"]))
         return logs
 
     def _mean_average_precision(self, probabilities):

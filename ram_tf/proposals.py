@@ -15,7 +15,7 @@ import tensorflow as tf
 from tqdm import tqdm
 
 from ram_tf import cache
-from ram_tf.preprocessing import decode_image
+from ram_tf.decoding import decode_image
 
 OVERLAP = 0.7  # Largest IoU of two proposals (section 5.3.1).
 # Ours, see `edge_map`. Of these the first five boxes met most objects on photographs.

@@ -15,9 +15,10 @@ from PIL import Image
 
 from ram_tf import (
     albums,
-    calibration,
+    label_pairs,
     metrics,
     protocols,
+    reliability,
     results,
     shades,
     visualization,
@@ -202,13 +203,13 @@ class Pair(NamedTuple):
 
 
 def _together(labels, names):
-    shares, counts = metrics.cooccurrence(labels)
+    shares, counts = label_pairs.cooccurrence(labels)
     pairs = _pairs(shares, np.triu(counts, 1), names)
     return {"shares": shares, "counts": counts, "pairs": pairs}
 
 
 def _instead(labels, predicted, names):
-    shares, counts = metrics.predicted_instead(labels, predicted)
+    shares, counts = label_pairs.predicted_instead(labels, predicted)
     return {"shares": shares, "counts": counts, "pairs": _pairs(shares, counts, names)}
 
 
@@ -275,7 +276,7 @@ def _path(x, y):
 
 
 def _reliability(labels, probabilities):
-    mean, share, count = calibration.reliability_curve(labels, probabilities)
+    mean, share, count = reliability.reliability_curve(labels, probabilities)
     filled = np.flatnonzero(count)
     most = np.log1p(count.max())
     return {

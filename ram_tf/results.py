@@ -6,7 +6,13 @@ import math
 
 import numpy as np
 
-from ram_tf import bootstrap, calibration, metrics, protocols
+from ram_tf import (
+    bootstrap,
+    metrics,
+    protocols,
+    region_metrics,
+    reliability,
+)
 from ram_tf.model import crop_to_image
 from ram_tf.seal import replacing
 
@@ -58,12 +64,12 @@ def evaluate(outputs, split, settings, protocol=PAPER, about=None, **others):
         labels, probabilities, split.label_names, protocol
     )
     result["intervals"] = _intervals(labels, probabilities, protocol)
-    result["calibration_error"] = calibration.calibration_error(labels, probabilities)
+    result["calibration_error"] = reliability.calibration_error(labels, probabilities)
     if "thresholds" in about:
         result["at_thresholds"] = metrics.precision_recall_f1(
             labels, probabilities, about["thresholds"]
         )
-    result["region_iou"] = metrics.region_iou(outputs["boxes"])
+    result["region_iou"] = region_metrics.region_iou(outputs["boxes"])
     if split.boxes is not None:
         crop_fraction = about["crops"][0] / about["scales"][0]
         result |= _pointing(outputs, split, crop_fraction)
@@ -124,10 +130,12 @@ def _pointing(outputs, split, crop_fraction):
     centres = (outputs["regions"][:, :, ::-1, 2] + 1) / 2  # (n, K, 2), y first
     centres = crop_to_image(centres, crop_fraction)
     known = split.boxes, split.labels, split.label_names
-    score, pairs = metrics.pointing_score(*known, centres, outputs["region_scores"])
+    score, pairs = region_metrics.pointing_score(
+        *known, centres, outputs["region_scores"]
+    )
     middle = np.full((len(split), 1, 2), 0.5)
     alone = np.zeros((len(split), 1, len(split.label_names)))
-    centre, _ = metrics.pointing_score(*known, middle, alone)
+    centre, _ = region_metrics.pointing_score(*known, middle, alone)
     return {
         "pointing": score,
         "pointing_centre": centre,

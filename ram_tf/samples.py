@@ -7,8 +7,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ram_tf.prediction import Predictor
-from ram_tf.preprocessing import decode_image, read_files
+from ram_tf.decoding import decode_image
+from ram_tf.predictor import Predictor
+from ram_tf.preprocessing import read_files
 from ram_tf.seal import replacing
 from ram_tf.visualization import contact_sheet, draw_outputs
 

@@ -13,7 +13,7 @@ import tempfile
 import tensorflow as tf
 
 from ram_tf.look import bars, draw_course, draw_look, draw_steps, look, summarize, tell
-from ram_tf.prediction import Predictor
+from ram_tf.predictor import Predictor
 
 KEPT = 3  # models in memory
 LARGEST_FILE = "50mb"

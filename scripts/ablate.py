@@ -16,7 +16,8 @@ import argparse
 import pathlib
 
 from ram_tf import ablation, cli, flags, paper_tables
-from ram_tf.prediction import Predictor, find_images
+from ram_tf.prediction import find_images
+from ram_tf.predictor import Predictor
 from ram_tf.presets import PRESET_OF
 
 

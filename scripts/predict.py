@@ -14,6 +14,7 @@ import json
 import sys
 
 from ram_tf import cli, client, prediction
+from ram_tf.predictor import Predictor
 
 
 def parse(argv):
@@ -49,7 +50,7 @@ def main(argv):
         named += [line.rstrip("\n") for line in sys.stdin if line.strip()]
     paths = prediction.find_images(named)
     folder, server = arguments.model_dir, client.from_arguments(arguments)
-    predictor = prediction.Predictor.load(folder, server)
+    predictor = Predictor.load(folder, server)
     without = []
     for line in prediction.predict(
         predictor,

@@ -11,7 +11,7 @@ from small_run import SMALL
 
 from ram_tf import ablation, run_splits, training
 from ram_tf.paper_tables import LOCATIONS, TABLE_5, table_6
-from ram_tf.prediction import Predictor
+from ram_tf.predictor import Predictor
 from ram_tf.run import Run
 from ram_tf.visualization import BLUE, GREEN
 

@@ -18,7 +18,8 @@ from apache_beam.ml.inference.base import PredictionResult
 
 from ram_tf.batch import Batch, Shard
 from ram_tf.beam_pipeline import Image, WriteShards
-from ram_tf.prediction import Predictor, predict
+from ram_tf.prediction import predict
+from ram_tf.predictor import Predictor
 
 
 @pytest.fixture(scope="module")

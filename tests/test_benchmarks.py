@@ -24,9 +24,10 @@ from benchmarks import (
 )
 from benchmarks.subject import Subject
 from benchmarks.timing import Candidate, Figure
+from ram_tf.decoding import MAX_PIXELS
 from ram_tf.export import read_images
 from ram_tf.model import RDAR, PooledClassifier
-from ram_tf.preprocessing import MAX_PIXELS, training_pipeline
+from ram_tf.preprocessing import training_pipeline
 from ram_tf.region_lstm import pool_region
 from ram_tf.spatial_transformer import sample_region
 

@@ -25,7 +25,8 @@ from ram_tf import client, rest_client
 from ram_tf.answers import LARGEST_ANSWER, MEGABYTE, TooLargeError
 from ram_tf.export import export
 from ram_tf.grpc_client import outputs_of
-from ram_tf.prediction import Predictor, predict
+from ram_tf.prediction import predict
+from ram_tf.predictor import Predictor
 from ram_tf.run import Run
 
 LABELS = ("blue", "green", "red")

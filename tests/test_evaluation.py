@@ -24,7 +24,8 @@ from ram_tf.config import Config
 from ram_tf.evaluation import Views, evaluate_runs, joint_view, svm_view
 from ram_tf.export import export
 from ram_tf.model import PooledClassifier
-from ram_tf.prediction import Predictor, predict
+from ram_tf.prediction import predict
+from ram_tf.predictor import Predictor
 from ram_tf.preprocessing import evaluation_pipeline
 from ram_tf.run import Run
 from ram_tf.split import Split

@@ -7,7 +7,7 @@ import tensorflow as tf
 from PIL import Image, ImageOps
 
 from ram_tf import exif
-from ram_tf.preprocessing import decode_image
+from ram_tf.decoding import decode_image
 
 ORIENTATION = 0x0112
 

@@ -14,9 +14,9 @@ from disk import full_above
 from memory import Taken
 from small_run import SMALL
 
+from ram_tf.decoding import MAX_PIXELS, decode_image
 from ram_tf.export import export, serve_bytes, serve_images
-from ram_tf.prediction import Predictor
-from ram_tf.preprocessing import MAX_PIXELS, decode_image
+from ram_tf.predictor import Predictor
 from ram_tf.run import Run
 
 LABELS = ("red", "green", "blue")

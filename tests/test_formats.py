@@ -17,7 +17,7 @@ from small_run import SMALL
 from benchmarks import photographs
 from ram_tf import fixed_size, litert_model, onnx_model, svm
 from ram_tf.export import described, export
-from ram_tf.prediction import Predictor
+from ram_tf.predictor import Predictor
 from ram_tf.run import Run
 
 LABELS = ("red", "green", "blue")

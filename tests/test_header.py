@@ -12,7 +12,8 @@ from memory import Taken
 
 from fuzz import pictures
 from ram_tf import header
-from ram_tf.preprocessing import decode_image, find_unreadable
+from ram_tf.decoding import decode_image
+from ram_tf.preprocessing import find_unreadable
 from ram_tf.split import Split
 
 SMALL = pictures.encoded("PNG")

@@ -18,7 +18,8 @@ from ram_tf.look import (
     summarize,
     tell,
 )
-from ram_tf.prediction import Predictor, predict
+from ram_tf.prediction import predict
+from ram_tf.predictor import Predictor
 from ram_tf.run import Run
 from ram_tf.visualization import colour
 

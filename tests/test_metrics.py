@@ -227,87 +227,6 @@ def test_figures_are_python_floats(table):
     assert {type(value) for value in result.values()} == {float}
 
 
-def test_pointing_asks_the_best_region_of_each_label():
-    boxes = (
-        {"cat": np.array([[0.5, 0.0, 1.0, 0.3]]), "dog": np.array([[0, 0, 1, 1]])},
-    )
-    centres = np.array(
-        [[[0.2, 0.7], [0.7, 0.2]]]
-    )  # y, x: only the second is in the cat
-    for cat_scores, expected in (([1.0, 2.0], 1.0), ([2.0, 1.0], 0.5)):
-        region_scores = np.array([[[cat_scores[0], 0.0], [cat_scores[1], 0.0]]])
-        score, pairs = metrics.pointing_score(
-            boxes, np.array([[1, 1]]), ("cat", "dog"), centres, region_scores
-        )
-        assert (score, pairs) == (expected, 2)
-
-
-def test_pointing_counts_pairs_that_are_present_and_boxed():
-    inside = np.array([[0.4, 0.4, 0.6, 0.6]])
-    boxes = (
-        {"cat": inside, "dog": inside},  # the dog is absent
-        {},  # a cat that nobody boxed
-        {"cat": np.zeros((0, 4))},
-        {"cat": inside, "dog": inside},  # the cat is unknown
-    )
-    labels = np.array([[1, 0], [1, 0], [1, 0], [-1, 0]])
-    score = metrics.pointing_score(
-        boxes, labels, ("cat", "dog"), np.full((4, 1, 2), 0.5), np.zeros((4, 1, 2))
-    )
-    assert score == (1.0, 1)
-
-
-def test_pointing_is_satisfied_by_any_box_but_not_by_parts_of_two():
-    # In y the centre lies in the first box, in x in the second.
-    two = np.array([[0.4, 0.0, 0.6, 0.1], [0.0, 0.4, 0.1, 0.6]])
-    hit = np.array([[0.0, 0.0, 0.1, 0.1], [0.4, 0.4, 0.5, 0.5]])
-    for boxes, expected in ((two, 0.0), (hit, 1.0)):
-        score, _ = metrics.pointing_score(
-            ({"cat": boxes},),
-            column(1),
-            ("cat",),
-            np.full((1, 1, 2), 0.5),
-            np.zeros((1, 1, 1)),
-        )
-        assert score == expected
-
-
-def test_pointing_outside_of_the_image_is_a_miss():
-    score, _ = metrics.pointing_score(
-        ({"cat": np.array([[0, 0, 1, 1]])},),
-        column(1),
-        ("cat",),
-        np.array([[[0.5, 1.01]]]),
-        np.zeros((1, 1, 1)),
-    )
-    assert score == 0
-
-
-def test_pointing_without_pairs_is_no_number():
-    score, pairs = metrics.pointing_score(
-        ({},), column(1), ("cat",), np.zeros((1, 1, 2)), np.zeros((1, 1, 1))
-    )
-    assert np.isnan(score)
-    assert pairs == 0
-
-
-def test_region_iou_by_hand():
-    # Halves that share a quarter of the image have IoU 1/3; disjoint ones 0.
-    boxes = np.array([[[0, 0, 1, 0.5], [0, 0.25, 1, 0.75], [0, 0.75, 1, 1]]])
-    assert metrics.region_iou(boxes) == pytest.approx((1 / 3 + 0 + 0) / 3)
-
-
-def test_region_iou_is_one_for_the_same_region_again_and_averages_over_images():
-    same = np.tile([0.1, 0.2, 0.6, 0.9], (1, 4, 1))
-    apart = np.array([[[0, 0, i / 4, 0] for i in range(4)]])  # without area
-    assert metrics.region_iou(same) == pytest.approx(1)
-    assert metrics.region_iou(np.concatenate([same, apart])) == pytest.approx(1 / 2)
-
-
-def test_region_iou_of_one_region_is_no_number():
-    assert np.isnan(metrics.region_iou(np.zeros((3, 1, 4))))
-
-
 def test_confusion_by_hand():
     labels = np.array([[1, 0], [1, -1], [0, 0], [-1, 1]])
     predicted = np.array([[1, 1], [0, 1], [1, 0], [1, 0]], bool)
@@ -318,24 +237,6 @@ def test_confusion_by_hand():
         "FN": [1, 1],
         "TN": [0, 1],
     }
-
-
-@pytest.mark.parametrize("seed", range(3))
-def test_predicted_instead_equals_counting_image_by_image(seed):
-    generator = np.random.default_rng(seed)
-    labels = generator.integers(-1, 2, (30, 4))
-    labels[:, 3] = -1  # never missed
-    predicted = generator.random((30, 4)) < 0.5
-    shares, counts = metrics.predicted_instead(labels, predicted)
-    for i in range(4):
-        missed = [n for n in range(30) if labels[n, i] == 1 and not predicted[n, i]]
-        for j in range(4):
-            wrong = [n for n in missed if labels[n, j] == 0 and predicted[n, j]]
-            assert counts[i, j] == len(wrong)
-            if missed:
-                assert shares[i, j] == pytest.approx(len(wrong) / len(missed))
-            else:
-                assert np.isnan(shares[i, j])
 
 
 def test_precision_steps_by_hand():
@@ -350,36 +251,6 @@ def test_precision_steps_by_hand():
     assert steps == pytest.approx([1 / 2, 2 / 3])
     (steps,) = metrics.precision_steps(labels, scores, monotone=True)
     assert steps == pytest.approx([2 / 3, 2 / 3])
-
-
-def test_cooccurrence_by_hand():
-    # The last image does not tell of label 1, and no image has label 2.
-    labels = np.array([[1, 1, 0], [1, 0, 0], [0, 1, 0], [1, -1, 0]])
-    shares, counts = metrics.cooccurrence(labels)
-    nan = np.nan
-    np.testing.assert_allclose(shares, [[1, 1 / 2, 0], [1 / 2, 1, 0], [nan] * 3])
-    np.testing.assert_array_equal(counts, [[3, 1, 0], [1, 2, 0], [0, 0, 0]])
-
-
-def test_cooccurrence_equals_counting_pair_by_pair(table):
-    labels, _ = table
-    labels[::4, 1] = labels[::3, 2] = -1
-    shares, counts = metrics.cooccurrence(labels)
-    for given, asked in np.ndindex(5, 5):
-        known = labels[(labels[:, given] == 1) & (labels[:, asked] >= 0), asked]
-        assert shares[given, asked] == pytest.approx(known.mean())
-        assert counts[given, asked] == known.sum()
-
-
-def test_cooccurrence_takes_predictions_as_it_takes_labels(table):
-    _, scores = table
-    predicted = scores >= 0.6
-    for of_bool, of_labels in zip(
-        metrics.cooccurrence(predicted),
-        metrics.cooccurrence(predicted.astype(int)),
-        strict=True,
-    ):
-        np.testing.assert_array_equal(of_bool, of_labels)
 
 
 @pytest.mark.parametrize(
@@ -404,16 +275,6 @@ def test_cooccurrence_takes_predictions_as_it_takes_labels(table):
         (
             lambda: metrics.precision_recall_f1([[1, 0]], [[0.5, 0.5]], (0.1,) * 3),
             r"Expected a number or shape \(L,\) = \(2,\). Received: shape \(3,\)",
-        ),
-        (
-            lambda: metrics.cooccurrence([1, 0]),
-            r"Expected shape \(n, L\). Received: labels of shape \(2,\)",
-        ),
-        (
-            lambda: metrics.pointing_score(
-                ({},), column(1), ("cat",), np.zeros((1, 2, 2)), np.zeros((1, 1, 1))
-            ),
-            r"1 dicts, 1 names, \(1, 1\), \(1, 2, 2\) and \(1, 1, 1\)",
         ),
     ],
 )

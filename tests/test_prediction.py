@@ -7,7 +7,8 @@ from PIL import Image
 from small_run import SMALL
 
 from ram_tf.export import export
-from ram_tf.prediction import Predictor, find_images, predict
+from ram_tf.prediction import find_images, predict
+from ram_tf.predictor import Predictor
 from ram_tf.run import Run
 from ram_tf.run_splits import load_split
 from ram_tf.samples import write_samples

@@ -11,12 +11,12 @@ import pytest
 import tensorflow as tf
 
 from ram_tf import preprocessing
+from ram_tf.decoding import decode_image
 from ram_tf.preprocessing import (
     Place,
     boxes_in_crop,
     centre_crop,
     cut,
-    decode_image,
     evaluation_pipeline,
     find_unreadable,
     prepare_image,

@@ -14,7 +14,7 @@ from small_run import SMALL
 from ram_tf import evaluation, metrics, proposals, run_splits, svm, training
 from ram_tf.evaluation import Views
 from ram_tf.export import export
-from ram_tf.prediction import Predictor
+from ram_tf.predictor import Predictor
 from ram_tf.proposals import edge_boxes, edge_map, propose
 from ram_tf.run import Run
 

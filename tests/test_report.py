@@ -20,6 +20,7 @@ from ram_tf import (
     albums,
     cli,
     evaluation,
+    label_pairs,
     metrics,
     protocols,
     report,
@@ -285,9 +286,9 @@ def test_the_matrices_are_those_of_metrics():
     )
     named = metrics.predictions(split.labels, outputs["probabilities"], 0.5, 3)
     for table, (shares, counts) in (
-        (data, metrics.cooccurrence(split.labels)),
-        (predicted, metrics.cooccurrence(np.where(split.labels < 0, -1, named))),
-        (instead, metrics.predicted_instead(split.labels, named)),
+        (data, label_pairs.cooccurrence(split.labels)),
+        (predicted, label_pairs.cooccurrence(np.where(split.labels < 0, -1, named))),
+        (instead, label_pairs.predicted_instead(split.labels, named)),
     ):
         for i, row in enumerate(table[1:]):
             for j, cell in enumerate(row[2:]):

@@ -19,7 +19,7 @@ from benchmarks import serving
 from ram_tf import client
 from ram_tf.answers import MEGABYTE, TooLargeError
 from ram_tf.export import export
-from ram_tf.prediction import Predictor
+from ram_tf.predictor import Predictor
 from ram_tf.run import Run
 
 KSERVE = pathlib.Path(__file__).parents[1] / "deploy" / "kserve" / "server.py"
