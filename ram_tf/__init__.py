@@ -1,15 +1,16 @@
 """Multi-label image recognition that shows which region spoke for each label.
 
-The way of the data: files (`datasets`) -> pipeline (`header`, `exif`, `preprocessing`)
--> feature map (`backbones`) -> region after region (`spatial_transformer`,
-`region_lstm`; found by `recurrent_attention` or by the agent of `reinforced_attention`)
--> scores and regions (`model`, in one view or several: `views`) -> `losses`,
-`reinforce`, `metrics` -> the two steps (`linear_probe`, `region_search`, `training`;
-on one of the `devices` or several) -> figures (`svm`, `evaluation`, `results`,
-`report`; of several seeds: `seeds`; the papers' tables: `references`, `ablation`) and a
-SavedModel (`export`) or other formats (`onnx_model`, `litert_model`), for files and
-servers (`prediction`), any number of images (`batch`, `beam_pipeline`) and a page to
-look at (`web_page`). Files are whole or not there (`seal`, `lock`).
+The way of the data: files (`datasets`) -> pipeline (`header`, `exif`, `decoding`,
+`preprocessing`) -> feature map (`backbones`) -> region after region
+(`spatial_transformer`, `region_lstm`; found by `recurrent_attention` or by the agent of
+`reinforced_attention`) -> scores and regions (`model`, in one view or several: `views`)
+-> `losses`, `reinforce`, `metrics`, `region_metrics` -> the two steps (`linear_probe`,
+`region_search`, `training`; on one of the `devices` or several) -> figures (`svm`,
+`evaluation`, `results`, `report`; of several seeds: `seeds`; the papers' tables:
+`references`, `ablation`) and a SavedModel (`export`) or other formats (`onnx_model`,
+`litert_model`), wherever it is (`predictor`), for files (`prediction`), any number of
+images (`batch`, `beam_pipeline`) and a page to look at (`web_page`). Files are whole or
+not there (`seal`, `lock`).
 
 Shapes, everywhere: `B` images, `H W C` feature map, `K` regions, `h w` sampled size,
 `L` labels.

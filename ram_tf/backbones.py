@@ -17,7 +17,8 @@ class Backbone:
     """What is known of a backbone before it is built.
 
     Args:
-        application: Builds the network, as in `keras.applications`.
+        application: Builds the network, as in `keras.applications`; None for `small`,
+            which is built here.
         layer: The layer whose output is the feature map; None for the last one.
         stride: Pixels of the image per cell of the feature map.
         scaling: Turns RGB in [0, 255] into what the network was trained on; None

@@ -41,7 +41,7 @@ def load(split, seed=0, count=None):
         count: How many canvases; None for 3000, 500 and 1000.
 
     Returns:
-        A `Split` whose images are PNG bytes (96x96, RGB, grey) and whose boxes are the
+        A `Split` whose images are PNG bytes (96x96, grey) and whose boxes are the
         tight boxes of the digits.
 
     Raises:
