@@ -28,7 +28,7 @@ class Look(NamedTuple):
         says: `(K, L)` probabilities that each region alone would give.
         label_names: The L labels.
         thresholds: `(L,)` probabilities from which on labels are named.
-        at_once: Regions a step: 1, for RARL nine.
+        per_step: Regions a step: 1, for RARL nine.
         joint: Whether the probabilities come from more than these regions: from SVMs,
             several views or scales.
     """
@@ -40,7 +40,7 @@ class Look(NamedTuple):
     says: np.ndarray
     label_names: tuple[str, ...]
     thresholds: np.ndarray
-    at_once: int
+    per_step: int
     joint: bool
 
     @property
@@ -134,7 +134,7 @@ def draw_look(looked, label=None):
     if label is not None:
         probability = float(looked.probabilities[label])
         spoken = [(looked.label_names[label], probability, looked.speaker(label))]
-    return draw_regions(looked.image, looked.boxes, spoken, 800, looked.at_once)
+    return draw_regions(looked.image, looked.boxes, spoken, 800, looked.per_step)
 
 
 def draw_steps(looked):
@@ -148,7 +148,7 @@ def draw_steps(looked):
         and the labels that it speaks for most.
     """
     drawn = (
-        draw_boxes(looked.image, box[None], colour(region // looked.at_once), "", STEP)
+        draw_boxes(looked.image, box[None], colour(region // looked.per_step), "", STEP)
         for region, box in enumerate(looked.boxes)
     )
     # The page lays the words over the lower edge, where there is room for them then.
@@ -162,7 +162,7 @@ def _captions(looked):
     for region, says in enumerate(looked.says):
         best = np.argsort(-says, kind="stable")[:BEST]
         told = ", ".join(f"{looked.label_names[i]} ({says[i]:.0%})" for i in best)
-        step = f", step {region // looked.at_once + 1}" if looked.at_once > 1 else ""
+        step = f", step {region // looked.per_step + 1}" if looked.per_step > 1 else ""
         yield f"{region + 1}{step}: {told}"
 
 
@@ -185,7 +185,7 @@ def draw_course(looked, label):
     so_far = np.maximum.accumulate(scores)
     axes.step(numbers, so_far, "--", where="post", color="grey", label="largest so far")
     axes.plot(numbers, scores, color="black", linewidth=0.8, zorder=1)
-    inks = [np.divide(colour(k // looked.at_once), 255) for k in range(len(scores))]
+    inks = [np.divide(colour(k // looked.per_step), 255) for k in range(len(scores))]
     axes.scatter(numbers, scores, 70, inks, edgecolors="black", linewidths=0.8)
     ring = {"s": 220, "facecolors": "none", "edgecolors": "black", "linewidths": 1.6}
     axes.scatter(numbers[speaker], scores[speaker], label="spoke for it", **ring)

@@ -161,8 +161,8 @@ def _draw(encoded, outputs, predictor, threshold, path):
     )
     path.parent.mkdir(parents=True, exist_ok=True)
     with replacing(path) as beside:
-        at_once = predictor.config.regions_a_step
-        picture = draw_regions(image, outputs["boxes"], named, at_once=at_once)
+        per_step = predictor.config.regions_a_step
+        picture = draw_regions(image, outputs["boxes"], named, per_step=per_step)
         picture.save(beside)
 
 

@@ -252,12 +252,12 @@ class RegionPictures(keras.callbacks.Callback):
     def on_epoch_end(self, epoch, logs=None):
         outputs = self.progress.outputs
         shown = {name: rows[: len(self.originals)] for name, rows in outputs.items()}
-        at_once = self.model.attention.regions_a_step
+        per_step = self.model.attention.regions_a_step
         pictures = draw_outputs(
-            self.originals, shown, self.label_names, at_once=at_once
+            self.originals, shown, self.label_names, per_step=per_step
         )
         # The regions of a step have their centre in common.
-        first = outputs["regions"][:, ::at_once]
+        first = outputs["regions"][:, ::per_step]
         heat = draw_locations(first[..., 2])
         before, why = self._written(), None
         try:

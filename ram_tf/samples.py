@@ -44,8 +44,8 @@ def write_samples(run, view, split, count=12):
     encoded = [bytes(image) for image in read_files(split)]
     outputs = Predictor.of(view, run)(encoded)
     images = [decode_image(e, run.config.max_pixels).numpy() for e in encoded]
-    at_once = run.config.regions_a_step
-    drawn = draw_outputs(images, outputs, run.label_names, size=360, at_once=at_once)
+    per_step = run.config.regions_a_step
+    drawn = draw_outputs(images, outputs, run.label_names, size=360, per_step=per_step)
     samples = Samples(
         run.folder / "regions.png",
         run.folder / "image_bytes.npy",

@@ -25,7 +25,7 @@ CROWD = 16  # regions from which on those that spoke for none are not drawn, our
 _BLACK, _DARK, _GREY, _WHITE = (tuple([level] * 3) for level in (0, 64, 200, 255))
 
 
-def draw_regions(image, boxes, spoken, size=640, at_once=1):
+def draw_regions(image, boxes, spoken, size=640, per_step=1):
     """Draws the regions of one image and names what each of them said.
 
     A region that spoke for a label has a coloured box with its number, from 1; below
@@ -39,7 +39,7 @@ def draw_regions(image, boxes, spoken, size=640, at_once=1):
             order; the index counts from 0.
         size: Longer side of the drawn image in pixels, at least 64. Smaller images are
             scaled up and larger ones down, so that lines and letters stay legible.
-        at_once: Regions of a look, 1, or RARL's nine, which have a colour in common.
+        per_step: Regions of a step, 1, or RARL's nine, which have a colour in common.
 
     Returns:
         An RGB `PIL.Image`, the legend below the image. It is wider than the image where
@@ -60,14 +60,14 @@ def draw_regions(image, boxes, spoken, size=640, at_once=1):
         if len(corners) < CROWD and region not in voices:
             _dashed_box(draw, box, line)
     for region in sorted(voices):
-        _solid_box(draw, corners[region], line, colour(region // at_once))
+        _solid_box(draw, corners[region], line, colour(region // per_step))
     # After all boxes, so that no line runs through a number.
     taken = []
     for region in sorted(voices):
         place = _free_place(corners[region], _tag_size(font), shape, taken)
         taken.append(place)
-        _tag(draw, place, region, at_once, font)
-    legend = _legend(spoken, max(shape[0], size // 2), font, at_once)
+        _tag(draw, place, region, per_step, font)
+    legend = _legend(spoken, max(shape[0], size // 2), font, per_step)
     joined = Image.new("RGB", (legend.width, picture.height + legend.height), _DARK)
     joined.paste(picture, ((legend.width - picture.width) // 2, 0))
     joined.paste(legend, (0, picture.height))
@@ -119,7 +119,7 @@ def voices(probabilities, region_scores, label_names, threshold=0.5):
     return [(label_names[i], float(probabilities[i]), int(regions[i])) for i in order]
 
 
-def draw_outputs(images, outputs, label_names, threshold=0.5, size=640, at_once=1):
+def draw_outputs(images, outputs, label_names, threshold=0.5, size=640, per_step=1):
     """Draws the regions of a batch, as the model's dict of arrays gives them.
 
     Args:
@@ -128,7 +128,7 @@ def draw_outputs(images, outputs, label_names, threshold=0.5, size=640, at_once=
         label_names: The L names.
         threshold: See `voices`.
         size: See `draw_regions`.
-        at_once: See `draw_regions`.
+        per_step: See `draw_regions`.
 
     Returns:
         One picture per image, as `draw_regions` draws it.
@@ -142,7 +142,11 @@ def draw_outputs(images, outputs, label_names, threshold=0.5, size=640, at_once=
     )
     return [
         draw_regions(
-            image, boxes, voices(present, spoken, label_names, threshold), size, at_once
+            image,
+            boxes,
+            voices(present, spoken, label_names, threshold),
+            size,
+            per_step,
         )
         for image, boxes, present, spoken in rows
     ]
@@ -293,11 +297,11 @@ def _tag_size(font):
     return round(font.size * 1.5)
 
 
-def _tag(draw, place, region, at_once, font):
+def _tag(draw, place, region, per_step, font):
     """Draws a square in its look's colour with a region's number, counted from 1."""
     left, top = place
     last = _tag_size(font) - 1
-    ground = colour(region // at_once)
+    ground = colour(region // per_step)
     draw.rectangle((left, top, left + last, top + last), fill=ground, outline=_BLACK)
     # Dark letters on light colours: luma as of ITU-R BT.601.
     bright = np.dot(ground, (0.299, 0.587, 0.114)) > 128
@@ -305,7 +309,7 @@ def _tag(draw, place, region, at_once, font):
     draw.text(middle, str(region + 1), _BLACK if bright else _WHITE, font, anchor="mm")
 
 
-def _legend(spoken, width, font, at_once):
+def _legend(spoken, width, font, per_step):
     """One tag, name and probability per label, in columns as the width allows."""
     tag, gap = _tag_size(font), font.size // 2
     room = width - tag - 3 * gap
@@ -323,7 +327,7 @@ def _legend(spoken, width, font, at_once):
     for index, (line, (_, _, region)) in enumerate(zip(lines, spoken, strict=True)):
         row, place = divmod(index, columns)
         left, top = place * column + gap, row * (tag + gap) + gap
-        _tag(draw, (left, top), region, at_once, font)
+        _tag(draw, (left, top), region, per_step, font)
         draw.text((left + tag + gap, top + tag / 2), line, _BLACK, font, anchor="lm")
     return legend
 

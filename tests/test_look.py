@@ -55,7 +55,7 @@ def two_regions():
         says=np.array([[0.1, 0.62, 0.8], [0.26, 0.95, 0.37]]),
         label_names=("bird", "cat", "dog"),
         thresholds=np.array([0.2, 0.8, 0.6]),
-        at_once=1,
+        per_step=1,
         joint=False,
     )
 

@@ -1,6 +1,7 @@
 import dataclasses
 import json
 
+import keras
 import numpy as np
 import pytest
 from PIL import Image
@@ -12,14 +13,20 @@ from ram_tf.predictor import Predictor
 from ram_tf.run import Run
 from ram_tf.run_splits import load_split
 from ram_tf.samples import write_samples
+from ram_tf.visualization import colour
 
 LABELS = ("blue", "green", "red")
 
 
 @pytest.fixture(scope="module")
 def run(squares, tmp_path_factory):
-    settings = dataclasses.replace(SMALL, data_dir=str(squares))
-    run = Run.start(tmp_path_factory.mktemp("run"), settings, LABELS)
+    return untrained(squares, tmp_path_factory.mktemp("run"))
+
+
+def untrained(squares, folder, **changes):
+    settings = dataclasses.replace(SMALL, data_dir=str(squares), **changes)
+    run = Run.start(folder, settings, LABELS)
+    keras.utils.set_random_seed(0)
     pooled = run.build_pooled("average")
     pooled.save_weights(run.pooled_weights)
     run.build_model(pooled).save_weights(run.model_weights)
@@ -113,3 +120,21 @@ def test_samples_hold_the_bytes_of_the_images(run, squares):
     assert len(stored) == 3
     with Image.open(samples.picture) as picture:
         assert picture.width > 3 * 360
+
+
+def test_pictures_show_a_region_in_the_colour_of_its_step(squares, tmp_path):
+    run = untrained(squares, tmp_path / "run", model="rarl", steps=2)
+    predictor, image = Predictor.load(run.folder), squares / "val0.png"
+    (line,) = lines(predictor, [image], tmp_path)
+    outputs = predictor([image.read_bytes()])
+    spoke = outputs["region_scores"][0].argmax(0)[outputs["probabilities"][0] >= 0.5]
+    # Of the second step, or by its number of another colour than its step's.
+    assert spoke.max() >= 1
+    samples = write_samples(
+        run, run.view(run.load_model()), load_split(run.config, "val"), 1
+    )
+    for path in (line["picture"], samples.picture):
+        with Image.open(path) as picture:
+            seen = {shade for _, shade in picture.convert("RGB").getcolors(2**24)}
+        drawn = seen & {colour(number) for number in range(7)}
+        assert drawn == {colour(region // 9) for region in spoke}
