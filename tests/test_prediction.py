@@ -26,7 +26,7 @@ def run(squares, tmp_path_factory):
 def untrained(squares, folder, **changes):
     settings = dataclasses.replace(SMALL, data_dir=str(squares), **changes)
     run = Run.start(folder, settings, LABELS)
-    keras.utils.set_random_seed(0)
+    keras.utils.set_random_seed(1)
     pooled = run.build_pooled("average")
     pooled.save_weights(run.pooled_weights)
     run.build_model(pooled).save_weights(run.model_weights)
@@ -128,8 +128,8 @@ def test_pictures_show_a_region_in_the_colour_of_its_step(squares, tmp_path):
     (line,) = lines(predictor, [image], tmp_path)
     outputs = predictor([image.read_bytes()])
     spoke = outputs["region_scores"][0].argmax(0)[outputs["probabilities"][0] >= 0.5]
-    # Of the second step, or by its number of another colour than its step's.
-    assert spoke.max() >= 1
+    own = {colour(region // 9) for region in spoke}
+    assert own != {colour(region) for region in spoke}
     samples = write_samples(
         run, run.view(run.load_model()), load_split(run.config, "val"), 1
     )
@@ -137,4 +137,4 @@ def test_pictures_show_a_region_in_the_colour_of_its_step(squares, tmp_path):
         with Image.open(path) as picture:
             seen = {shade for _, shade in picture.convert("RGB").getcolors(2**24)}
         drawn = seen & {colour(number) for number in range(7)}
-        assert drawn == {colour(region // 9) for region in spoke}
+        assert drawn == own
