@@ -35,6 +35,7 @@ class OneVsRestSVM:
         about: What the descriptions are: views, sizes, feature, weights; must be equal
             where it is used.
         fitted_to: A key of the training data and of how it was fitted; "" for unknown.
+        judges: How many images chose the costs; 0 for unknown.
     """
 
     weights: np.ndarray
@@ -43,6 +44,7 @@ class OneVsRestSVM:
     costs: np.ndarray
     about: dict
     fitted_to: str = ""
+    judges: int = 0
 
     def decisions(self, descriptions):
         """Signed distances `(n, L)` of descriptions `(n, D)`, as a float32 tensor."""
@@ -85,6 +87,7 @@ class OneVsRestSVM:
             arrays = cache.load(path)
             arrays["about"] = json.loads(str(arrays["about"]))
             arrays["fitted_to"] = str(arrays.get("fitted_to", ""))
+            arrays["judges"] = int(arrays.get("judges", 0))
             read = cls(**arrays)
             read._check()
             return read
@@ -161,7 +164,8 @@ class SVMView:
     def about(self):
         how = {"normalisation": "length 1", "class_weight": None, "folds": FOLDS}
         costs = [float(cost) for cost in self.svm.costs]
-        return {**self.view.about, "svm": True, **how, "costs": costs}
+        chosen = {"costs": costs, "costs_chosen_by": self.svm.judges}
+        return {**self.view.about, "svm": True, **how, **chosen}
 
     def __call__(self, images):
         return self.svm.judge(self.view(images))

@@ -71,7 +71,7 @@ def fit(
         "cross-validation",
         columns,
     )
-    chosen = _choose_costs(columns, left_out, costs, new)
+    chosen, judges = _choose_costs(columns, left_out, costs, new)
     fitted = each_label(
         lambda *label: _fit_label(features, new, costs, *label),
         "SVM",
@@ -86,6 +86,7 @@ def fit(
         np.array(platt, np.float32),
         np.array(chosen, np.float32),
         about,
+        judges=judges,
     )
 
 
@@ -112,7 +113,7 @@ def _left_out(features, column, seed, costs, folds):
 
 
 def _choose_costs(columns, left_out, costs, new):
-    """The cost for each label: its own, or by the images that are new one for all."""
+    """The cost for each label, its own or one for all, and how many images chose."""
     middle = costs[len(costs) // 2]
     joint = [
         _precisions(column, decisions, new)
@@ -120,13 +121,14 @@ def _choose_costs(columns, left_out, costs, new):
         if decisions is not None and _tells_enough(column[new])
     ]
     if joint:
-        return [costs[int(np.mean(joint, 0).argmax())]] * len(columns)
-    return [
+        return [costs[int(np.mean(joint, 0).argmax())]] * len(columns), int(new.sum())
+    own = [
         middle
         if decisions is None
         else costs[int(np.argmax(_precisions(column, decisions, column >= 0)))]
         for column, decisions in zip(columns, left_out, strict=True)
     ]
+    return own, len(new)
 
 
 def _precisions(column, decisions, counted):

@@ -319,6 +319,7 @@ def test_a_result_names_protocol_views_scales_and_svm(runs, split, result):
     protocol = json.loads(json.dumps(result))["protocol"]
     assert expected.items() <= protocol.items()
     assert set(protocol["costs"]) <= set(np.float32(svm_fit.COSTS).tolist())
+    assert protocol["costs_chosen_by"] == OneVsRestSVM.load(runs[0].svm).judges > 0
 
 
 def test_svms_are_fitted_to_the_whole_training_split_and_judge_the_other(
