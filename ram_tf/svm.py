@@ -35,7 +35,8 @@ class OneVsRestSVM:
         about: What the descriptions are: views, sizes, feature, weights; must be equal
             where it is used.
         fitted_to: A key of the training data and of how it was fitted; "" for unknown.
-        judges: How many images chose the costs; 0 for unknown.
+        costs_chosen_by: How many images' decisions were compared to choose the costs;
+            None for unknown.
     """
 
     weights: np.ndarray
@@ -44,7 +45,7 @@ class OneVsRestSVM:
     costs: np.ndarray
     about: dict
     fitted_to: str = ""
-    judges: int = 0
+    costs_chosen_by: int | None = None
 
     def decisions(self, descriptions):
         """Signed distances `(n, L)` of descriptions `(n, D)`, as a float32 tensor."""
@@ -72,6 +73,7 @@ class OneVsRestSVM:
         """Writes it as an npz file, without pickle."""
         arrays = dataclasses.asdict(self)
         arrays["about"] = json.dumps(self.about)
+        arrays["costs_chosen_by"] = self.costs_chosen_by or 0
         with replacing(path) as beside:
             np.savez(beside, **arrays)
 
@@ -87,7 +89,7 @@ class OneVsRestSVM:
             arrays = cache.load(path)
             arrays["about"] = json.loads(str(arrays["about"]))
             arrays["fitted_to"] = str(arrays.get("fitted_to", ""))
-            arrays["judges"] = int(arrays.get("judges", 0))
+            arrays["costs_chosen_by"] = int(arrays.get("costs_chosen_by", 0)) or None
             read = cls(**arrays)
             read._check()
             return read
@@ -164,7 +166,7 @@ class SVMView:
     def about(self):
         how = {"normalisation": "length 1", "class_weight": None, "folds": FOLDS}
         costs = [float(cost) for cost in self.svm.costs]
-        chosen = {"costs": costs, "costs_chosen_by": self.svm.judges}
+        chosen = {"costs": costs, "costs_chosen_by": self.svm.costs_chosen_by}
         return {**self.view.about, "svm": True, **how, **chosen}
 
     def __call__(self, images):

@@ -86,7 +86,7 @@ def fit(
         np.array(platt, np.float32),
         np.array(chosen, np.float32),
         about,
-        judges=judges,
+        costs_chosen_by=judges,
     )
 
 

@@ -138,7 +138,10 @@ def test_the_cost_is_chosen_by_what_the_network_has_not_learnt_from():
     best = costs[precisions.mean(1).argmax()]
     assert by_new.costs.tolist() == [np.float32(best)] * 2
     assert by_all.costs.tolist() != by_new.costs.tolist()
-    assert (by_all.judges, by_new.judges) == (len(labels), unlearnt.sum())
+    assert (by_all.costs_chosen_by, by_new.costs_chosen_by) == (
+        len(labels),
+        unlearnt.sum(),
+    )
 
 
 def test_a_label_that_few_new_images_have_does_not_choose_the_cost():
@@ -155,7 +158,7 @@ def test_a_label_that_few_new_images_have_does_not_choose_the_cost():
     by_all = svm_fit.fit(x, rare[:, 1:], ABOUT, costs=costs)
     fitted = svm_fit.fit(x, rare[:, 1:], ABOUT, costs=costs, unlearnt=unlearnt)
     assert fitted.costs.tolist() == by_all.costs.tolist()
-    assert fitted.judges == len(labels)
+    assert fitted.costs_chosen_by == len(labels)
 
 
 def test_platt_scaling_is_fitted_to_what_the_network_has_not_learnt_from():
