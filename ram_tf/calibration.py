@@ -34,7 +34,7 @@ class Calibration:
             probability reaches its threshold.
         precision_floor: What `fit_thresholds` was asked for, in [0, 1]; None for F1.
         unfitted: Indices of the labels whose thresholds `fit_thresholds` could not fit.
-        error_before: `calibration_error` on the data of the fit, in [0, 1], before
+        error_before: The calibration error on the data of the fit, in [0, 1], before
             calibration; None where nothing was fitted.
         error_after: The same after it; on other images expect a little more.
 

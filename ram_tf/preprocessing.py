@@ -1,4 +1,4 @@
-"""From images to what the model sees: resize, crop, flip, batch.
+"""From files to what the model sees: read, resize, crop, flip, batch.
 
 `prepare_image` is the one way from the bytes of a file to the model's input, for
 evaluation and inside the exported graph, so that serving cannot drift from what was

@@ -6,13 +6,7 @@ import math
 
 import numpy as np
 
-from ram_tf import (
-    bootstrap,
-    metrics,
-    protocols,
-    region_metrics,
-    reliability,
-)
+from ram_tf import bootstrap, metrics, protocols, region_metrics, reliability
 from ram_tf.model import crop_to_image
 from ram_tf.seal import replacing
 

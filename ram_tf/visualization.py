@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 # Okabe and Ito's palette without black, which colour-blind people can tell apart
-# (https://jfly.uni-koeln.de/color/); looks beyond the seventh begin again, and regions
+# (https://jfly.uni-koeln.de/color/); steps beyond the seventh begin again, and regions
 # are told apart by their numbers.
 _COLOURS = (
     (230, 159, 0),
@@ -218,9 +218,9 @@ def _font(height):
     return ImageFont.truetype(str(folder / "DejaVuSans.ttf"), height)
 
 
-def colour(look):
-    """The red, green and blue, 0 to 255, in which the regions of a look are drawn."""
-    return _COLOURS[look % len(_COLOURS)]
+def colour(step):
+    """The red, green and blue, 0 to 255, in which the regions of a step are drawn."""
+    return _COLOURS[step % len(_COLOURS)]
 
 
 def _scaled(image, boxes, size):
@@ -298,7 +298,7 @@ def _tag_size(font):
 
 
 def _tag(draw, place, region, per_step, font):
-    """Draws a square in its look's colour with a region's number, counted from 1."""
+    """Draws a square in its step's colour with a region's number, counted from 1."""
     left, top = place
     last = _tag_size(font) - 1
     ground = colour(region // per_step)

@@ -276,7 +276,7 @@ def test_differences_are_points_with_their_sign():
     assert row[0] == f"+{100 * above:.1f}\N{NO-BREAK SPACE}points"
 
 
-def test_the_matrices_are_those_of_metrics():
+def test_the_matrices_are_those_of_label_pairs():
     split, outputs = made(60)
     split.labels[3:6, 1] = -1
     data, predicted, instead = (

@@ -68,7 +68,7 @@ def test_the_colour_of_a_label_in_the_legend_is_that_of_its_box():
     assert drawn(other).any()
 
 
-def test_regions_of_a_look_have_its_colour_and_their_own_numbers():
+def test_regions_of_a_step_have_its_colour_and_their_own_numbers():
     boxes = np.tile([[0.1, 0.1, 0.4, 0.4]], (45, 1))
     in_ninth, in_tenth = (
         visualization.draw_regions(grey(640, 640), boxes, [("cat", 0.9, k)], per_step=9)
@@ -77,7 +77,7 @@ def test_regions_of_a_look_have_its_colour_and_their_own_numbers():
     assert visualization.colour(0) in colours(in_ninth)
     assert visualization.colour(1) in colours(in_tenth)
     assert visualization.colour(1) not in colours(in_ninth)
-    # Within a look only the number tells them apart.
+    # Within a step only the number tells them apart.
     first = visualization.draw_regions(
         grey(640, 640), boxes, [("cat", 0.9, 0)], per_step=9
     )
