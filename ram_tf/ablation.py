@@ -14,6 +14,7 @@ import keras
 
 from ram_tf import evaluation, proposals, results, run_splits, training
 from ram_tf.decoding import decode_image
+from ram_tf.joint_view import Views
 from ram_tf.paper_tables import CROPS, LOCATIONS
 from ram_tf.run import Run
 from ram_tf.seal import read, read_text, replacing, sealing
@@ -125,7 +126,7 @@ def _result(models, views, svm, output_dir, load):
     if path.exists():
         return json.loads(read_text(path))
     source = "features" if views > 1 or svm else "image"
-    look = evaluation.Views(count=views, source=source, svm=svm)
+    look = Views(count=views, source=source, svm=svm)
     result = evaluation.evaluate_runs(runs, load().report, runs[0].config, look)
     path.parent.mkdir(exist_ok=True)
     with sealing(path) as beside:

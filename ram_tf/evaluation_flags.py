@@ -3,7 +3,7 @@
 import dataclasses
 
 from ram_tf import flags, protocols
-from ram_tf.evaluation import Views
+from ram_tf.joint_view import Views
 from ram_tf.region_lstm import DESCRIPTIONS
 from ram_tf.results import PAPER
 

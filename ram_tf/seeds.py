@@ -5,6 +5,7 @@ import statistics
 import numpy as np
 
 from ram_tf import bootstrap, evaluation, metrics, run_splits
+from ram_tf.joint_view import Views
 
 LEAST = (10, 1)  # positives of the labels that count
 
@@ -33,7 +34,7 @@ def compare(runs):
             f"split. Received: others in {' and '.join(str(r.folder) for r in runs)}"
         )
     seen = [
-        evaluation.see_runs([run], split, run.config, evaluation.Views())
+        evaluation.see_runs([run], split, run.config, Views())
         for run, split in zip(runs, splits, strict=True)
     ]
     attention = np.stack([each.outputs["probabilities"] for each in seen])

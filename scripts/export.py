@@ -14,8 +14,8 @@ import argparse
 import pathlib
 
 from ram_tf import cli, litert_model, onnx_model
-from ram_tf.evaluation import Views, joint_view, svm_view
 from ram_tf.export import export
+from ram_tf.joint_view import Views, joint_view, svm_view
 from ram_tf.run import Run
 
 

@@ -21,8 +21,9 @@ from ram_tf import (
 )
 from ram_tf.calibration import Calibration
 from ram_tf.config import Config
-from ram_tf.evaluation import Views, evaluate_runs, joint_view, svm_view
+from ram_tf.evaluation import evaluate_runs
 from ram_tf.export import export
+from ram_tf.joint_view import Views, joint_view, svm_view
 from ram_tf.model import PooledClassifier
 from ram_tf.prediction import predict
 from ram_tf.predictor import Predictor

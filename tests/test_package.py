@@ -53,6 +53,7 @@ ORDER = (
     "proposals",
     "svm",
     "svm_fit",
+    "joint_view",
     "optimizer",
     "progress",
     "linear_probe",

@@ -12,8 +12,8 @@ from PIL import Image
 from small_run import SMALL
 
 from ram_tf import evaluation, metrics, proposals, run_splits, svm, training
-from ram_tf.evaluation import Views
 from ram_tf.export import export
+from ram_tf.joint_view import Views, joint_view
 from ram_tf.predictor import Predictor
 from ram_tf.proposals import edge_boxes, edge_map, propose
 from ram_tf.run import Run
@@ -209,7 +209,7 @@ def test_a_run_is_evaluated_with_svms_in_one_view_and_refused_in_ten(trained):
     views = Views(source="features", svm=True)
     result = evaluation.evaluate_runs([run], report, run.config, views)
     fitted = svm.OneVsRestSVM.load(run.svm)
-    view = evaluation.joint_view([run], views)
+    view = joint_view([run], views)
     described = evaluation.look(view, proposals.for_run(run, report), run.config)
     scores = fitted.judge(described)["probabilities"].numpy()
     expected = metrics.mean_average_precision(report.labels, scores)

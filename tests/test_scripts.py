@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from ram_tf import ablation, cli
-from ram_tf.evaluation import svm_view
+from ram_tf.joint_view import svm_view
 from ram_tf.preprocessing import evaluation_pipeline
 from ram_tf.run import Run
 from ram_tf.run_splits import load_report
