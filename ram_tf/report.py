@@ -15,6 +15,7 @@ from PIL import Image
 
 from ram_tf import (
     albums,
+    charts,
     label_pairs,
     metrics,
     protocols,
@@ -53,8 +54,6 @@ NUMBERED = 20  # labels up to which a matrix has numbers in its cells
 OPEN = 6  # labels up to which the pictures of all are unfolded
 PANELS = 24  # labels up to which curves and tables of all are unfolded
 PAIRS = 10  # most frequent pairs that are told in words
-STEPS = 200  # of a curve, half a pixel each
-CELLS = 32  # of a heat map's edge
 
 
 def render(seen, split, settings, result, protocol, title, pictures=3):
@@ -240,7 +239,7 @@ def _panels(probabilities, split, result, protocol, confusion):
                 "positives": len(heights),
                 "AP": result["AP"][name],
                 "chance": len(heights) / known[index],
-                "path": _path(*curve(heights)),
+                "path": charts.path(*charts.curve(heights)),
                 "recall": counts["TP"] / (counts["TP"] + counts["FN"]),
                 "precision": counts["TP"] / named if named else None,
             }
@@ -248,39 +247,12 @@ def _panels(probabilities, split, result, protocol, confusion):
     return sorted(panels, key=lambda panel: -panel["AP"])
 
 
-def curve(heights):
-    """The corners of a curve of steps.
-
-    Args:
-        heights: The precision at each positive, see `metrics.precision_steps`. Of more
-            than 200 neighbours are averaged, which leaves the area as it is.
-
-    Returns:
-        `(recall, precision)`: the corners from left to right.
-    """
-    steps = min(STEPS, len(heights))
-    ends = np.arange(1, steps + 1) * len(heights) // steps
-    starts = np.append(0, ends[:-1])
-    means = np.add.reduceat(heights, starts) / (ends - starts)
-    recall = np.column_stack([starts, ends]).ravel() / len(heights)
-    return recall, np.repeat(means, 2)
-
-
-def _path(x, y):
-    """The `d` of an SVG path through points of the unit square, y up."""
-    points = [
-        f"{100 * a:.1f},{100 * (1 - b):.1f}".replace(".0", "")
-        for a, b in zip(x, y, strict=True)
-    ]
-    return "M" + "L".join(points)
-
-
 def _reliability(labels, probabilities):
     mean, share, count = reliability.reliability_curve(labels, probabilities)
     filled = np.flatnonzero(count)
     most = np.log1p(count.max())
     return {
-        "path": _path(mean[filled], share[filled]) if len(filled) else "",
+        "path": charts.path(mean[filled], share[filled]) if len(filled) else "",
         "bins": [
             {
                 "low": index / len(count),
@@ -295,28 +267,6 @@ def _reliability(labels, probabilities):
     }
 
 
-def coverage(boxes, cells=CELLS):
-    """Where regions look: for each place of an image, how often it is inside.
-
-    Args:
-        boxes: `(n, K, 4)` `ymin, xmin, ymax, xmax`, fractions of the image.
-        cells: Number of places along each edge.
-
-    Returns:
-        `(K, cells, cells)`: the share of images in whose region the middle of the cell
-        lies, rows from top to bottom.
-    """
-    boxes = np.asarray(boxes, "float64")[..., None]
-    middles = (np.arange(cells) + 0.5) / cells
-    rows = (boxes[..., 0, :] <= middles) & (middles <= boxes[..., 2, :])
-    columns = (boxes[..., 1, :] <= middles) & (middles <= boxes[..., 3, :])
-    # Matrix products: (n, K, cells, cells) would not fit in memory for COCO.
-    rows, columns = (
-        inside.transpose(1, 0, 2).astype("float64") for inside in (rows, columns)
-    )
-    return rows.transpose(0, 2, 1) @ columns / len(boxes)
-
-
 def _regions(outputs, labels, together):
     """Where each look goes and what it speaks for, `together` regions a look."""
     boxes = outputs["boxes"]
@@ -324,7 +274,7 @@ def _regions(outputs, labels, together):
     speaker = outputs["region_scores"].argmax(1) // together  # (n, L)
     spoken = np.stack([((labels > 0) & (speaker == k)).sum(0) for k in range(looks)], 1)
     whole = np.broadcast_to((labels > 0).sum(0)[:, None], spoken.shape)
-    heats = coverage(boxes)
+    heats = charts.coverage(boxes)
     heats = heats.reshape(looks, together, *heats.shape[1:]).mean(1)
     median = np.median(boxes, 0).reshape(looks, together, 4)
     # The regions of a look have one middle, the first of them is seldom cut off.
@@ -340,7 +290,7 @@ def _regions(outputs, labels, together):
                 "letters": shades.letters_on(ground),
                 "heat": _heat(heat),
                 "share": float(spoken[:, k].sum() / max(1, whole[:, 0].sum())),
-                "boxes": [_frame(box) for box in median[k]],
+                "boxes": [charts.frame(box) for box in median[k]],
                 "stray": float(stray[k]),
                 "width": float(np.median(first[:, k, 3] - first[:, k, 1])),
                 "height": float(np.median(first[:, k, 2] - first[:, k, 0])),
@@ -351,17 +301,6 @@ def _regions(outputs, labels, together):
         "together": together,
         "speakers": metrics.ratio(spoken, whole),
         "spoken": spoken,
-    }
-
-
-def _frame(box):
-    """A box as a rectangle of a drawing that is 100 wide and high."""
-    top, left, bottom, right = (float(edge) for edge in box)
-    return {
-        "x": round(100 * left, 1),
-        "y": round(100 * top, 1),
-        "width": round(100 * (right - left), 1),
-        "height": round(100 * (bottom - top), 1),
     }
 
 

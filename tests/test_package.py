@@ -85,6 +85,7 @@ ORDER = (
     "ablation",
     "shades",
     "albums",
+    "charts",
     "report",
     "cli",
 )

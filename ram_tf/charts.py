@@ -1,0 +1,66 @@
+"""What the report draws: curves, heat maps and frames, as numbers of SVG."""
+
+import numpy as np
+
+STEPS = 200  # of a curve, half a pixel each
+CELLS = 32  # of a heat map's edge
+
+
+def curve(heights):
+    """The corners of a curve of steps.
+
+    Args:
+        heights: The precision at each positive, see `metrics.precision_steps`. Of more
+            than 200 neighbours are averaged, which leaves the area as it is.
+
+    Returns:
+        `(recall, precision)`: the corners from left to right.
+    """
+    steps = min(STEPS, len(heights))
+    ends = np.arange(1, steps + 1) * len(heights) // steps
+    starts = np.append(0, ends[:-1])
+    means = np.add.reduceat(heights, starts) / (ends - starts)
+    recall = np.column_stack([starts, ends]).ravel() / len(heights)
+    return recall, np.repeat(means, 2)
+
+
+def path(x, y):
+    """The `d` of an SVG path through points of the unit square, y up."""
+    points = [
+        f"{100 * a:.1f},{100 * (1 - b):.1f}".replace(".0", "")
+        for a, b in zip(x, y, strict=True)
+    ]
+    return "M" + "L".join(points)
+
+
+def coverage(boxes, cells=CELLS):
+    """Where regions look: for each place of an image, how often it is inside.
+
+    Args:
+        boxes: `(n, K, 4)` `ymin, xmin, ymax, xmax`, fractions of the image.
+        cells: Number of places along each edge.
+
+    Returns:
+        `(K, cells, cells)`: the share of images in whose region the middle of the cell
+        lies, rows from top to bottom.
+    """
+    boxes = np.asarray(boxes, "float64")[..., None]
+    middles = (np.arange(cells) + 0.5) / cells
+    rows = (boxes[..., 0, :] <= middles) & (middles <= boxes[..., 2, :])
+    columns = (boxes[..., 1, :] <= middles) & (middles <= boxes[..., 3, :])
+    # Matrix products: (n, K, cells, cells) would not fit in memory for COCO.
+    rows, columns = (
+        inside.transpose(1, 0, 2).astype("float64") for inside in (rows, columns)
+    )
+    return rows.transpose(0, 2, 1) @ columns / len(boxes)
+
+
+def frame(box):
+    """A box as a rectangle of a drawing that is 100 wide and high."""
+    top, left, bottom, right = (float(edge) for edge in box)
+    return {
+        "x": round(100 * left, 1),
+        "y": round(100 * top, 1),
+        "width": round(100 * (right - left), 1),
+        "height": round(100 * (bottom - top), 1),
+    }
