@@ -199,8 +199,8 @@ class Config:
     schedule: str = option(
         "step",
         "learning rate: divided by 10 after two thirds of the epochs (30 of 45 in the "
-        "paper), or falling along a cosine",
-        ("step", "cosine"),
+        "paper), falling along a cosine, or constant, to be averaged by ema",
+        ("step", "cosine", "constant"),
     )
     clip_norm: float = option(0.0, "largest norm of all gradients together; 0: any")
     ema: float = option(0.0, "momentum of averaged weights, such as 0.99; 0: none")

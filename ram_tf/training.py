@@ -259,6 +259,8 @@ def _rates(model, settings):
 
 
 def _schedule(name, learning_rate, steps):
+    if name == "constant":
+        return learning_rate
     if name == "cosine":
         return keras.optimizers.schedules.CosineDecay(learning_rate, steps, alpha=0.01)
     # Section 5.1: divided by 10 after 30 of 45 epochs.

@@ -307,10 +307,20 @@ def test_logs_that_find_no_room_are_named(squares, tmp_path, capsys):
     assert said in capsys.readouterr().err
 
 
-def test_the_learning_rate_falls_to_a_tenth_after_two_thirds():
-    schedule = training._schedule("step", 1e-5, 45)
-    rates = [float(schedule(step)) for step in (0, 30, 31, 44)]
-    np.testing.assert_allclose(rates, [1e-5, 1e-5, 1e-6, 1e-6], rtol=1e-6)
+@pytest.mark.parametrize(
+    ("schedule", "expected"),
+    [
+        ("step", [1e-5, 1e-5, 1e-6, 1e-6]),  # to a tenth after two thirds
+        ("constant", [1e-5] * 4),
+    ],
+)
+def test_the_learning_rate_follows_its_schedule(schedule, expected):
+    optimizer = keras.optimizers.Adam(training._schedule(schedule, 1e-5, 45))
+    rates = []
+    for step in (0, 30, 31, 44):
+        optimizer.iterations.assign(step)
+        rates.append(float(optimizer.learning_rate))
+    np.testing.assert_allclose(rates, expected, rtol=1e-6)
 
 
 @pytest.mark.slow
