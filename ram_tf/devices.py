@@ -89,6 +89,7 @@ class Devices:
         for fits, expected, name in (
             (not settings.batch_size % self.count, "a multiple of it", "batch_size"),
             (not settings.jit_compile, "no --jit_compile", "jit_compile"),
+            (not settings.search_epochs, "0", "search_epochs"),
             # Keras asks each device alone whether its gradients are finite.
             (settings.precision != "mixed_float16", "another", "precision"),
             (
@@ -102,6 +103,19 @@ class Devices:
                     f"{name} does not go with {self.count} devices. Expected "
                     f"{expected}. Received: {name}={getattr(settings, name)}"
                 )
+
+    def shared(self, size):
+        """The largest batch of at most `size` images of which all have the same share.
+
+        Raises:
+            ValueError: There are more devices than images.
+        """
+        if size < self.count:
+            raise ValueError(
+                "There are fewer images to learn from than devices. Expected at least "
+                f"{self.count}. Received: {size}"
+            )
+        return size - size % self.count
 
     def from_chief(self, value):
         """The chief's value at every worker; all of them have to ask for it.

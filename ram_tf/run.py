@@ -1,6 +1,7 @@
 """A run's folder: what it holds, and how a model is made from it again.
 
 config.json             every setting, and the labels in order
+images.json             what it learns from and what it selects by, by a hash of each
 pooled.weights.h5       step 1's best weights, the baseline
 model.weights.h5        step 2's best weights
 calibration.json        its temperature and thresholds, where --calibrate asks for them
@@ -19,6 +20,9 @@ pooling.txt             pooling "best": the one that was chosen (step1-average/ 
 
 import contextlib
 import dataclasses
+import hashlib
+import json
+import os
 import pathlib
 
 import keras
@@ -109,11 +113,40 @@ class Run:
                 f"Received: {', '.join(changed)}"
             )
 
+    def learn_from(self, train, selection):
+        """Notes what a run learns from and selects by, or checks it of a begun one.
+
+        Another row in a csv draws another tenth to select by: what was learnt from
+        would be among it.
+
+        Args:
+            train: The `Split` that it learns from.
+            selection: The `Split` that its best epoch is selected by.
+
+        Raises:
+            ValueError: It began with other images or labels.
+        """
+        path = self.folder / "images.json"
+        now = {"train": _described(train), "selection": _described(selection)}
+        if self.begun and path.is_file():
+            before = json.loads(seal.read(path))
+            changed = [name for name in now if now[name] != before.get(name)]
+            if changed:
+                raise ValueError(
+                    "A run can only be resumed with the images and labels that it "
+                    f"began with, or in another --output_dir. Expected those of {path}"
+                    f", {before}. Received: others for {' and '.join(changed)}, {now}"
+                )
+        else:
+            with seal.sealing(path) as beside:
+                beside.write_text(json.dumps(now, indent=1) + "\n")
+
     def _remove_left(self):
         """Removes what a killed process was writing, and nothing of the user's."""
         for own in (".", "checksums", "outputs", "images", "step*", "step*/checksums"):
             for left in self.folder.glob(f"{own}/partial-[0-9]*-*"):
-                if left.is_file():
+                # An evaluation may be at work, which holds no lock.
+                if left.is_file() and not _at_work(int(left.name.split("-")[1])):
                     left.unlink()
 
     def _check_crop(self):
@@ -336,3 +369,25 @@ def _precision(policy):
         yield
     finally:
         keras.config.set_dtype_policy(before)
+
+
+def _described(split):
+    """How many images a split has, and a hash of their names and labels."""
+    text = json.dumps([split.names, split.labels.tolist()])
+    return {
+        "images": len(split),
+        "sha256": hashlib.sha256(text.encode()).hexdigest(),
+    }
+
+
+def _at_work(process):
+    """Whether another process of this number runs."""
+    if process == os.getpid():
+        return False  # our number may have been that of a killed one
+    try:
+        os.kill(process, 0)
+    except PermissionError:
+        return True
+    except (ProcessLookupError, OverflowError):
+        return False
+    return True

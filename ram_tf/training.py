@@ -85,6 +85,8 @@ def train_pooled(run, train_split, selection_split, devices=None):
     devices.check(settings)
     with devices.together():
         _check_same(run, (train_split, selection_split), devices)
+        if devices.chief:
+            run.learn_from(train_split, selection_split)
         if devices.from_chief(run.pooled_weights.exists()):
             return
         _make_deterministic(settings)
@@ -155,7 +157,7 @@ def _fit(run, name, model, epochs, learning_rate, data, devices):
     """
     settings = run.config
     train_split, selection_split = data
-    size = min(settings.batch_size, len(train_split))
+    size = devices.shared(min(settings.batch_size, len(train_split)))
     batches = Batches(train_split, settings.seed, size)
     compile_model(model, settings, learning_rate, epochs * batches.count)
     model.optimizer.build(model.trainable_variables)

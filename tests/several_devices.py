@@ -94,11 +94,17 @@ def refusals(devices):
             {"batch_size": 9},
             {"jit_compile": True},
             {"precision": "mixed_float16"},
+            {
+                "head_start": "pooled",
+                "region_pooling": "average",
+                "search_epochs": 2,
+            },
         )
         tries = [
             lambda c=change: devices.check(dataclasses.replace(SMALL, **c))
             for change in changes
         ]
+        tries.append(lambda: devices.shared(1))
     for each in tries:
         try:
             each()
@@ -118,6 +124,7 @@ def main():
     said = f"ä {devices.chief}" if devices.chief else None
     found["said"] = devices.from_chief([said, float("-inf"), True])[0]
     found["count"] = devices.count
+    found["shared"] = devices.shared(2 * devices.count + 1)
     found["refused"] = "\n".join(refusals(devices))
     np.savez(f"{arguments.output}-{devices.position}.npz", **found)
 

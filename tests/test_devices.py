@@ -89,6 +89,11 @@ def test_two_devices_end_with_the_weights_and_history_of_one(
     assert_equal_to_one_device(two_devices, one_device, case)
 
 
+def test_a_batch_is_what_all_devices_share_equally(two_devices):
+    assert two_devices["shared"] == 4  # of 5
+    assert Devices().shared(5) == 5
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("case", CASES)
 def test_two_workers_end_with_the_weights_and_history_of_one_device(
@@ -115,7 +120,13 @@ def test_settings_that_several_devices_cannot_train_with_are_refused(two_devices
     refused = str(two_devices["refused"]).splitlines()
     for sentence, setting in zip(
         refused,
-        ("batch_size=9", "jit_compile=True", "precision=mixed_float16"),
+        (
+            "batch_size=9",
+            "jit_compile=True",
+            "precision=mixed_float16",
+            "search_epochs=2",
+            "1",  # image for two devices
+        ),
         strict=True,
     ):
         assert sentence.endswith(f"Received: {setting}")

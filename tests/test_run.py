@@ -1,6 +1,9 @@
 """A run's folder: started, resumed, never half written; models made from it."""
 
 import dataclasses
+import os
+import subprocess
+import sys
 
 import keras
 import numpy as np
@@ -13,6 +16,7 @@ from ram_tf.config import Config
 from ram_tf.presets import PRESETS
 from ram_tf.run import Run
 from ram_tf.seal import sealing
+from ram_tf.split import Split
 
 NAMES = ("cat", "dog", "fish")
 TINY = Config(
@@ -56,13 +60,49 @@ def test_a_run_of_which_nothing_is_trained_may_begin_with_other_settings(tmp_pat
 
 def test_what_a_killed_process_was_writing_is_removed_and_nothing_else(tmp_path):
     run = begun(tmp_path)
-    ours = [tmp_path / "partial-7-config.json", tmp_path / "step1" / "partial-7-x.npz"]
-    theirs = [tmp_path / "partial-eclipse.jpg", tmp_path / "saved" / "partial-7" / "x"]
+    killed = subprocess.Popen([sys.executable, "-c", ""])
+    killed.wait()
+    ours = [
+        tmp_path / f"partial-{killed.pid}-config.json",
+        tmp_path / "step1" / f"partial-{os.getpid()}-x.npz",
+    ]
+    theirs = [
+        tmp_path / f"partial-{os.getppid()}-svm.npz",  # an evaluation is at work
+        tmp_path / "partial-eclipse.jpg",
+        tmp_path / "saved" / "partial-7" / "x",
+    ]
     for path in ours + theirs:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch()
     Run.start(run.folder, TINY, NAMES, resume=True)
-    assert [path.exists() for path in ours + theirs] == [False, False, True, True]
+    assert [path.exists() for path in ours] == [False, False]
+    assert all(path.exists() for path in theirs)
+
+
+def learnt(labels=(1, 0, 1)):
+    images = tuple(f"{i}.png" for i in range(len(labels)))
+    column = np.array(labels, "int8")[:, None]
+    return Split(images, images, np.tile(column, (1, len(NAMES))), NAMES)
+
+
+def test_a_run_goes_on_with_its_own_images_and_labels_alone(tmp_path):
+    run, selection = begun(tmp_path), learnt((0, 1))
+    run.learn_from(learnt(), selection)
+    run.learn_from(learnt(), selection)
+    for train in (learnt((1, 0, 1, 1)), learnt((1, 0, -1))):
+        with pytest.raises(ValueError, match=r"began with.* others for train,"):
+            run.learn_from(train, selection)
+    with pytest.raises(ValueError, match="others for train and selection"):
+        run.learn_from(selection, learnt())
+
+
+def test_a_run_of_which_nothing_is_trained_may_learn_from_other_images(tmp_path):
+    run = Run.start(tmp_path, TINY, NAMES)
+    run.learn_from(learnt(), learnt((0, 1)))
+    run.learn_from(learnt((1, 1)), learnt((0, 1)))
+    run.pooled_weights.touch()
+    with pytest.raises(ValueError, match="others for train"):
+        run.learn_from(learnt(), learnt((0, 1)))
 
 
 def test_crops_smaller_than_a_cell_of_the_backbone_are_refused(tmp_path):

@@ -2,6 +2,7 @@ import functools
 import json
 import os
 import pathlib
+import shutil
 import signal
 import subprocess
 import sys
@@ -101,6 +102,37 @@ def test_step_2_starts_from_the_backbone_of_step_1(squares, tmp_path):
     before, after = pooled.backbone.get_weights(), model.backbone.get_weights()
     for one, other in zip(before, after, strict=True):
         np.testing.assert_array_equal(one, other)
+
+
+def test_a_run_whose_images_have_changed_is_not_resumed(squares, tmp_path):
+    data, folder = tmp_path / "data", tmp_path / "run"
+    shutil.copytree(squares, data)
+    (data / "val.csv").rename(data / "test.csv")  # a tenth is held back to select by
+    settings = small_config(data)
+    splits = run_splits.load(settings)
+    run = Run.start(folder, settings, splits.train.label_names)
+    training.train_pooled(run, *splits[:2])
+    shutil.copy(data / "train0.png", data / "new.png")
+    with (data / "train.csv").open("a") as file:
+        file.write("new.png,red\n")
+    changed = run_splits.load(settings)
+    assert set(changed.selection.names) & set(splits.train.names)  # would leak
+    run = Run.start(folder, settings, splits.train.label_names, resume=True)
+    with pytest.raises(ValueError, match="images and labels that it began with"):
+        training.train(run, *changed[:2])
+    assert not (folder / "step2").exists()
+
+
+def test_a_search_moves_regions_before_step_2_begins(squares, tmp_path):
+    search = {"head_start": "pooled", "region_pooling": "average"}
+    still = {"localization_rate": 0.0}  # in step 2
+    moved = []
+    for epochs in (0, 1):
+        settings = small_config(squares, search_epochs=epochs, **search, **still)
+        *_, model = trained(tmp_path / f"{epochs}", settings)
+        kernel, _ = model.attention.theta_variables
+        moved.append(bool(kernel.numpy().any()))
+    assert moved == [False, True]
 
 
 @pytest.mark.parametrize("rate", [0.0, 1.0])
