@@ -12,7 +12,7 @@ import statistics
 
 import keras
 
-from ram_tf import evaluation, proposals, results, run_splits, training
+from ram_tf import cache, evaluation, proposals, results, run_splits, training
 from ram_tf.decoding import decode_image
 from ram_tf.joint_view import Views
 from ram_tf.paper_tables import CROPS, LOCATIONS
@@ -123,15 +123,32 @@ def _result(models, views, svm, output_dir, load):
     runs = [_trained(settings, output_dir, load) for settings in models]
     name = "+".join(run.folder.name for run in runs)
     path = output_dir / "results" / f"{name}-{CROPS[views]}{'-svm' * svm}.json"
-    if path.exists():
-        return json.loads(read_text(path))
+    files = [file for run in runs for file in (run.model_weights, run.pooled_weights)]
+    files += [run.calibration_file for run in runs if run.config.calibrate]
+    weights = [cache.fingerprint(file) for file in files]
+    known = _known(path, weights)
+    if known:
+        return known
     source = "features" if views > 1 or svm else "image"
     look = Views(count=views, source=source, svm=svm)
     result = evaluation.evaluate_runs(runs, load().report, runs[0].config, look)
+    return _keep(path, result, weights)
+
+
+def _known(path, weights):
+    """The figures that are kept, if they are of these weights; else None."""
+    if path.exists():
+        result = json.loads(read_text(path))
+        if result.pop("weights", None) == weights:
+            return result
+    return None
+
+
+def _keep(path, result, weights):
     path.parent.mkdir(exist_ok=True)
     with sealing(path) as beside:
-        results.write(result, beside)
-    return result
+        results.write({**result, "weights": weights}, beside)
+    return _known(path, weights)
 
 
 def _longer_pooled(settings, output_dir, load):
@@ -140,16 +157,17 @@ def _longer_pooled(settings, output_dir, load):
     settings = dataclasses.replace(_of_step_1(settings), pooled_epochs=epochs)
     run = _start(settings, output_dir, "pooled-longer", load)
     path = output_dir / "results" / f"{run.folder.name}.json"
-    if path.exists():
-        return json.loads(read_text(path))
-    keras.utils.clear_session()
-    training.train_pooled(run, load().train, load().selection)
+    if not run.pooled_weights.exists():
+        keras.utils.clear_session()
+        training.train_pooled(run, load().train, load().selection)
+    weights = [cache.fingerprint(run.pooled_weights)]
+    known = _known(path, weights)
+    if known:
+        return known
     report = load().report
     outputs = evaluation.look_pooled(run.load_pooled(), report, settings)
     figures = results.figures(report.labels, outputs, report.label_names)
-    with sealing(path) as beside:
-        results.write(figures, beside)
-    return json.loads(read_text(path))
+    return _keep(path, figures, weights)
 
 
 def _trained(settings, output_dir, load):

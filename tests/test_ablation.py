@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import shutil
 import statistics
 
 import numpy as np
@@ -9,7 +10,7 @@ import pytest
 from PIL import Image
 from small_run import SMALL
 
-from ram_tf import ablation, run_splits, training
+from ram_tf import ablation, evaluation, metrics, run_splits, training, weights_file
 from ram_tf.paper_tables import LOCATIONS, TABLE_5, table_6
 from ram_tf.predictor import Predictor
 from ram_tf.run import Run
@@ -102,6 +103,26 @@ def test_what_is_there_is_neither_trained_nor_evaluated_again(
     monkeypatch.delattr(training, "train")
     monkeypatch.delattr(ablation.run_splits, "load")
     assert ablation.compare(TABLE, base(squares), [0], folder) == compared
+
+
+def test_figures_of_other_weights_are_computed_anew(squares, undisturbed, tmp_path):
+    before, compared = undisturbed
+    folder = tmp_path / "runs"
+    shutil.copytree(before, folder)
+    run = Run.open(folder / "attention-ASP-40-seed0")
+    model = run.load_model()
+    classifier = model.attention.region_lstm.classifier
+    classifier.set_weights([-w for w in classifier.get_weights()])
+    weights_file.save(model, run.model_weights)
+    rows = ablation.compare(TABLE, base(squares), [0], folder)["rows"]
+    assert rows[0] == compared["rows"][0]
+    changed = rows[1]["ours"]["mAP"]["mean"]
+    split = run_splits.load_report(run.config, None, run.label_names)
+    scores = evaluation.look(run.view(model), split, run.config)["scores"]
+    assert changed == pytest.approx(
+        100 * metrics.mean_average_precision(split.labels, scores)
+    )
+    assert changed != compared["rows"][1]["ours"]["mAP"]["mean"]
 
 
 def test_other_settings_than_those_of_the_runs_that_are_there_are_refused(
