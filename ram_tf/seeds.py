@@ -24,15 +24,17 @@ def compare(runs):
     Raises:
         ValueError: Their labels or the images that they report on are not the same.
     """
-    splits = [
-        run_splits.load_report(run.config, None, runs[0].label_names) for run in runs
-    ]
+    splits = [run_splits.load_report(run.config, None, run.label_names) for run in runs]
     first = splits[0]
-    if any(split.names != first.names for split in splits):
-        raise ValueError(
-            "Runs are compared on the same images. Expected runs that report on one "
-            f"split. Received: others in {' and '.join(str(r.folder) for r in runs)}"
-        )
+    for run, split in zip(runs, splits, strict=True):
+        if not (
+            (split.names, split.label_names) == (first.names, first.label_names)
+            and np.array_equal(split.labels, first.labels)
+        ):
+            raise ValueError(
+                "Runs are compared on the same images and labels. Expected those that "
+                f"{runs[0].folder} reports on. Received: others in {run.folder}"
+            )
     seen = [
         evaluation.see_runs([run], split, run.config, Views())
         for run, split in zip(runs, splits, strict=True)

@@ -5,6 +5,7 @@ import dataclasses
 import keras
 import pytest
 from small_run import SMALL
+from squares import write_squares
 
 from ram_tf import evaluation, metrics, run_splits, seeds, weights_file
 from ram_tf.run import Run
@@ -27,6 +28,38 @@ def test_the_table_gives_each_run_the_means_and_the_interval():
         "runs/1               82.4        81.8  +0.6",
         "mean                 82.8        82.2  +0.6 (-0.1 to +1.3)",
     ]
+
+
+@pytest.mark.parametrize("changed", ["order of labels", "labels", "images"])
+def test_runs_that_report_on_other_images_or_labels_are_refused(tmp_path, changed):
+    first = write_squares(made(tmp_path / "first"))
+    other = write_squares(made(tmp_path / "other"))
+    names = ("blue", "green", "red")
+    if changed == "order of labels":
+        names = names[::-1]
+        (other / "labels.txt").write_text("\n".join(names))
+    else:
+        rows = (other / "val.csv").read_text().splitlines()
+        rows[-1] = "val15.png,red" if changed == "labels" else "val0.png,red"
+        rows = rows if changed == "labels" else rows[:-1]
+        (other / "val.csv").write_text("\n".join(rows))
+    runs = [
+        Run.start(
+            tmp_path / f"run{i}",
+            dataclasses.replace(SMALL, data_dir=str(folder)),
+            labels,
+        )
+        for i, (folder, labels) in enumerate(
+            [(first, ("blue", "green", "red")), (other, names)]
+        )
+    ]
+    with pytest.raises(ValueError, match=r"same images and labels.*others in .*run1"):
+        seeds.compare(runs)
+
+
+def made(folder):
+    folder.mkdir()
+    return folder
 
 
 def test_euclidean_runs_are_compared_by_probabilities(squares, tmp_path):
