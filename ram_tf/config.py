@@ -235,25 +235,31 @@ class Config:
                     f"Received: {value!r}"
                 )
         for name in (
-            "regions steps episodes region_size batch_size epochs pooled_epochs"
+            "regions steps episodes region_size batch_size epochs pooled_epochs "
+            "max_pixels"
         ).split():
             self._check(name, getattr(self, name) >= 1, "1 or more")
         self._check(
             "image_size",
-            self.image_size > self.crop_margin >= 0,
+            self.image_size > self.crop_margin,
             f"more than the crop margin of {self.crop_margin} pixels",
         )
         for name in ("dropout", "ema", "frozen"):
             self._check(name, 0 <= getattr(self, name) < 1, "0 or more and below 1")
         for name in ("context", "precision_floor"):
             self._check(name, 0 <= getattr(self, name) <= 1, "0 to 1")
-        for name in ("pooled_learning_rate", "learning_rate", "units", "sigma"):
+        for name in (
+            "pooled_learning_rate learning_rate units sigma start_scale"
+        ).split():
             self._check(name, getattr(self, name) > 0, "more than 0")
         for name in (
-            "backbone_rate localization_rate gamma clip_norm probe_cost "
+            "crop_margin backbone_rate localization_rate clip_norm probe_cost "
+            "gamma lambda_anchor lambda_positive alpha beta "
             "lambda_reinforce lambda_baseline"
         ).split():
             self._check(name, getattr(self, name) >= 0, "0 or more")
+        fitted = self.calibrate or not self.precision_floor
+        self._check("precision_floor", fitted, "0 without calibrate")
         # A config.json that came from elsewhere does not say where we write.
         plain = pathlib.PurePath(self.name).name == self.name != ".."
         self._check("name", plain, "a name without folders")

@@ -216,7 +216,8 @@ def see_served(predictors, split, settings, views):
     """
     if len(predictors) > 1 or views != Views():
         raise ValueError(
-            "A SavedModel looks as it was exported. Expected one, and no --scales, "
-            "--views or --svm, or else the output folders of runs"
+            "A SavedModel looks as it was exported. Expected one, without --scales, "
+            "--views, --views_from or --svm, or else the output folders of runs. "
+            f"Received: {len(predictors)}, to look as {views}"
         )
     return Seen(look_served(predictors[0], split), predictors[0].about, {})

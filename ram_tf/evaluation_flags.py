@@ -72,7 +72,16 @@ def add_arguments(parser):
 
 
 def from_arguments(arguments):
-    """The `Views` and the `Protocol` of parsed flags."""
+    """The `Views` and the `Protocol` of parsed flags.
+
+    Raises:
+        ValueError: A feature is named that nothing is to see.
+    """
+    if arguments.feature and not arguments.svm:
+        raise ValueError(
+            "--feature is what SVMs see. Expected --svm with it. "
+            f"Received: --feature {arguments.feature}"
+        )
     several = arguments.views > 1 or arguments.svm
     views = Views(
         tuple(arguments.scales),

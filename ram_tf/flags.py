@@ -6,10 +6,9 @@ import dataclasses
 from ram_tf.config import Config
 from ram_tf.presets import OF_RARL, PRESET_OF, PRESETS, preset
 
-DATA = (
-    "dataset data_dir split_fraction year manual_dir difficult skip_unreadable "
-    "max_pixels"
-).split()
+# Not the shares of a single csv: cut at other places, it would hand images that were
+# learnt from to the split that is reported.
+DATA = "dataset data_dir year manual_dir difficult skip_unreadable max_pixels".split()
 
 
 def add_data_arguments(parser):

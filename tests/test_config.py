@@ -95,10 +95,19 @@ def test_a_crop_is_what_the_margin_leaves():
         ("sigma", 0.0),
         ("lambda_reinforce", -0.1),
         ("lambda_baseline", -0.1),
+        ("lambda_anchor", -0.1),
+        ("lambda_positive", -0.1),
+        ("alpha", -0.1),
+        ("beta", -0.1),
+        ("start_scale", 0.0),
+        ("max_pixels", 0),
+        ("precision_floor", 1.1),
+        ("precision_floor", 0.9),  # without calibrate, by which it would be kept to
     ],
 )
 def test_numbers_out_of_range_are_refused(name, value):
-    with pytest.raises(ValueError, match=r"is out of range\. Expected .* Received: "):
+    expected = rf"^{name} is out of range\. Expected .* Received: {name}={value}$"
+    with pytest.raises(ValueError, match=expected):
         Config(**{name: value})
 
 

@@ -30,12 +30,24 @@ def test_help_can_be_printed(capsys):
 
 @pytest.mark.parametrize("field", FIELDS, ids=lambda field: field.name)
 def test_every_setting_has_a_flag(field):
-    value = other_value(field)
+    # A hidden layer has no place beside a probe.
+    begin = ["--dataset", "csv", "--probe_cost", "0"]
+    without = getattr(parse(*begin), field.name)
+    values = other_value(field), field.default, 600
+    value = next(value for value in values if value != without)
     if field.type is bool:
         given = [f"--{field.name}" if value else f"--no-{field.name}"]
     else:
         given = [f"--{field.name}", str(value)]
-    assert getattr(parse("--dataset", "csv", *given), field.name) == value
+    assert getattr(parse(*begin, *given), field.name) == value
+
+
+def test_an_evaluation_cannot_divide_a_csv_anew():
+    parser = argparse.ArgumentParser()
+    flags.add_data_arguments(parser)
+    assert vars(parser.parse_args(["--max_pixels", "9"])) == {"max_pixels": 9}
+    with pytest.raises(SystemExit):
+        parser.parse_args(["--split_fraction", "0.5,0.2,0.3"])
 
 
 def test_without_flags_the_digits_preset_holds():
