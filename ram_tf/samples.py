@@ -42,10 +42,17 @@ def write_samples(run, view, split, count=12):
     """
     split = split.take(range(min(count, len(split))))
     encoded = [bytes(image) for image in read_files(split)]
-    outputs = Predictor.of(view, run)(encoded)
+    predictor = Predictor.of(view, run)
+    outputs = predictor(encoded)
     images = [decode_image(e, run.config.max_pixels).numpy() for e in encoded]
-    per_step = run.config.regions_a_step
-    drawn = draw_outputs(images, outputs, run.label_names, size=360, per_step=per_step)
+    drawn = draw_outputs(
+        images,
+        outputs,
+        run.label_names,
+        predictor.thresholds,
+        size=360,
+        per_step=run.config.regions_a_step,
+    )
     samples = Samples(
         run.folder / "regions.png",
         run.folder / "image_bytes.npy",

@@ -7,12 +7,14 @@ import pytest
 from PIL import Image
 from small_run import SMALL
 
+from ram_tf.calibration import Calibration
 from ram_tf.export import export
 from ram_tf.prediction import find_images, predict
 from ram_tf.predictor import Predictor
 from ram_tf.run import Run
 from ram_tf.run_splits import load_split
 from ram_tf.samples import write_samples
+from ram_tf.seal import sealing
 from ram_tf.visualization import colour
 
 LABELS = ("blue", "green", "red")
@@ -120,6 +122,21 @@ def test_samples_hold_the_bytes_of_the_images(run, squares):
     assert len(stored) == 3
     with Image.open(samples.picture) as picture:
         assert picture.width > 3 * 360
+
+
+def test_a_runs_picture_names_labels_by_its_fitted_thresholds(squares, tmp_path):
+    run = untrained(squares, tmp_path / "run", calibrate=True)
+    split = load_split(run.config, "val")
+    drawn = []
+    for thresholds in ((0.0,) * 3, (1.0,) * 3):
+        with sealing(run.calibration_file) as beside:
+            beside.write_text(Calibration(1.0, thresholds).to_json(LABELS))
+        view = run.served_view(run.load_model())
+        with Image.open(write_samples(run, view, split, 1).picture) as picture:
+            shades = {shade for _, shade in picture.convert("RGB").getcolors(2**24)}
+        drawn.append(shades & {colour(number) for number in range(2)})
+    assert drawn[0]
+    assert not drawn[1]
 
 
 def test_pictures_show_a_region_in_the_colour_of_its_step(squares, tmp_path):
