@@ -81,10 +81,10 @@ def _intervals(labels, probabilities, protocol):
     found = bootstrap.intervals(
         labels, probabilities, protocol.threshold, protocol.top_k[0]
     )
-    like_paper = dataclasses.replace(
-        protocol, name=PAPER.name, threshold=PAPER.threshold, top_k=PAPER.top_k
-    )
-    if like_paper != PAPER:
+    # What OF1 does not depend on, or the bootstrap is told.
+    free = "name source threshold top_k interpolation ap_epsilon".split()
+    like_paper = {name: getattr(PAPER, name) for name in free}
+    if dataclasses.replace(protocol, **like_paper) != PAPER:
         del found["OF1"]
     if protocol.interpolation != "none" or protocol.ap_epsilon:
         del found["mAP"]

@@ -125,7 +125,7 @@ def test_the_table_shows_both_models_side_by_side():
         (protocols.PROTOCOLS["mlgcn"], {"mAP", "mAP_min10"}),
         (protocols.PROTOCOLS["srn"], {"mAP_min10"}),
         (protocols.PROTOCOLS["asl"], {"mAP_min10"}),
-        (protocols.PROTOCOLS["voc07"], {"mAP_min10"}),
+        (protocols.PROTOCOLS["voc07"], {"mAP_min10", "OF1"}),
     ],
     ids=["rdar", "other threshold", "mlgcn", "srn", "asl", "voc07"],
 )
@@ -190,7 +190,8 @@ def start(folder, squares, seed, **changes):
 
 
 def test_calibration_is_fitted_to_the_split_that_is_given(squares, tmp_path):
-    run = start(tmp_path, squares, seed=0, precision_floor=0.3)
+    changes = {"calibrate": True, "precision_floor": 0.3}
+    run = start(tmp_path, squares, seed=0, **changes)
     model, splits = run.load_model(), run_splits.load(run.config)
     evaluation.calibrate(run, model, splits.train)
     scores = evaluation.look(run.view(model), splits.train, run.config)["scores"]
@@ -570,6 +571,13 @@ def test_several_views_come_from_features_unless_told_otherwise(flags, expected)
     evaluation_flags.add_arguments(parser)
     views, _ = evaluation_flags.from_arguments(parser.parse_args(flags.split()))
     assert views == expected
+
+
+def test_a_feature_that_nothing_is_to_see_is_refused():
+    parser = argparse.ArgumentParser()
+    evaluation_flags.add_arguments(parser)
+    with pytest.raises(ValueError, match=r"Expected --svm with it.*--feature z"):
+        evaluation_flags.from_arguments(parser.parse_args(["--feature", "z"]))
 
 
 @pytest.mark.parametrize(
