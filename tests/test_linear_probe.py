@@ -1,5 +1,7 @@
 """A linear probe, by its optimum, its invariants and on colours that tell labels."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -115,3 +117,23 @@ def test_a_probe_is_the_same_to_the_bit_when_it_is_fitted_again(run, split):
         found.append(pooled.classifier.get_weights())
     for first, second in zip(*found, strict=True):
         np.testing.assert_array_equal(first, second)
+
+
+def test_mirrored_images_teach_a_probe_what_their_labels_are(run):
+    # The label is red on the left; mirrored it is on the right, and still present.
+    labels = np.array([[1, 0], [0, 0]] * 6, "int8")
+    images = painted(np.zeros_like(labels), 24)
+    images[::2, :, :12, 0] = 220
+    encoded = tuple(tf.io.encode_png(image).numpy() for image in images)
+    split = Split(encoded, tuple(map(str, range(12))), labels, run.label_names)
+    pooled = run.build_pooled("average")
+    seen = {}
+    for flip in (False, True):
+        settings = dataclasses.replace(run.config, flip=flip)
+        seen[flip] = linear_probe._features(pooled, split, settings)
+    plain, known = seen[False]
+    both, twice = seen[True]
+    mirrored = pooled.pool(images[:, 4:20, 4:20][:, :, ::-1].astype("float32"))
+    np.testing.assert_allclose(both, np.concatenate([plain, mirrored]), rtol=1e-5)
+    np.testing.assert_array_equal(twice, np.concatenate([known, known]))
+    assert np.abs(plain - mirrored).max() > 1e-3
