@@ -76,6 +76,8 @@ def joint_view(runs, views):
 def fit_svms(view, runs, describe):
     """The SVMs on a view's descriptions: those that are stored, or newly fitted ones.
 
+    They are stored with the first run, where `svm_view` finds them.
+
     Args:
         view: A `MultiView` that describes.
         runs: Its `Run`s.
@@ -117,7 +119,7 @@ def _identity(view, runs):
 
 
 def svm_view(runs):
-    """The view of runs with the SVMs that `evaluate_runs` stored.
+    """The view of runs with the SVMs that `fit_svms` stored.
 
     Raises:
         FileNotFoundError: None are stored.
