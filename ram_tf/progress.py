@@ -13,7 +13,12 @@ import tensorflow as tf
 
 from ram_tf import cache, metrics, region_metrics, weights_file
 from ram_tf.decoding import decode_image
-from ram_tf.preprocessing import evaluation_pipeline, read_files
+from ram_tf.preprocessing import (
+    ONE_DEVICE,
+    evaluation_pipeline,
+    read_files,
+    training_pipeline,
+)
 from ram_tf.seal import replacing
 from ram_tf.split import Split, epoch_order
 from ram_tf.visualization import draw_locations, draw_outputs
@@ -39,6 +44,27 @@ class Batches(NamedTuple):
     def count(self):
         """Batches an epoch."""
         return len(self.split) // self.size
+
+    def pipeline(self, settings, epochs, context=ONE_DEVICE):
+        """These batches as a `tf.data.Dataset`, cropped and mirrored as settings say.
+
+        Args:
+            settings: The `Config`.
+            epochs: Which epochs, a range.
+            context: See `training_pipeline`.
+        """
+        return training_pipeline(
+            self.split,
+            settings.image_size,
+            settings.crop,
+            settings.flip,
+            self.size,
+            epochs,
+            self.seed,
+            settings.zoom_factors,
+            settings.max_pixels,
+            context,
+        )
 
     def must_be_finite(self, loss, epoch, batch):
         """Raises a `FloatingPointError` with the batch's images where a loss is not."""

@@ -11,7 +11,7 @@ import tensorflow as tf
 from tqdm import tqdm
 
 from ram_tf import losses
-from ram_tf.preprocessing import training_pipeline
+from ram_tf.progress import Batches
 
 LEARNING_RATE = 1e-3
 # Weight of Eq. 9 beside the classification.
@@ -30,7 +30,8 @@ def start(model, split, settings):
     """
     variables = model.attention.theta_variables
     size = min(settings.batch_size, len(split))
-    steps = settings.search_epochs * (len(split) // size)
+    batches = Batches(split, settings.seed, size)
+    steps = settings.search_epochs * batches.count
     schedule = keras.optimizers.schedules.CosineDecay(LEARNING_RATE, steps, alpha=0.01)
     optimizer = keras.optimizers.Adam(schedule, global_clipnorm=1.0)
     optimizer.build(variables)
@@ -43,18 +44,8 @@ def start(model, split, settings):
         gradients = tape.gradient(value, variables)
         optimizer.apply([g * tf.constant(MOVED) for g in gradients], variables)
 
-    batches = training_pipeline(
-        split,
-        settings.image_size,
-        settings.crop,
-        settings.flip,
-        size,
-        range(settings.search_epochs),
-        settings.seed,
-        settings.zoom_factors,
-        settings.max_pixels,
-    )
-    for images, labels in tqdm(batches, "searching", steps, unit="batch", leave=False):
+    data = batches.pipeline(settings, range(settings.search_epochs))
+    for images, labels in tqdm(data, "searching", steps, unit="batch", leave=False):
         step(images, labels)
 
 

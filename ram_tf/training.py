@@ -11,7 +11,6 @@ from ram_tf import linear_probe, region_search, weights_file
 from ram_tf.devices import Devices, FollowChief
 from ram_tf.model import RDAR, AttentionModel, PooledClassifier
 from ram_tf.optimizer import Adam
-from ram_tf.preprocessing import training_pipeline
 from ram_tf.progress import (
     Batches,
     Progress,
@@ -172,18 +171,7 @@ def _fit(run, name, model, epochs, learning_rate, data, devices):
             callbacks += _of_chief(run, name, progress)
 
         def part(context):
-            return training_pipeline(
-                train_split,
-                settings.image_size,
-                settings.crop,
-                settings.flip,
-                size,
-                range(begun, epochs),
-                settings.seed,
-                settings.zoom_factors,
-                settings.max_pixels,
-                context,
-            )
+            return batches.pipeline(settings, range(begun, epochs), context)
 
         model.fit(
             devices.strategy.distribute_datasets_from_function(part),
