@@ -160,7 +160,7 @@ def test_runs_that_report_on_other_images_are_not_compared(trained, tmp_path, ca
     settings["report_split"] = "train"
     (other / "config.json").write_text(json.dumps(settings))
     assert script("compare")(trained[0], other) == 1
-    assert "runs that report on one split" in capsys.readouterr().err
+    assert f"Received: others in {other}" in capsys.readouterr().err
 
 
 @pytest.fixture(scope="module")
