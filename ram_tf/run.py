@@ -20,9 +20,7 @@ pooling.txt             pooling "best": the one that was chosen (step1-average/ 
 
 import contextlib
 import dataclasses
-import hashlib
 import json
-import os
 import pathlib
 
 import keras
@@ -127,7 +125,11 @@ class Run:
             ValueError: It began with other images or labels.
         """
         path = self.folder / "images.json"
-        now = {"train": _described(train), "selection": _described(selection)}
+        splits = {"train": train, "selection": selection}
+        now = {
+            name: {"images": len(split), "sha256": split.digest}
+            for name, split in splits.items()
+        }
         if self.begun and path.is_file():
             before = json.loads(seal.read(path))
             changed = [name for name in now if now[name] != before.get(name)]
@@ -144,10 +146,7 @@ class Run:
     def _remove_left(self):
         """Removes what a killed process was writing, and nothing of the user's."""
         for own in (".", "checksums", "outputs", "images", "step*", "step*/checksums"):
-            for left in self.folder.glob(f"{own}/partial-[0-9]*-*"):
-                # An evaluation may be at work, which holds no lock.
-                if left.is_file() and not _at_work(int(left.name.split("-")[1])):
-                    left.unlink()
+            seal.remove_left(self.folder, own)
 
     def _check_crop(self):
         stride = backbones.BACKBONES[self.config.backbone].stride
@@ -369,25 +368,3 @@ def _precision(policy):
         yield
     finally:
         keras.config.set_dtype_policy(before)
-
-
-def _described(split):
-    """How many images a split has, and a hash of their names and labels."""
-    text = json.dumps([split.names, split.labels.tolist()])
-    return {
-        "images": len(split),
-        "sha256": hashlib.sha256(text.encode()).hexdigest(),
-    }
-
-
-def _at_work(process):
-    """Whether another process of this number runs."""
-    if process == os.getpid():
-        return False  # our number may have been that of a killed one
-    try:
-        os.kill(process, 0)
-    except PermissionError:
-        return True
-    except (ProcessLookupError, OverflowError):
-        return False
-    return True

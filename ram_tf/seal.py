@@ -69,6 +69,33 @@ def replacing(path):
             beside.unlink(missing_ok=True)
 
 
+def remove_left(folder, pattern="."):
+    """Removes the files that killed processes were writing, and nobody else's.
+
+    Args:
+        folder: Where to look.
+        pattern: Of the folders in it, as `pathlib.Path.glob` takes it.
+    """
+    for left in pathlib.Path(folder).glob(f"{pattern}/partial-[0-9]*-*"):
+        process = left.name.split("-")[1]
+        # An evaluation may be at work, which holds no lock.
+        if left.is_file() and process.isdecimal() and not _at_work(int(process)):
+            left.unlink()
+
+
+def _at_work(process):
+    """Whether another process of this number runs."""
+    if process == os.getpid():
+        return False  # our number may have been that of a killed one
+    try:
+        os.kill(process, 0)
+    except PermissionError:
+        return True
+    except (ProcessLookupError, OverflowError):
+        return False
+    return True
+
+
 @contextlib.contextmanager
 def sealing(path):
     """As `replacing`, and keeps a checksum of what was written."""

@@ -1,6 +1,8 @@
 """One split of a data set: its images, and what is known of them."""
 
 import dataclasses
+import hashlib
+import json
 import re
 import reprlib
 from pathlib import PurePosixPath, PureWindowsPath
@@ -54,6 +56,12 @@ class Split:
 
     def __len__(self):
         return len(self.images)
+
+    @property
+    def digest(self):
+        """A hash that tells names and labels from others: hexadecimal digits."""
+        text = json.dumps([self.names, self.labels.tolist()])
+        return hashlib.sha256(text.encode()).hexdigest()
 
     def take(self, indices):
         """Returns the split of these images, in this order."""
