@@ -258,8 +258,6 @@ class Config:
             "lambda_reinforce lambda_baseline"
         ).split():
             self._check(name, getattr(self, name) >= 0, "0 or more")
-        fitted = self.calibrate or not self.precision_floor
-        self._check("precision_floor", fitted, "0 without calibrate")
         # A config.json that came from elsewhere does not say where we write.
         plain = pathlib.PurePath(self.name).name == self.name != ".."
         self._check("name", plain, "a name without folders")

@@ -74,12 +74,23 @@ def _given(arguments):
 
 
 def from_arguments(arguments):
-    """The configuration of parsed flags: the preset of the data set, then the flags."""
+    """The configuration of parsed flags: the preset of the data set, then the flags.
+
+    Raises:
+        ValueError: A setting is out of range, or has nothing to act on.
+    """
     given = _given(arguments)
     dataset = given.get("dataset", "digits")
     name = arguments.preset or PRESET_OF[dataset]
     begun = preset(name, given.get("model", "rdar"))
-    return Config(**{"dataset": dataset, **begun, **given})
+    settings = Config(**{"dataset": dataset, **begun, **given})
+    if settings.precision_floor and not settings.calibrate:
+        # Not in `Config`: runs that were begun so can still be opened.
+        raise ValueError(
+            "--precision_floor is kept to by fitted thresholds. Expected --calibrate "
+            f"with it. Received: --precision_floor {settings.precision_floor}"
+        )
+    return settings
 
 
 def check_own(arguments):

@@ -102,7 +102,6 @@ def test_a_crop_is_what_the_margin_leaves():
         ("start_scale", 0.0),
         ("max_pixels", 0),
         ("precision_floor", 1.1),
-        ("precision_floor", 0.9),  # without calibrate, by which it would be kept to
     ],
 )
 def test_numbers_out_of_range_are_refused(name, value):

@@ -42,6 +42,13 @@ def test_every_setting_has_a_flag(field):
     assert getattr(parse(*begin, *given), field.name) == value
 
 
+def test_a_floor_of_precision_is_refused_where_no_threshold_keeps_to_it():
+    floor = "--precision_floor", "0.9"
+    assert parse("--dataset", "csv", *floor).precision_floor == 0.9
+    with pytest.raises(ValueError, match=r"Expected --calibrate with it"):
+        parse("--dataset", "coco", *floor)
+
+
 def test_an_evaluation_cannot_divide_a_csv_anew():
     parser = argparse.ArgumentParser()
     flags.add_data_arguments(parser)
