@@ -1,3 +1,4 @@
+import dataclasses
 import functools
 import json
 import os
@@ -61,10 +62,30 @@ def small_config(data_dir, **changes):
     return Config(**{**SMALL, "data_dir": str(data_dir), **changes})
 
 
-def trained(folder, settings):
+def trained(folder, settings, resume=False):
     splits = run_splits.load(settings)
-    run = Run.start(folder, settings, splits.train.label_names)
+    run = Run.start(folder, settings, splits.train.label_names, resume=resume)
     return run, *training.train(run, splits.train, splits.selection)
+
+
+@pytest.fixture(scope="module")
+def rdar(squares, tmp_path_factory):
+    """A run that has ended, and its model."""
+    run, _, model = trained(tmp_path_factory.mktemp("rdar"), small_config(squares))
+    return run, model
+
+
+@pytest.fixture(scope="module")
+def rarl(squares, tmp_path_factory):
+    """The same of RARL, which looks twice."""
+    settings = small_config(squares, model="rarl", steps=2)
+    run, _, model = trained(tmp_path_factory.mktemp("rarl"), settings)
+    return run, model
+
+
+def resumed(run, folder):
+    """What the command of a run that lies in a folder does once more."""
+    return trained(folder, run.config, resume=True)[-1]
 
 
 @pytest.mark.slow
@@ -138,28 +159,28 @@ def test_a_search_moves_regions_before_step_2_begins(squares, tmp_path):
     assert kernel.numpy().any()
 
 
-@pytest.mark.parametrize("rate", [0.0, 1.0])
-def test_policy_and_baseline_learn_at_the_rate_of_localization(squares, tmp_path, rate):
-    settings = small_config(
-        squares, model="rarl", steps=2, epochs=1, localization_rate=rate
-    )
-    _, _, model = trained(tmp_path, settings)
-    kernel, bias = model.attention.theta_variables
-    moved = kernel.numpy().any() or bias.numpy().any()
-    expected = model.attention.baseline.bias.numpy()  # 0.5 at the start
-    assert (moved, *(expected != 0.5)) == (rate > 0, rate > 0)
+def test_policy_and_baseline_learn_at_the_rate_of_localization(rarl, tmp_path):
+    run, model = rarl
+    assert run.config.localization_rate > 0
+    settings = dataclasses.replace(run.config, localization_rate=0.0)
+    *_, still = trained(tmp_path, settings)
+    for each, learns in ((model, True), (still, False)):
+        kernel, bias = each.attention.theta_variables
+        moved = kernel.numpy().any() or bias.numpy().any()
+        expected = each.attention.baseline.bias.numpy()  # 0.5 at the start
+        assert (moved, *(expected != 0.5)) == (learns, learns)
 
 
-def test_history_has_the_losses_parts_and_validation_map_of_each_epoch(
-    squares, tmp_path
-):
-    trained(tmp_path, small_config(squares))
-    lines = (tmp_path / "step2" / "history.csv").read_text().splitlines()
-    columns = lines[0].split(",")
-    assert {"epoch", "loss", "classification", "localization", "val_mAP"} <= set(
-        columns
-    )
-    row = dict(zip(columns, map(float, lines[-1].split(",")), strict=True))
+def last_epoch(run):
+    """The figures of the last epoch of step 2, by name."""
+    lines = (run.folder / "step2" / "history.csv").read_text().splitlines()
+    return dict(zip(lines[0].split(","), map(float, lines[-1].split(",")), strict=True))
+
+
+def test_history_has_the_losses_parts_and_validation_map_of_each_epoch(rdar):
+    run, _ = rdar
+    row = last_epoch(run)
+    assert {"epoch", "loss", "classification", "localization", "val_mAP"} <= set(row)
     assert row["epoch"] == 2
     assert row["loss"] == pytest.approx(row["classification"] + row["localization"])
 
@@ -175,27 +196,25 @@ def summaries(folder):
 
 
 @pytest.mark.parametrize("model", ["rdar", "rarl"])
-def test_tensorboard_shows_where_each_step_looks(squares, tmp_path, model):
-    trained(tmp_path, small_config(squares, model=model, steps=2, epochs=1))
-    shown = summaries(tmp_path / "step2" / "logs" / "validation")
+def test_tensorboard_shows_where_each_step_looks(request, model):
+    run, _ = request.getfixturevalue(model)
+    shown = summaries(run.folder / "step2" / "logs" / "validation")
     assert "regions/0" in shown
     width, height, _ = shown["locations"].string_val
     # Two looks of both models, 192 pixels each and 4 between them.
     assert (int(width), int(height)) == (388, 192)
 
 
-def test_tensorboard_shows_the_agents_figures(squares, tmp_path):
-    trained(tmp_path, small_config(squares, model="rarl", steps=2, epochs=1))
-    shown = summaries(tmp_path / "step2" / "logs" / "train")
+def test_tensorboard_shows_the_agents_figures(rarl):
+    run, _ = rarl
+    shown = summaries(run.folder / "step2" / "logs" / "train")
     names = ("reward", "advantage", "baseline_error")
     assert {f"epoch_{name}" for name in names} <= set(shown)
 
 
-def test_history_of_rarl_has_the_figures_of_its_agent(squares, tmp_path):
-    settings = small_config(squares, model="rarl", steps=2)
-    _, _, model = trained(tmp_path, settings)
-    lines = (tmp_path / "step2" / "history.csv").read_text().splitlines()
-    row = dict(zip(lines[0].split(","), map(float, lines[-1].split(",")), strict=True))
+def test_history_of_rarl_has_the_figures_of_its_agent(rarl):
+    run, model = rarl
+    row = last_epoch(run)
     terms = row["classification"] + row["reinforce"] + row["baseline"]
     assert row["loss"] == pytest.approx(terms)
     assert {"reward", "advantage", "baseline_error", "val_reward"} <= set(row)
@@ -290,33 +309,35 @@ def test_the_weights_that_are_kept_are_the_average_of_those_of_the_steps(
     assert max(abs(a - b).max() for a, b in zip(*steps, strict=True)) > 1e-4
 
 
+@pytest.fixture
+def killed(rdar, tmp_path):
+    """The run as a kill between the last checkpoint and the final file leaves it."""
+    run, _ = rdar
+    folder = shutil.copytree(run.folder, tmp_path / "killed")
+    (folder / run.model_weights.name).unlink()
+    return folder
+
+
 def test_a_run_killed_after_the_last_epoch_of_a_step_keeps_its_best_weights(
-    squares, tmp_path
+    rdar, killed
 ):
-    settings = small_config(squares)
-    run, _, model = trained(tmp_path, settings)
-    # What a kill between the last checkpoint and the final file leaves behind.
-    run.model_weights.unlink()
-    splits = run_splits.load(settings)
-    _, again = training.train(run, splits.train, splits.selection)
+    run, model = rdar
+    again = resumed(run, killed)
     for one, other in zip(model.get_weights(), again.get_weights(), strict=True):
         np.testing.assert_array_equal(one, other)
 
 
-def test_weights_are_written_without_the_optimizer(squares, tmp_path):
-    run, *_ = trained(tmp_path, small_config(squares))
+def test_weights_are_written_without_the_optimizer(rdar):
+    run, _ = rdar
     assert not any("optimizer" in name for name in arrays(run.model_weights))
 
 
-def test_a_torn_checkpoint_is_named_and_not_used(squares, tmp_path):
-    settings = small_config(squares)
-    run, *_ = trained(tmp_path, settings)
-    run.model_weights.unlink()
-    checkpoint = tmp_path / "step2" / "checkpoint.npz"
+def test_a_torn_checkpoint_is_named_and_not_used(rdar, killed):
+    run, _ = rdar
+    checkpoint = killed / "step2" / "checkpoint.npz"
     checkpoint.write_bytes(checkpoint.read_bytes()[:-200])
-    splits = run_splits.load(settings)
     with pytest.raises(ValueError, match="checkpoint cannot be used"):
-        training.train(run, splits.train, splits.selection)
+        resumed(run, killed)
 
 
 def test_logs_that_find_no_room_are_named(squares, tmp_path, capsys):
