@@ -23,17 +23,21 @@ LABELS = ("red", "green", "blue")
 OUTPUTS = {"scores", "probabilities", "regions", "boxes", "region_scores", "valid"}
 
 
-@pytest.fixture(scope="module", params=["rdar", "rarl"])
+@pytest.fixture(scope="module")
 def run(request, tmp_path_factory):
+    """Of RDAR, or of what a test asks for by `of_both`."""
     settings = dataclasses.replace(
         SMALL,
-        model=request.param,
+        model=getattr(request, "param", "rdar"),
         steps=2,
         regions=3,
         starts="anchors",
         max_pixels=10_000,
     )
     return Run.start(tmp_path_factory.mktemp("run"), settings, LABELS)
+
+
+of_both = pytest.mark.parametrize("run", ["rdar", "rarl"], indirect=True)
 
 
 @pytest.fixture(scope="module")
@@ -60,6 +64,7 @@ def serve(run, model):
     return serve_bytes(run.view(model), run.config.max_pixels)
 
 
+@of_both
 def test_both_signatures_equal_the_keras_model(run, model, version, encoded):
     served = tf.saved_model.load(str(version)).signatures
     images = np.stack([decode_image(e).numpy() for e in encoded])
@@ -72,6 +77,7 @@ def test_both_signatures_equal_the_keras_model(run, model, version, encoded):
             np.testing.assert_allclose(outputs[name], expected[name], atol=1e-5)
 
 
+@of_both
 def test_broken_bytes_are_marked_and_harm_no_other_row(run, model, encoded):
     served = tf.function(serve(run, model))
     broken = [b"", b"text", encoded[0][: len(encoded[0]) // 2], b"GIF89a\x01\x00"]
@@ -92,6 +98,7 @@ def test_an_image_above_max_pixels_is_not_valid(run, model, encoded):
     assert outputs["valid"].numpy().tolist() == [False, True]
 
 
+@of_both
 def test_bombs_take_no_memory_and_harm_no_other_row(run, model, encoded):
     served = tf.function(serve_bytes(run.view(model), MAX_PIXELS))
     alone = served(tf.constant(encoded[:1]))["scores"]
@@ -105,11 +112,13 @@ def test_bombs_take_no_memory_and_harm_no_other_row(run, model, encoded):
         np.testing.assert_allclose(mixed["scores"][row], alone[0], atol=1e-6)
 
 
+@of_both
 def test_an_empty_batch_gives_no_rows(run, model):
     outputs = tf.function(serve(run, model))(tf.constant([], tf.string))
     assert outputs["scores"].shape == (0, len(LABELS))
 
 
+@of_both
 def test_one_pixel_is_an_image_like_any_other(run, model):
     pixel = tf.io.encode_png(tf.zeros([1, 1, 3], tf.uint8)).numpy()
     outputs = serve(run, model)(tf.constant([pixel]))
@@ -172,6 +181,7 @@ def test_labels_stand_in_the_assets_in_order(version):
     assert tuple(text.split()) == LABELS
 
 
+@of_both
 def test_it_runs_without_the_package(version, encoded, tmp_path):
     script = tmp_path / "client.py"
     script.write_text(
@@ -209,6 +219,7 @@ def test_saved_model_cli_shows_the_signatures(version):
         assert f"['{name}']" in shown.stdout
 
 
+@of_both
 def test_saved_model_cli_runs_encoded_and_decoded_images(version, encoded, tmp_path):
     np.save(tmp_path / "b.npy", np.array(encoded, object), allow_pickle=True)
     images = np.stack([decode_image(e).numpy() for e in encoded])
