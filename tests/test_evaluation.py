@@ -230,7 +230,7 @@ def split(runs):
     return run_splits.load_report(runs[0].config, "val", runs[0].label_names)
 
 
-TEN = Views(count=10, source="features", svm=True, feature="z")
+FIVE = Views(count=5, source="features", svm=True, feature="z")
 
 
 def evaluated(runs, split, views, **named):
@@ -240,7 +240,7 @@ def evaluated(runs, split, views, **named):
 @pytest.fixture(scope="module")
 def result(runs, split):
     """Of both runs together, with SVMs, which stay in the folder of the first."""
-    return evaluated(runs, split, TEN)
+    return evaluated(runs, split, FIVE)
 
 
 def eagerly(view, split):
@@ -257,7 +257,7 @@ def train(runs):
 @pytest.fixture(scope="module")
 def seen(runs, split, train):
     """What both runs together say of the training split and of the other."""
-    view = joint_view(runs, TEN)
+    view = joint_view(runs, FIVE)
     return [eagerly(view, images) for images in (train, split)]
 
 
@@ -307,7 +307,7 @@ def test_a_result_names_protocol_views_scales_and_svm(runs, split, result):
         "name": "rdar",
         "interpolation": "none",
         "difficult": "unknown",
-        "views": 10,
+        "views": 5,
         "views_from": "features",
         "scales": [40, 48],
         "crops": [32, 40],
@@ -360,7 +360,7 @@ def test_svms_are_judged_on_what_none_of_the_runs_has_learnt_from(
     )
     for some, first in ((runs[:1], 30), (runs, 35)):
         with pytest.raises(ValueError, match="noted"):
-            evaluated(some, split, TEN)
+            evaluated(some, split, FIVE)
         assert masks.pop() == [False] * first + [True] * (40 - first)
 
 
@@ -370,9 +370,9 @@ def test_a_second_evaluation_asks_no_model(runs, split, result, monkeypatch):
 
     monkeypatch.setattr(MultiView, "__call__", fail)
     monkeypatch.setattr(PooledClassifier, "predict_on_batch", fail)
-    assert evaluated(runs, split, TEN) == result
+    assert evaluated(runs, split, FIVE) == result
     with pytest.raises(AssertionError, match="a model was asked"):
-        evaluated(runs, split, dataclasses.replace(TEN, feature="x"))
+        evaluated(runs, split, dataclasses.replace(FIVE, feature="x"))
 
 
 def state(run):
@@ -521,7 +521,7 @@ def test_one_run_looks_at_all_scales_and_of_several_each_at_its_own(runs):
 
 def test_svms_of_one_run_at_several_scales_are_found_again(runs, split, tmp_path):
     run = Run.open(shutil.copytree(runs[0].folder, tmp_path / "run"))
-    views = dataclasses.replace(TEN, scales=(56, 48), count=1)
+    views = dataclasses.replace(FIVE, scales=(56, 48), count=1)
     assert evaluated([run], split, views)["protocol"]["scales"] == [56, 48]
     view = svm_view([run])
     assert (view.sizes, len(view.models)) == ((56, 48), 1)
@@ -549,7 +549,7 @@ def test_svms_are_not_fitted_to_other_labels_than_the_runs(squares, split, tmp_p
         path = folder / f"{name}.csv"
         path.write_text(path.read_text().replace("red", "orange"))
     with pytest.raises(ValueError, match=r"not those of the model.*orange, red"):
-        evaluated([run], split, TEN)
+        evaluated([run], split, FIVE)
     assert not run.svm.exists()
 
 
