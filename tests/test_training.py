@@ -1,5 +1,6 @@
 import dataclasses
 import functools
+import io
 import json
 import os
 import pathlib
@@ -14,11 +15,13 @@ import numpy as np
 import pytest
 from disk import full_above
 from h5_arrays import arrays
+from PIL import Image
 
 from ram_tf import progress as progress_module
 from ram_tf import run_splits, training
 from ram_tf.config import Config
 from ram_tf.run import Run
+from ram_tf.visualization import colour
 
 FIT = pathlib.Path(__file__).parents[1] / "scripts" / "fit.py"
 
@@ -203,6 +206,24 @@ def test_tensorboard_shows_where_each_step_looks(request, model):
     width, height, _ = shown["locations"].string_val
     # Two looks of both models, 192 pixels each and 4 between them.
     assert (int(width), int(height)) == (388, 192)
+
+
+def test_tensorboard_shows_a_region_in_the_colour_of_its_step(rarl, tmp_path):
+    run, model = rarl
+    selection = run_splits.load(run.config).selection
+    validated = progress_module.Progress(tmp_path, model, run.config, selection, None)
+    validated.consider_start()
+    # One region of the first step and two of the second speak for the three labels.
+    validated.outputs["probabilities"][:] = 1
+    validated.outputs["region_scores"][:, [1, 10, 17], [0, 1, 2]] = 100
+    pictures = progress_module.RegionPictures(tmp_path, run, selection, validated)
+    pictures.set_model(model)
+    pictures.on_epoch_end(0)
+    picture = summaries(tmp_path / "validation")["regions/0"].string_val[2]
+    with Image.open(io.BytesIO(picture)) as opened:
+        seen = {shade for _, shade in opened.convert("RGB").getcolors(2**24)}
+    drawn = seen & {colour(number) for number in range(7)}
+    assert drawn == {colour(0), colour(1)}
 
 
 def test_tensorboard_shows_the_agents_figures(rarl):
