@@ -39,6 +39,7 @@ def ours(subject):
         settings.seed,
         settings.zoom_factors,
         settings.max_pixels,
+        colour_jitter=settings.colour_jitter,
     )
     return Candidate(lambda: count(pipeline), subject.passed // batch * batch)
 

@@ -1,7 +1,7 @@
 """Multi-label image recognition that shows which region spoke for each label.
 
 The way of the data: files (`datasets`) -> pipeline (`header`, `exif`, `decoding`,
-`preprocessing`) -> feature map (`backbones`) -> region after region
+`colour_jitter`, `preprocessing`) -> feature map (`backbones`) -> region after region
 (`spatial_transformer`, `region_lstm`; found by `recurrent_attention` or by the agent of
 `reinforced_attention`) -> scores and regions (`model`, in one view or several: `views`)
 -> `losses`, `reinforce`, `metrics`, `region_metrics`, `label_pairs`, `reliability` ->

@@ -79,6 +79,9 @@ class Config:
         "factors of N, one drawn for each training image, that it is resized to before "
         "it is cropped; 1,1,1.25,1.5 shows half of the crops larger",
     )
+    colour_jitter: float = option(
+        0.0, "how much the colours of training images change at random, 0 to 1"
+    )
 
     # Model
     model: str = option(
@@ -246,7 +249,7 @@ class Config:
         )
         for name in ("dropout", "ema", "frozen"):
             self._check(name, 0 <= getattr(self, name) < 1, "0 or more and below 1")
-        for name in ("context", "precision_floor"):
+        for name in ("colour_jitter", "context", "precision_floor"):
             self._check(name, 0 <= getattr(self, name) <= 1, "0 to 1")
         for name in (
             "pooled_learning_rate learning_rate units sigma start_scale"

@@ -2,7 +2,7 @@
 
 `prepare_image` is the one way from the bytes of a file to the model's input, for
 evaluation and inside the exported graph, so that serving cannot drift from what was
-evaluated. Training differs from it by a random crop and flip only.
+evaluated. Training differs from it by a random crop and flip, and colours where asked.
 """
 
 from typing import NamedTuple
@@ -11,6 +11,7 @@ import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
 
+from ram_tf.colour_jitter import jitter_colours
 from ram_tf.decoding import MAX_PIXELS, decode_image
 from ram_tf.split import epoch_order
 
@@ -144,6 +145,7 @@ def training_pipeline(
     zooms=(1.0,),
     max_pixels=MAX_PIXELS,
     context=ONE_DEVICE,
+    colour_jitter=0.0,
 ):
     """Batches for training, epoch after epoch, reproducible by seed.
 
@@ -155,12 +157,13 @@ def training_pipeline(
         batch_size: Images a batch, at most the number of images; what is left over at
             the end of an epoch is dropped (another part each time).
         epochs: Which epochs, a range.
-        seed: Of order, zooms, crops and flips.
+        seed: Of order, zooms, crops, flips and colours.
         zooms: One of these is drawn for each image, which is then resized to N * zoom
             before it is cut (ours; 1 alone is the paper's).
         max_pixels: See `decode_image`.
         context: The `tf.distribute.InputContext` of a worker, which reads its own part
             of each batch, in as many pieces as it has devices.
+        colour_jitter: See `jitter_colours`.
 
     Returns:
         A `tf.data.Dataset` of images `(B, crop, crop, 3)` float32 in [0, 255] and
@@ -183,7 +186,9 @@ def training_pipeline(
         edge = random_edge(edges, key)
         place = random_place(edge - crop, flip, key)
         image = resize(decode_image(encoded(index), max_pixels), edge)
-        image = cut(image, crop, place)
+        image = jitter_colours(
+            cut(image, crop, place), colour_jitter, tf.random.fold_in(key, 2)
+        )
         if proposals is None:
             return image, labels[index]
         boxes = boxes_in_crop(tf.gather(proposals, index), edge, crop, place)

@@ -64,6 +64,7 @@ class Batches(NamedTuple):
             settings.zoom_factors,
             settings.max_pixels,
             context,
+            settings.colour_jitter,
         )
 
     def must_be_finite(self, loss, epoch, batch):

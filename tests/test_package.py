@@ -22,6 +22,7 @@ ORDER = (
     "exif",
     "header",
     "decoding",
+    "colour_jitter",
     "preprocessing",
     "devices",
     "backbones",

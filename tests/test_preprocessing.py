@@ -258,6 +258,20 @@ def test_images_of_an_epoch_are_cropped_each_by_itself(split):
     assert len(np.unique(images, axis=0)) > COUNT / 3  # of 9 crops
 
 
+def test_training_jitters_the_colours_of_each_image_of_each_epoch_by_itself(split):
+    same = dataclasses.replace(split, images=split.images[:1] * COUNT)
+
+    def seen(strength):
+        data = training_pipeline(
+            same, 12, 12, False, 1, range(2), 0, colour_jitter=strength
+        )
+        return np.concatenate([images for images, _ in data.as_numpy_iterator()])
+
+    assert len(np.unique(seen(0.0), axis=0)) == 1
+    assert len(np.unique(seen(0.4), axis=0)) == 2 * COUNT
+    np.testing.assert_array_equal(seen(0.4), seen(0.4))
+
+
 @pytest.mark.parametrize("flip", [True, False])
 def test_training_mirrors_some_images_where_flip_is_set(split, flip):
     data = training_pipeline(split, 12, 12, flip, 1, range(3), 0)
