@@ -125,30 +125,30 @@ def _result(models, views, svm, output_dir, load):
     path = output_dir / "results" / f"{name}-{CROPS[views]}{'-svm' * svm}.json"
     files = [file for run in runs for file in (run.model_weights, run.pooled_weights)]
     files += [run.calibration_file for run in runs if run.config.calibrate]
-    weights = [cache.fingerprint(file) for file in files]
-    known = _known(path, weights)
+    of = [*map(cache.fingerprint, files), load().report.digest]
+    known = _known(path, of)
     if known:
         return known
     source = "features" if views > 1 or svm else "image"
     look = Views(count=views, source=source, svm=svm)
     result = evaluation.evaluate_runs(runs, load().report, runs[0].config, look)
-    return _keep(path, result, weights)
+    return _keep(path, result, of)
 
 
-def _known(path, weights):
-    """The figures that are kept, if they are of these weights; else None."""
+def _known(path, of):
+    """The figures that are kept, if they are of these weights and images; else None."""
     if path.exists():
         result = json.loads(read_text(path))
-        if result.pop("weights", None) == weights:
+        if result.pop("of", None) == of:
             return result
     return None
 
 
-def _keep(path, result, weights):
+def _keep(path, result, of):
     path.parent.mkdir(exist_ok=True)
     with sealing(path) as beside:
-        results.write({**result, "weights": weights}, beside)
-    return _known(path, weights)
+        results.write({**result, "of": of}, beside)
+    return _known(path, of)
 
 
 def _longer_pooled(settings, output_dir, load):
@@ -160,14 +160,14 @@ def _longer_pooled(settings, output_dir, load):
     if not run.pooled_weights.exists():
         keras.utils.clear_session()
         training.train_pooled(run, load().train, load().selection)
-    weights = [cache.fingerprint(run.pooled_weights)]
-    known = _known(path, weights)
+    report = load().report
+    of = [cache.fingerprint(run.pooled_weights), report.digest]
+    known = _known(path, of)
     if known:
         return known
-    report = load().report
     outputs = evaluation.look_pooled(run.load_pooled(), report, settings)
     figures = results.figures(report.labels, outputs, report.label_names)
-    return _keep(path, figures, weights)
+    return _keep(path, figures, of)
 
 
 def _trained(settings, output_dir, load):
@@ -180,6 +180,7 @@ def _trained(settings, output_dir, load):
     else:
         regions = f"attention-{settings.constraints or 'null'}"
     run = _start(settings, output_dir, regions, load)
+    run.learn_from(*load()[:2])
     calibrated = run.calibration_file.exists() or not settings.calibrate
     if run.model_weights.exists() and calibrated:
         return run
@@ -213,10 +214,7 @@ def _of_step_1(settings):
 
 def _start(settings, output_dir, name, load):
     folder = output_dir / f"{name}-{settings.image_size}-seed{settings.seed}"
-    begun = (folder / "config.json").is_file()
-    # Data are read only where something is to be done with them.
-    names = Run.open(folder).label_names if begun else load().train.label_names
-    return Run.start(folder, settings, names, resume=True)
+    return Run.start(folder, settings, load().train.label_names, resume=True)
 
 
 def _over_seeds(values):

@@ -101,8 +101,40 @@ def test_what_is_there_is_neither_trained_nor_evaluated_again(
 ):
     folder, compared = undisturbed
     monkeypatch.delattr(training, "train")
-    monkeypatch.delattr(ablation.run_splits, "load")
+    monkeypatch.delattr(evaluation, "evaluate_runs")
     assert ablation.compare(TABLE, base(squares), [0], folder) == compared
+
+
+def inverted(name):
+    """A `run_splits.load` that gives one split the opposite labels."""
+    load = run_splits.load
+
+    def loaded(settings):
+        splits = load(settings)
+        split = getattr(splits, name)
+        opposite = dataclasses.replace(split, labels=1 - split.labels)
+        return splits._replace(**{name: opposite})
+
+    return loaded
+
+
+def test_figures_of_other_labels_are_computed_anew(
+    squares, undisturbed, tmp_path, monkeypatch
+):
+    before, compared = undisturbed
+    folder = shutil.copytree(before, tmp_path / "runs")
+    monkeypatch.setattr(run_splits, "load", inverted("report"))
+    rows = ablation.compare(TABLE, base(squares), [0], folder)["rows"]
+    for now, then in zip(rows, compared["rows"], strict=True):
+        assert now["ours"]["mAP"]["mean"] != then["ours"]["mAP"]["mean"]
+
+
+def test_finished_runs_of_other_labels_are_not_taken_for_a_tables(
+    squares, undisturbed, monkeypatch
+):
+    monkeypatch.setattr(run_splits, "load", inverted("train"))
+    with pytest.raises(ValueError, match="others for train"):
+        ablation.compare(TABLE, base(squares), [0], undisturbed[0])
 
 
 def test_figures_of_other_weights_are_computed_anew(squares, undisturbed, tmp_path):
