@@ -5,6 +5,26 @@ import json
 import numpy as np
 
 
+def note_strangers(path, keys, known):
+    """What is to be told of keys that name no image.
+
+    Args:
+        path: The `boxes.json`.
+        keys: Its keys.
+        known: The keys that an image could have.
+
+    Returns:
+        A tuple of one sentence, empty where there is nothing to tell.
+    """
+    strangers = sorted(set(keys) - set(known))
+    if not strangers:
+        return ()
+    return (
+        f"{len(strangers)} of {len(keys)} keys of {path} name no image of the data "
+        f"set, such as {strangers[0]!r}: their boxes count for nothing",
+    )
+
+
 def read_boxes(path, label_names):
     """Reads the boxes of a `boxes.json`.
 

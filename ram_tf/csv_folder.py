@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ram_tf.boxes_json import read_boxes
+from ram_tf.boxes_json import note_strangers, read_boxes
 from ram_tf.split import Split, check_label_names, path_inside
 
 SPLITS = ("train", "val", "test")
@@ -102,13 +102,14 @@ def load(data_dir, split, split_fraction=FRACTIONS, seed=0):
         for name, mark in row.marks.items():
             labels[i, columns[name]] = mark
     everywhere = {row.image for _, table in tables.values() for row in table}
+    boxes, strangers = _boxes(data_dir / "boxes.json", rows, everywhere, label_names)
     return Split(
         images=tuple(str(data_dir / row.image) for row in rows),
         names=tuple(row.image for row in rows),
         labels=labels,
         label_names=label_names,
-        boxes=_boxes(data_dir / "boxes.json", rows, everywhere, label_names),
-        notes=_notes(split, tables),
+        boxes=boxes,
+        notes=(*_notes(split, tables), *strangers),
     )
 
 
@@ -279,10 +280,13 @@ def _column_mark(cell, name, where):
 
 
 def _boxes(path, rows, everywhere, label_names):
-    """Returns the boxes of the rows; None without the file."""
+    """Returns the boxes of the rows, None without the file, and what is to be told."""
     if not path.is_file():
-        return None
-    by_key = read_boxes(path, label_names)
+        return None, ()
+    by_key = {
+        str(PurePosixPath(key.replace("\\", "/"))): boxes
+        for key, boxes in read_boxes(path, label_names).items()
+    }
     stems = {}
     for image in everywhere:
         stems.setdefault(PurePosixPath(image).stem, set()).add(image)
@@ -293,10 +297,11 @@ def _boxes(path, rows, everywhere, label_names):
                 f"where stems are not unique. Received: {key!r} for "
                 f"{', '.join(sorted(stems[key]))}"
             )
-    return tuple(
+    boxes = tuple(
         by_key.get(row.image, by_key.get(PurePosixPath(row.image).stem, {}))
         for row in rows
     )
+    return boxes, note_strangers(path, by_key, {*everywhere, *stems})
 
 
 def _notes(split, tables):

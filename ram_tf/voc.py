@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ram_tf.boxes_json import as_boxes, read_boxes
+from ram_tf.boxes_json import as_boxes, note_strangers, read_boxes
 from ram_tf.split import Split, path_inside
 
 # The order of the challenge, which is alphabetical.
@@ -82,13 +82,14 @@ def load(data_dir, year, split, difficult="unknown"):
     values = np.array([marks[stem] for stem in stems])
     # The file's 0 is an object too difficult to count, its -1 an absent one.
     labels = np.select([values == 1, values == 0], [1, DIFFICULT[difficult]], 0)
+    boxes, strangers = _boxes(root, stems)
     return Split(
         images=tuple(str(root / "JPEGImages" / f"{stem}.jpg") for stem in stems),
         names=tuple(f"JPEGImages/{stem}.jpg" for stem in stems),
         labels=labels.astype(np.int8),
         label_names=LABEL_NAMES,
-        boxes=_boxes(root, stems),
-        notes=difficult_notes((values == 0).sum(), difficult),
+        boxes=boxes,
+        notes=(*difficult_notes((values == 0).sum(), difficult), *strangers),
     )
 
 
@@ -185,13 +186,18 @@ def _read_class_file(path):
 
 
 def _boxes(root, stems):
-    """Returns the boxes of the images; None where the folder has none at all."""
-    if (root / "Annotations").is_dir():
-        return tuple(_read_annotation(root / "Annotations" / f"{s}.xml") for s in stems)
-    if (root / "boxes.json").is_file():
-        by_stem = read_boxes(root / "boxes.json", LABEL_NAMES)
-        return tuple(by_stem.get(stem, {}) for stem in stems)
-    return None
+    """Returns the boxes of the images, None where the folder has none at all, and notes
+    on them.
+    """  # noqa: D205
+    folder, file = root / "Annotations", root / "boxes.json"
+    if folder.is_dir():
+        return tuple(_read_annotation(folder / f"{stem}.xml") for stem in stems), ()
+    if not file.is_file():
+        return None, ()
+    by_stem = read_boxes(file, LABEL_NAMES)
+    known = {*stems, *(path.stem for path in (root / "JPEGImages").glob("*"))}
+    boxes = tuple(by_stem.get(stem, {}) for stem in stems)
+    return boxes, note_strangers(file, by_stem, known)
 
 
 class _Tree(ElementTree.TreeBuilder):

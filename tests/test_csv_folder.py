@@ -258,7 +258,19 @@ def test_a_link_in_the_folder_is_the_users_own(folder, tmp_path_factory):
 
 def test_a_key_of_boxes_json_leads_nowhere(folder):
     (folder / "boxes.json").write_text('{"../../1": [], "/etc/passwd": []}')
-    assert csv_folder.load(folder, "train").boxes == ({}, {}, {})
+    split = csv_folder.load(folder, "train")
+    assert split.boxes == ({}, {}, {})
+    assert "2 of 2 keys" in split.notes[-1]
+
+
+@pytest.mark.parametrize("key", ["photos\\\\1.jpg", "./photos/1.jpg", "photos//1.jpg"])
+def test_keys_of_boxes_json_are_paths_in_any_spelling(folder, key):
+    (folder / "boxes.json").write_text(
+        f'{{"{key}": [{{"label": "dog", "box": [0, 0, 1, 1]}}]}}'
+    )
+    split = csv_folder.load(folder, "train")
+    assert sum(map(len, split.boxes)) == 1
+    assert not any("boxes.json" in note for note in split.notes)
 
 
 @pytest.mark.parametrize(

@@ -115,6 +115,13 @@ def test_boxes_json_is_read_where_there_are_no_annotations(devkit):
     np.testing.assert_allclose(boxes[1]["dog"], [[0.2, 0.1, 0.4, 0.3]], rtol=1e-6)
 
 
+def test_keys_of_boxes_json_that_name_no_image_are_told(devkit):
+    path = devkit / "VOC2012" / "boxes.json"
+    path.write_text('{"2012_2": [], "2012_2.jpg": [], "2012_0": []}')
+    (note,) = voc.load(devkit, 2012, "train").notes[-1:]
+    assert note.startswith(f"2 of 3 keys of {path} name no image")
+
+
 def test_without_either_there_are_no_boxes(devkit):
     assert voc.load(devkit, 2012, "train").boxes is None
 
