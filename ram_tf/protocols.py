@@ -44,6 +44,7 @@ them (`mlgcn`, `csra`), or of AP alone (`srn`).
 """
 
 import dataclasses
+import math
 
 import numpy as np
 
@@ -222,11 +223,15 @@ def warnings_for(labels, probabilities, label_names, protocol):
     positives, unknown = (labels > 0).sum(0), int((labels < 0).sum())
     sentences = []
     # As loose as bfloat16, which rounds each of them by up to 0.2 %.
-    if names.size > 1 and np.allclose(probabilities.sum(1), 1, atol=5e-3):
+    sum_to_1 = names.size > 1 and np.allclose(probabilities.sum(1), 1, atol=5e-3)
+    most = names.size
+    if protocol.threshold > 0:
+        most = max(1, math.ceil(1 / protocol.threshold) - 1)
+    if sum_to_1 and most < names.size:
         sentences.append(
-            "The probabilities of each image sum to 1, as a softmax's do: at most one "
-            f"label of an image can pass {protocol.threshold:g}, so recall is low "
-            "however good the ranking is."
+            "The probabilities of each image sum to 1, as a softmax's do: at most "
+            f"{most} label{'s' * (most > 1)} of an image can pass "
+            f"{protocol.threshold:g}, so recall is low however good the ranking is."
         )
     if not positives.all():
         in_mean = "AP 0 in mAP" if protocol.ap_epsilon else "left out of mAP"

@@ -453,8 +453,21 @@ def test_a_softmax_is_told():
     for rounded in (np.float64, np.float16):
         softmax = np.array([[0.7, 0.3], [0.4, 0.6]]).astype(rounded)
         (sentence,) = told("rdar", labels, softmax)
-        assert "at most one label of an image can pass 0.5" in sentence
+        assert "at most 1 label of an image can pass 0.5" in sentence
     assert told("rdar", labels, [[0.7, 0.6], [0.4, 0.6]]) == []
+
+
+@pytest.mark.parametrize(
+    ("threshold", "said"),
+    [(0.8, "at most 1 label of"), (0.3, "at most 3 labels of"), (0.2, None), (0, None)],
+)
+def test_of_a_softmax_as_many_labels_pass_as_the_threshold_allows(threshold, said):
+    softmax = np.array([[0.4, 0.3, 0.2, 0.1], [0.1, 0.2, 0.3, 0.4]])
+    protocol = dataclasses.replace(PROTOCOLS["rdar"], name="", threshold=threshold)
+    sentences = warnings_for([[1] * 4] * 2, softmax, list("abcd"), protocol)
+    found = [sentence for sentence in sentences if "sum to 1" in sentence]
+    assert len(found) == bool(said)
+    assert all(said in sentence for sentence in found)
 
 
 def test_a_single_label_is_no_softmax():
