@@ -157,11 +157,22 @@ def of(number, image_size, scales=None, model="rdar"):
             f"rarl. Received: --model {model}"
         )
     if number == 6:
-        table = table_6(*scales or (image_size, round(image_size * 1.25 / 32) * 32))
+        larger = round(image_size * 1.25 / 32) * 32
+        larger += 32 * (larger == image_size)
+        table = table_6(*_different(scales or (image_size, larger)))
         # The paper's figures are RDAR's; of RARL no such table is known.
         return table if model == "rdar" else _without_paper(table)
     tables = (TABLE_3, TABLE_4, TABLE_5, LOCATIONS)
     return {table.number: table for table in tables}[number]
+
+
+def _different(scales):
+    if len(set(scales)) < len(scales):
+        raise ValueError(
+            "A scale beside itself says nothing new. Expected two different --scales. "
+            f"Received: {' '.join(map(str, scales))}"
+        )
+    return scales
 
 
 def _without_paper(table):

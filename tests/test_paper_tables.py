@@ -28,6 +28,15 @@ PAPER = {
 }
 
 
+@pytest.mark.parametrize("scales", [None, (64, 80)])
+def test_table_6_has_two_different_scales(scales):
+    table = paper_tables.of(6, 64, scales)
+    sizes = {changes["image_size"] for row in table.rows for changes in row.models}
+    assert sizes == ({64, 96} if scales is None else {64, 80})
+    with pytest.raises(ValueError, match=r"two different --scales.*Received: 64 64"):
+        paper_tables.of(6, 64, (64, 64))
+
+
 def compared(table, means=(12.34, 56.78, 90.12), deviation=None, views=None):
     """What `ablation.compare` would return, had all rows the same figures."""
     ours = {
