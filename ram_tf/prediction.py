@@ -9,6 +9,7 @@ from ram_tf.answers import TooLargeError
 from ram_tf.client import in_parts
 from ram_tf.decoding import decode_image
 from ram_tf.seal import replacing
+from ram_tf.split import file_names
 from ram_tf.visualization import draw_regions, voices
 
 ENDINGS = (".jpg", ".jpeg", ".png")
@@ -168,15 +169,7 @@ def _draw(encoded, outputs, predictor, threshold, path):
 
 def _picture_names(paths, output_dir):
     """Names each picture after its image, with a number where names would collide."""
-    taken, names = set(), []
-    for path in paths:
-        stem, number = path.stem, 1
-        name = f"{stem}.png"
-        while name in taken:
-            number += 1
-            name = f"{stem}-{number}.png"
-        taken.add(name)
-        names.append(output_dir / name)
+    names = [output_dir / name for name in file_names(paths, ".png")]
     images = {path.resolve() for path in paths}
     for name in names:
         if name.resolve() in images:

@@ -11,6 +11,7 @@ from ram_tf.decoding import decode_image
 from ram_tf.predictor import Predictor
 from ram_tf.preprocessing import read_files
 from ram_tf.seal import replacing
+from ram_tf.split import file_names
 from ram_tf.visualization import contact_sheet, draw_outputs
 
 
@@ -53,10 +54,11 @@ def write_samples(run, view, split, count=12):
         size=360,
         per_step=run.config.regions_a_step,
     )
+    names = file_names(split.names)
     samples = Samples(
         run.folder / "regions.png",
         run.folder / "image_bytes.npy",
-        run.folder / "images" / pathlib.Path(split.names[0]).name,
+        run.folder / "images" / names[0],
     )
     with replacing(samples.picture) as beside:
         contact_sheet(drawn).save(beside)
@@ -64,9 +66,8 @@ def write_samples(run, view, split, count=12):
         # saved_model_cli reads strings of any length from an array of objects only.
         np.save(beside, np.array(encoded, object), allow_pickle=True)
     samples.image.parent.mkdir(exist_ok=True)
-    for name, content in zip(split.names, encoded, strict=True):
-        path = samples.image.with_name(pathlib.Path(name).name)
-        with replacing(path) as beside:
+    for name, content in zip(names, encoded, strict=True):
+        with replacing(samples.image.with_name(name)) as beside:
             beside.write_bytes(content)
     return samples
 

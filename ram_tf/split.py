@@ -153,6 +153,28 @@ def path_inside(path, where):
     return str(inside)
 
 
+def file_names(paths, suffix=None):
+    """Names a file for each path by its last part, with a number where two would meet.
+
+    Args:
+        paths: Strings or paths.
+        suffix: What each name ends in, such as ".png"; None for the path's own.
+
+    Returns:
+        A list of names, all different.
+    """
+    taken, names = set(), []
+    for path in map(PurePosixPath, paths):
+        ending = path.suffix if suffix is None else suffix
+        name, number = path.stem + ending, 1
+        while name in taken:
+            number += 1
+            name = f"{path.stem}-{number}{ending}"
+        taken.add(name)
+        names.append(name)
+    return names
+
+
 def _is_text(name):
     """Whether it can be the name of a file: no NUL, and no half of a character."""
     return not _NO_TEXT.search(name)

@@ -1,5 +1,6 @@
 import dataclasses
 import json
+import pathlib
 
 import keras
 import numpy as np
@@ -122,6 +123,16 @@ def test_samples_hold_the_bytes_of_the_images(run, squares):
     assert len(stored) == 3
     with Image.open(samples.picture) as picture:
         assert picture.width > 3 * 360
+
+
+def test_samples_of_one_name_are_all_kept(run, squares):
+    split = load_split(run.config, "val").take(range(2))
+    twins = dataclasses.replace(split, names=("2023/a.png", "2024/a.png"))
+    samples = write_samples(run, run.view(run.load_model()), twins, count=2)
+    kept = [samples.image.with_name(name) for name in ("a.png", "a-2.png")]
+    assert samples.image == kept[0]
+    for path, original in zip(kept, split.images, strict=True):
+        assert path.read_bytes() == pathlib.Path(original).read_bytes()
 
 
 def test_a_runs_picture_names_labels_by_its_fitted_thresholds(squares, tmp_path):

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from ram_tf.split import Split, path_inside
+from ram_tf.split import Split, file_names, path_inside
 
 
 def make_split(count):
@@ -62,6 +62,13 @@ def test_one_image_cannot_be_divided():
 def test_labels_of_another_shape_are_refused(shape):
     with pytest.raises(ValueError, match="one name and one row of labels per image"):
         Split(tuple("abc"), tuple("abc"), np.zeros(shape, np.int8), ("cat", "dog"))
+
+
+def test_files_of_one_name_get_numbers():
+    paths = ["2023/a.jpg", "2024/a.jpg", "b.png", "a-2.jpg", "2025/a.jpg"]
+    names = file_names(paths)
+    assert names == ["a.jpg", "a-2.jpg", "b.png", "a-2-2.jpg", "a-3.jpg"]
+    assert file_names(paths, ".png")[:3] == ["a.png", "a-2.png", "b.png"]
 
 
 @pytest.mark.parametrize(
