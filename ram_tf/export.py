@@ -162,7 +162,7 @@ def export(view, run, parent, warm_up=False):
         for folder in ("assets", "assets.extra"):
             (beside / folder).mkdir(exist_ok=True)
         texts = described(view, run)
-        (beside / "assets" / LABELS).write_text(texts.pop(LABELS))
+        (beside / "assets" / LABELS).write_text(texts.pop(LABELS), "utf-8")
         for name, text in texts.items():
             with seal.sealing(beside / "assets.extra" / name) as file:
                 file.write_text(text)
