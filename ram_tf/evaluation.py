@@ -52,13 +52,26 @@ def _over(split, sizes, crop, settings, forward):
 
 
 def look_served(predictor, split):
-    """Runs a `Predictor` over a split, as `look` does a view."""
+    """Runs a `Predictor` over a split, as `look` does a view.
+
+    Raises:
+        ValueError: It refuses an image, which would count as one without any label.
+    """
     size = predictor.config.batch_size
     starts = tqdm(range(0, len(split), size), "evaluating", unit="batch", leave=False)
-    return _joined(
+    outputs = _joined(
         predictor(list(read_files(split.take(range(len(split))[start : start + size]))))
         for start in starts
     )
+    refused = np.flatnonzero(~outputs["valid"])
+    if len(refused):
+        names = ", ".join(split.names[i] for i in refused)
+        raise ValueError(
+            "The exported model refuses images. Expected JPEG or PNG of at most "
+            f"{predictor.config.max_pixels} pixels, as it was exported. Received: "
+            f"{len(refused)} of {len(split)} others: {names}"
+        )
+    return outputs
 
 
 def _joined(batches):
@@ -159,10 +172,12 @@ def see_runs(runs, split, settings, views):
         view, where that is another, and its pooled classifier.
 
     Raises:
-        ValueError: The runs cannot look together, or the training split has labels
-            that are not theirs.
+        ValueError: The runs cannot look together, one of them has seen the images, or
+            the training split has labels that are not theirs.
     """
     first = runs[0]
+    for run in runs:
+        run.must_not_have_seen(split, settings)
 
     def kept(about, files, split, settings, compute):
         key = cache.key_of(about, files, split, settings)

@@ -87,12 +87,7 @@ def fit_svms(view, runs, describe):
     train = run_splits.load_training(first.config)
     run_splits.check_labels(train, first.label_names)
     about = _identity(view, runs)
-    wholes = [train, *(run_splits.load_training(run.config) for run in runs[1:])]
-    learnt = {
-        name
-        for run, whole in zip(runs, wholes, strict=True)
-        for name in run_splits.hold_back(run.config, whole)[0].names
-    }
+    learnt = {name for run in runs for name in _learnt(run)}
     unlearnt = np.array([name not in learnt for name in train.names])
     rule = {"costs": svm_fit.COSTS, "enough": svm_fit.ENOUGH}
     how = {**about, **rule, "folds": svm.FOLDS}
@@ -105,6 +100,16 @@ def fit_svms(view, runs, describe):
         return svm_fit.fit(*columns, about, seed, unlearnt=unlearnt)
 
     return svm.remember(first.svm, about, key, fit)
+
+
+def _learnt(run):
+    """The names of the images that a run learnt from, or would now without a note."""
+    noted = run.seen.names()
+    if noted:
+        return noted
+    return run_splits.hold_back(run.config, run_splits.load_training(run.config))[
+        0
+    ].names
 
 
 def weight_files(view, runs):

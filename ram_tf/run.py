@@ -1,7 +1,7 @@
 """A run's folder: what it holds, and how a model is made from it again.
 
 config.json             every setting, and the labels in order
-images.json             what it learns from and what it selects by, by a hash of each
+images.json             what it has learnt from and is selected by, see `seen_images`
 pooled.weights.h5       step 1's best weights, the baseline
 model.weights.h5        step 2's best weights
 calibration.json        its temperature and thresholds, where --calibrate asks for them
@@ -20,16 +20,25 @@ pooling.txt             pooling "best": the one that was chosen (step1-average/ 
 
 import contextlib
 import dataclasses
-import json
 import pathlib
 
 import keras
 import numpy as np
 
-from ram_tf import backbones, config, lock, losses, model, seal, weights_file
+from ram_tf import (
+    backbones,
+    config,
+    lock,
+    losses,
+    model,
+    run_splits,
+    seal,
+    weights_file,
+)
 from ram_tf.calibration import CalibratedView, Calibration
 from ram_tf.recurrent_attention import RecurrentMemorizedAttention
 from ram_tf.reinforced_attention import ReinforcedAttention
+from ram_tf.seen_images import SeenImages
 from ram_tf.views import Member, MultiView
 
 
@@ -111,11 +120,12 @@ class Run:
                 f"Received: {', '.join(changed)}"
             )
 
+    @property
+    def seen(self):
+        return SeenImages(self.folder / "images.json")
+
     def learn_from(self, train, selection):
         """Notes what a run learns from and selects by, or checks it of a begun one.
-
-        Another row in a csv draws another tenth to select by: what was learnt from
-        would be among it.
 
         Args:
             train: The `Split` that it learns from.
@@ -124,24 +134,27 @@ class Run:
         Raises:
             ValueError: It began with other images or labels.
         """
-        path = self.folder / "images.json"
-        splits = {"train": train, "selection": selection}
-        now = {
-            name: {"images": len(split), "sha256": split.digest}
-            for name, split in splits.items()
-        }
-        if self.begun and path.is_file():
-            before = json.loads(seal.read(path))
-            changed = [name for name in now if now[name] != before.get(name)]
-            if changed:
-                raise ValueError(
-                    "A run can only be resumed with the images and labels that it "
-                    f"began with, or in another --output_dir. Expected those of {path}"
-                    f", {before}. Received: others for {' and '.join(changed)}, {now}"
-                )
+        if self.begun and self.seen.path.is_file():
+            self.seen.must_be(train, selection)
         else:
-            with seal.sealing(path) as beside:
-                beside.write_text(json.dumps(now, indent=1) + "\n")
+            self.seen.note(train, selection)
+
+    def must_not_have_seen(self, split, settings):
+        """Raises a `ValueError` where a split to report on has images of its training.
+
+        What it learns from and is selected by may be asked for by their own names.
+
+        Args:
+            split: The `Split`.
+            settings: The `Config` that it was read by: the names of another data set's
+                images say nothing.
+        """
+        own = self.config
+        if (own.dataset, own.data_dir) != (settings.dataset, settings.data_dir):
+            return
+        names = run_splits.names_of(own)
+        asked = {names.train: ("train", "selection"), names.selection: ("selection",)}
+        self.seen.must_not_be(split, asked.get(split.name, ()))
 
     def _remove_left(self):
         """Removes what a killed process was writing, and nothing of the user's."""
@@ -178,8 +191,18 @@ class Run:
 
     @property
     def calibration(self):
-        """The `Calibration`, which changes nothing where none was asked for."""
+        """The `Calibration`, which changes nothing where none was asked for.
+
+        Raises:
+            FileNotFoundError: One was asked for, and is not there.
+        """
         if not self.calibration_file.is_file():
+            if self.config.calibrate:
+                raise FileNotFoundError(
+                    "The run's temperature and thresholds are missing. Expected "
+                    f"{self.calibration_file}, which its fit.py writes at the end; "
+                    "--resume goes on with it"
+                )
             return Calibration(1.0, (0.5,) * len(self.label_names))
         text = seal.read(self.calibration_file)
         return Calibration.from_json(text, self.label_names)

@@ -29,6 +29,23 @@ class RunSplits(NamedTuple):
     report: Split
 
 
+def names_of(settings):
+    """What the splits of a run are called in its data set.
+
+    Args:
+        settings: The `Config`.
+
+    Returns:
+        A `RunSplits` of names; None for `selection` where a tenth is held back for it.
+    """
+    usual = datasets.default_splits(settings.dataset, settings.data_dir or None)
+    return RunSplits(
+        settings.train_split or usual.train,
+        settings.val_split or usual.selection,
+        settings.report_split or usual.report,
+    )
+
+
 def load_split(settings, name):
     """Reads one split of the data set that the settings name, and tells its notes.
 
@@ -70,11 +87,11 @@ def load(settings):
         ValueError: As `load_split`; or no label has a positive to learn from, or the
             splits do not have the same labels.
     """
-    usual = datasets.default_splits(settings.dataset, settings.data_dir or None)
+    names = names_of(settings)
     train, selection = hold_back(settings, load_training(settings))
     if selection is None:
-        selection = load_split(settings, settings.val_split or usual.selection)
-    report = load_split(settings, settings.report_split or usual.report)
+        selection = load_split(settings, names.selection)
+    report = load_split(settings, names.report)
     for split in (selection, report):
         check_labels(split, train.label_names)
     _tell_missing(train)
@@ -90,8 +107,7 @@ def load(settings):
 
 def load_training(settings):
     """Reads the whole training split, with what was held back of it to select by."""
-    usual = datasets.default_splits(settings.dataset, settings.data_dir or None)
-    return load_split(settings, settings.train_split or usual.train)
+    return load_split(settings, names_of(settings).train)
 
 
 def hold_back(settings, whole):
@@ -104,8 +120,7 @@ def hold_back(settings, whole):
     Returns:
         The two `Split`s; the whole and None where another split selects.
     """
-    usual = datasets.default_splits(settings.dataset, settings.data_dir or None)
-    if settings.val_split or usual.selection:
+    if names_of(settings).selection:
         return whole, None
     return whole.hold_out(HELD_BACK, settings.seed)
 
@@ -124,8 +139,7 @@ def load_report(settings, name, label_names):
     Raises:
         ValueError: As `load_split`; or the labels are not the model's.
     """
-    usual = datasets.default_splits(settings.dataset, settings.data_dir or None)
-    split = load_split(settings, name or settings.report_split or usual.report)
+    split = load_split(settings, name or names_of(settings).report)
     check_labels(split, label_names)
     return split
 

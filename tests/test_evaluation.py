@@ -267,6 +267,54 @@ def precisions(split, outputs):
     return dict(zip(split.label_names, found, strict=True))
 
 
+@pytest.fixture
+def divided(squares, tmp_path):
+    """A run whose one csv is divided by chance, and which has noted how."""
+    data = shutil.copytree(squares, tmp_path / "data")
+    rows = []
+    for path in (data / "train.csv", data / "val.csv"):
+        head, *some = path.read_text().splitlines()
+        rows += some
+        path.unlink()
+    (data / "data.csv").write_text("\n".join([head, *rows]) + "\n")
+    run = start(tmp_path / "run", data, seed=0)
+    run.learn_from(*run_splits.load(run.config)[:2])
+    return run, data / "data.csv"
+
+
+def report(run, name=None):
+    split = run_splits.load_report(run.config, name, run.label_names)
+    return evaluated([run], split, Views())
+
+
+def test_what_a_run_has_seen_is_not_reported_after_a_csv_has_changed(divided):
+    run, path = divided
+    assert report(run)["split"] == "test"
+    head, *rows = path.read_text().splitlines()
+    path.write_text("\n".join([head, *sorted(rows, reverse=True)]) + "\n")
+    with pytest.raises(ValueError, match=r"has learnt from.* of the split test, such"):
+        report(run)
+    # By its own name what is learnt from may be looked at.
+    assert report(run, "train")["split"] == "train"
+
+
+def test_what_another_of_the_runs_has_seen_is_not_reported(runs, split, tmp_path):
+    other = Run.open(shutil.copytree(runs[1].folder, tmp_path / "run"))
+    train = run_splits.load_training(other.config)
+    other.learn_from(split.take(range(3)), train)
+    named = dataclasses.replace(split, name="another")
+    with pytest.raises(ValueError, match="3 of 16 of the split another"):
+        evaluated([runs[0], other], named, Views())
+
+
+def test_an_image_that_the_exported_model_refuses_is_named(runs, split, tmp_path):
+    settings = dataclasses.replace(runs[0].config, max_pixels=1000)
+    small = Run(runs[0].folder, settings, runs[0].label_names)
+    version = export(small.view(runs[0].load_model()), small, tmp_path / "saved")
+    with pytest.raises(ValueError, match=r"at most 1000 pixels.* 16 of 16.*val0\.png"):
+        evaluation.look_served(Predictor.load(version), split)
+
+
 def test_two_runs_at_two_scales_look_together(runs, split):
     together = joint_view(runs, Views())
     assert together.sizes == (40, 48)
@@ -343,8 +391,9 @@ def test_svms_are_fitted_to_the_whole_training_split_and_judge_the_other(
     assert result["AP"] != pytest.approx(result["attention"]["AP"])
 
 
+@pytest.mark.parametrize("noted", [False, True])
 def test_svms_are_judged_on_what_none_of_the_runs_has_learnt_from(
-    runs, split, monkeypatch
+    runs, split, train, monkeypatch, tmp_path, noted
 ):
     masks, learnt = [], {40: range(30), 48: range(20, 35)}
 
@@ -353,11 +402,19 @@ def test_svms_are_judged_on_what_none_of_the_runs_has_learnt_from(
         raise ValueError("noted")
 
     monkeypatch.setattr(svm_fit, "fit", noting)
-    monkeypatch.setattr(
-        run_splits,
-        "hold_back",
-        lambda settings, whole: (whole.take(learnt[settings.image_size]), None),
-    )
+    if noted:
+        runs = [
+            Run.open(shutil.copytree(run.folder, tmp_path / run.folder.name))
+            for run in runs
+        ]
+        for run in runs:
+            run.learn_from(train.take(learnt[run.config.image_size]), train.take([]))
+    else:
+        monkeypatch.setattr(
+            run_splits,
+            "hold_back",
+            lambda settings, whole: (whole.take(learnt[settings.image_size]), None),
+        )
     for some, first in ((runs[:1], 30), (runs, 35)):
         with pytest.raises(ValueError, match="noted"):
             evaluated(some, split, FIVE)

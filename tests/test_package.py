@@ -49,6 +49,7 @@ ORDER = (
     "calibration",
     "visualization",
     "weights_file",
+    "seen_images",
     "run",
     "cache",
     "proposals",

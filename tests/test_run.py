@@ -90,7 +90,7 @@ def test_a_run_goes_on_with_its_own_images_and_labels_alone(tmp_path):
     run.learn_from(learnt(), selection)
     run.learn_from(learnt(), selection)
     for train in (learnt((1, 0, 1, 1)), learnt((1, 0, -1))):
-        with pytest.raises(ValueError, match=r"began with.* others for train,"):
+        with pytest.raises(ValueError, match=r"began with.* others for train$"):
             run.learn_from(train, selection)
     with pytest.raises(ValueError, match="others for train and selection"):
         run.learn_from(selection, learnt())
@@ -103,6 +103,12 @@ def test_a_run_of_which_nothing_is_trained_may_learn_from_other_images(tmp_path)
     run.pooled_weights.touch()
     with pytest.raises(ValueError, match="others for train"):
         run.learn_from(learnt(), learnt((0, 1)))
+
+
+def test_a_calibration_that_was_asked_for_and_is_missing_is_told(tmp_path):
+    run = Run.start(tmp_path, change(calibrate=True), NAMES)
+    with pytest.raises(FileNotFoundError, match=r"calibration\.json.*--resume"):
+        _ = run.calibration
 
 
 def test_crops_smaller_than_a_cell_of_the_backbone_are_refused(tmp_path):
