@@ -150,7 +150,8 @@ class Run:
                 images say nothing.
         """
         own = self.config
-        if (own.dataset, own.data_dir) != (settings.dataset, settings.data_dir):
+        places = [pathlib.Path(each.data_dir).resolve() for each in (own, settings)]
+        if own.dataset != settings.dataset or places[0] != places[1]:
             return
         names = run_splits.names_of(own)
         asked = {names.train: ("train", "selection"), names.selection: ("selection",)}
