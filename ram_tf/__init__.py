@@ -10,8 +10,9 @@ several) -> figures (`calibration`, `svm`, `evaluation`, `results`, `report`; of
 seeds: `seeds`; the papers' tables: `references`, `ablation`) and a SavedModel
 (`export`) or other formats (`onnx_model`, `litert_model`) -> asked alike wherever it
 lies (`predictor`): for files (`prediction`), for any number of images (`batch`,
-`beam_pipeline`), on a page to look at (`web_page`). Files are whole or not there
-(`seal`, `lock`).
+`beam_pipeline`), on a page to look at (`web_page`). What belongs together lies in the
+folder of a `run`, whose settings (`config`) say which models to `build`. Files are
+whole or not there (`seal`, `lock`).
 
 Shapes, everywhere: `B` images, `H W C` feature map, `K` regions, `h w` sampled size,
 `L` labels.

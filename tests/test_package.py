@@ -50,6 +50,7 @@ ORDER = (
     "visualization",
     "weights_file",
     "seen_images",
+    "build",
     "run",
     "cache",
     "proposals",

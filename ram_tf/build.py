@@ -1,0 +1,143 @@
+"""Makes the models that a run's settings describe."""
+
+import contextlib
+
+import keras
+import numpy as np
+
+from ram_tf import backbones, losses, model
+from ram_tf.recurrent_attention import RecurrentMemorizedAttention
+from ram_tf.reinforced_attention import ReinforcedAttention
+
+
+def pooled_classifier(settings, num_labels, pooling, pretrained=True):
+    """Builds the classifier of step 1.
+
+    Args:
+        settings: The `Config`.
+        num_labels: L.
+        pooling: "average", "max" or "flatten".
+        pretrained: Whether to load the backbone's weights, and those of its hidden
+            layer where the head is of the same shape (the paper's section 5.1 copies
+            W_fx without saying from where); False where weights of the whole model
+            will be loaded.
+    """
+    with _precision(settings.precision):
+        backbone = backbones.build(
+            settings.backbone,
+            settings.weights if pretrained else "none",
+            settings.frozen,
+        )
+        pooled = model.PooledClassifier(
+            backbone,
+            num_labels,
+            settings.objective,
+            pooling,
+            settings.pooled_units or None,
+            (settings.region_size,) * 2,
+            settings.dropout,
+        )
+        _call_once(pooled, settings.crop)
+    if pretrained and pooling == "flatten" and pooled.feature:
+        hidden = backbones.hidden_layer(
+            settings.backbone, settings.weights, pooled.feature.kernel.shape
+        )
+        if hidden:
+            print(f"W_fx begins as the hidden layer of {settings.backbone}")
+            pooled.feature.set_weights(hidden)
+    return pooled
+
+
+def attention_model(settings, num_labels, pooled):
+    """Builds the attention model on the backbone of step 1's classifier.
+
+    Args:
+        settings: The `Config`.
+        num_labels: L.
+        pooled: What `pooled_classifier` returned; its head starts the attention's where
+            `head_start` says so.
+    """
+    agent = settings.model == "rarl"
+    with _precision(settings.precision):
+        attention = (_reinforced if agent else _recurrent)(settings, num_labels)
+        built = (model.RARL if agent else model.RDAR)(
+            pooled.backbone,
+            attention,
+            settings.objective,
+            settings.crop / settings.image_size,
+        )
+        _call_once(built, settings.crop, settings.given_regions * settings.regions)
+    feature = pooled.feature and pooled.feature.get_weights()
+    if settings.head_start == "feature":
+        attention.region_lstm.feature.set_weights(feature)
+    if settings.head_start == "pooled":
+        attention.region_lstm.start_as(
+            pooled.classifier.get_weights(), feature, settings.context
+        )
+    return built
+
+
+def _recurrent(settings, num_labels):
+    return RecurrentMemorizedAttention(
+        num_labels,
+        settings.regions,
+        settings.units,
+        (settings.region_size,) * 2,
+        settings.region_pooling,
+        settings.layout_channels,
+        _starts(settings),
+        settings.dropout,
+        settings.given_regions,
+        name="attention",
+    )
+
+
+def _reinforced(settings, num_labels):
+    fixed = settings.locations == "anchors"
+    anchored = fixed or settings.starts == "anchors"
+    return ReinforcedAttention(
+        num_labels,
+        settings.steps,
+        settings.units,
+        (settings.region_size,) * 2,
+        settings.region_pooling,
+        settings.layout_channels,
+        _places(settings.steps) if anchored else None,
+        settings.dropout,
+        "fixed" if fixed else settings.locations,
+        settings.sigma,
+        settings.episodes,
+        seed=settings.seed,
+        name="attention",
+    )
+
+
+def _starts(settings):
+    """Theta that each region starts at, None for the paper's shared bias."""
+    if settings.starts == "whole":
+        return None
+    scale = settings.start_scale
+    return [[scale, scale, *place] for place in _places(settings.regions)]
+
+
+def _places(count):
+    """Centres `t_x, t_y` of the regions that start at anchors."""
+    # The first region has no anchor (section 4.2) and starts in the middle.
+    return [[0.0, 0.0], *losses.anchors(count).tolist()]
+
+
+def _call_once(built, crop, given_regions=0):
+    """Creates the weights; the size of the image does not matter for them."""
+    images = np.zeros((1, crop, crop, 3), "float32")
+    boxes = np.zeros((1, given_regions, 4), "float32")
+    built((images, boxes) if given_regions else images)
+
+
+@contextlib.contextmanager
+def _precision(policy):
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(policy)
+    try:
+        yield
+    finally:
+        keras.config.set_dtype_policy(before)
