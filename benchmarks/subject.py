@@ -65,6 +65,7 @@ class Subject:
                 # The paper's K, and the one size that `functions` resizes to.
                 "regions": 5,
                 "zooms": "1",
+                "calibrate": False,  # nothing is trained that could be
             }
         )
         return cls(pathlib.Path(folder), settings, **passed)
