@@ -107,9 +107,9 @@ def _learnt(run):
     noted = run.seen.names()
     if noted:
         return noted
-    return run_splits.hold_back(run.config, run_splits.load_training(run.config))[
-        0
-    ].names
+    whole = run_splits.load_training(run.config)
+    rest, _ = run_splits.hold_back(run.config, whole)
+    return rest.names
 
 
 def weight_files(view, runs):
