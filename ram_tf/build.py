@@ -57,10 +57,10 @@ def attention_model(settings, num_labels, pooled):
         pooled: What `pooled_classifier` returned; its head starts the attention's where
             `head_start` says so.
     """
-    agent = settings.model == "rarl"
+    kind = {"rdar": model.RDAR, "rarl": model.RARL}[settings.model]
     with _precision(settings.precision):
-        attention = (_reinforced if agent else _recurrent)(settings, num_labels)
-        built = (model.RARL if agent else model.RDAR)(
+        attention = _attention(settings, num_labels)
+        built = kind(
             pooled.backbone,
             attention,
             settings.objective,
@@ -77,38 +77,33 @@ def attention_model(settings, num_labels, pooled):
     return built
 
 
-def _recurrent(settings, num_labels):
-    return RecurrentMemorizedAttention(
-        num_labels,
-        settings.regions,
-        settings.units,
-        (settings.region_size,) * 2,
-        settings.region_pooling,
-        settings.layout_channels,
-        _starts(settings),
-        settings.dropout,
-        settings.given_regions,
-        name="attention",
-    )
-
-
-def _reinforced(settings, num_labels):
+def _attention(settings, num_labels):
+    shared = {
+        "num_labels": num_labels,
+        "units": settings.units,
+        "region_size": (settings.region_size,) * 2,
+        "region_pooling": settings.region_pooling,
+        "layout_channels": settings.layout_channels,
+        "dropout": settings.dropout,
+        "name": "attention",
+    }
+    if settings.model == "rdar":
+        return RecurrentMemorizedAttention(
+            **shared,
+            num_regions=settings.regions,
+            starts=_starts(settings),
+            given_regions=settings.given_regions,
+        )
     fixed = settings.locations == "anchors"
     anchored = fixed or settings.starts == "anchors"
     return ReinforcedAttention(
-        num_labels,
-        settings.steps,
-        settings.units,
-        (settings.region_size,) * 2,
-        settings.region_pooling,
-        settings.layout_channels,
-        _places(settings.steps) if anchored else None,
-        settings.dropout,
-        "fixed" if fixed else settings.locations,
-        settings.sigma,
-        settings.episodes,
+        **shared,
+        num_steps=settings.steps,
+        starts=_places(settings.steps) if anchored else None,
+        locations="fixed" if fixed else settings.locations,
+        sigma=settings.sigma,
+        episodes=settings.episodes,
         seed=settings.seed,
-        name="attention",
     )
 
 

@@ -158,7 +158,7 @@ def of(number, image_size, scales=None, model="rdar"):
         )
     if number == 6:
         larger = round(image_size * 1.25 / 32) * 32
-        larger += 32 * (larger == image_size)
+        larger += 32 * (larger <= image_size)
         table = table_6(*_different(scales or (image_size, larger)))
         # The paper's figures are RDAR's; of RARL no such table is known.
         return table if model == "rdar" else _without_paper(table)

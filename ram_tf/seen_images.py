@@ -52,9 +52,8 @@ class SeenImages:
             split: The `Split`.
             but: "train" or "selection", where it may have images of these.
         """
-        noted = {name: self.names(name) for name in ("train", "selection")}
-        seen = {x for name, names in noted.items() if name not in but for x in names}
-        shared = seen & set(split.names)
+        counted = {"train", "selection"} - set(but)
+        shared = set(split.names) & set().union(*map(self.names, counted))
         if shared:
             raise ValueError(
                 "Images are to be reported that a run has learnt from or was selected "
