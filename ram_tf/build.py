@@ -85,6 +85,7 @@ def _attention(settings, num_labels):
         "region_pooling": settings.region_pooling,
         "layout_channels": settings.layout_channels,
         "dropout": settings.dropout,
+        "spatial_prior": settings.spatial_prior,
         "name": "attention",
     }
     if settings.model == "rdar":
@@ -99,7 +100,7 @@ def _attention(settings, num_labels):
     return ReinforcedAttention(
         **shared,
         num_steps=settings.steps,
-        starts=_places(settings.steps) if anchored else None,
+        starts=places(settings.steps) if anchored else None,
         locations="fixed" if fixed else settings.locations,
         sigma=settings.sigma,
         episodes=settings.episodes,
@@ -112,11 +113,11 @@ def _starts(settings):
     if settings.starts == "whole":
         return None
     scale = settings.start_scale
-    return [[scale, scale, *place] for place in _places(settings.regions)]
+    return [[scale, scale, *place] for place in places(settings.regions)]
 
 
-def _places(count):
-    """Centres `t_x, t_y` of the regions that start at anchors."""
+def places(count):
+    """Centres `t_x, t_y` of the regions that start at anchors, a list of pairs."""
     # The first region has no anchor (section 4.2) and starts in the middle.
     return [[0.0, 0.0], *losses.anchors(count).tolist()]
 

@@ -162,6 +162,12 @@ class Config:
     context: float = option(
         0.5, "head_start pooled: share of the whole image in a region's first scores"
     )
+    spatial_prior: bool = option(
+        False,
+        "add to a region's scores what its place alone says of each label, fitted to "
+        "linear probes of images that they have not seen (probe_cost, head_start "
+        "pooled)",
+    )
     dropout: float = option(0.5, "share of features set to zero in training")
 
     # Loss
@@ -270,6 +276,13 @@ class Config:
             "seed patience layout_channels pooled_units search_epochs"
         ).split():
             self._check(name, getattr(self, name) >= 0, "0 or more")
+        if self.spatial_prior:
+            # It is fitted in the units of a probe's scores.
+            self._check(
+                "probe_cost", self.probe_cost > 0, "more than 0 with spatial_prior"
+            )
+            start = self.head_start == "pooled"
+            self._check("head_start", start, "'pooled' with spatial_prior")
         finds = self.head_start == "pooled" and self.region_source == "attention"
         searches = self.model == "rdar" and self.search_epochs > 0
         self._check(

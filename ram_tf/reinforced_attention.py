@@ -83,6 +83,7 @@ class ReinforcedAttention(RegionAttention):
             `W_loc` and `b_loc` of its own (ours), or where "fixed" locations are. None
             for shared ones that start in the middle.
         dropout: Share of a region's features set to zero in training.
+        spatial_prior: See `RecurrentMemorizedAttention`.
         locations: "learnt", by the policy; "random", uniform in [-1, 1], drawn anew for
             each step; "fixed", at `starts`. The last two have no policy to learn.
         sigma: Standard deviation of the policy in training, more than 0.
@@ -123,6 +124,7 @@ class ReinforcedAttention(RegionAttention):
         layout_channels=0,
         starts=None,
         dropout=0.0,
+        spatial_prior=False,
         locations="learnt",
         sigma=0.2,
         episodes=1,
@@ -139,6 +141,7 @@ class ReinforcedAttention(RegionAttention):
             layout_channels,
             starts,
             dropout,
+            spatial_prior,
             **kwargs,
         )
         if locations not in LOCATIONS:
@@ -210,10 +213,9 @@ class ReinforcedAttention(RegionAttention):
             theta = tf.reshape(theta, [-1, episodes * count, 4])
             regions = sample_region(features, theta, self.region_size)
             regions = tf.reshape(regions, [-1, *regions.shape[2:]])
-            scores, states, vectors = self.region_lstm(
-                regions,
-                [_repeat(state, count) for state in (hidden, memory)],
-                training=training,
+            states = [_repeat(state, count) for state in (hidden, memory)]
+            scores, states, vectors = self.read(
+                regions, tf.reshape(theta, [-1, 4]), states, training
             )
             seen |= {"locations": location, "region_scores": scores}
             if describe:
