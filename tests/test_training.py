@@ -1,5 +1,4 @@
 import dataclasses
-import functools
 import io
 import json
 import os
@@ -91,12 +90,19 @@ def resumed(run, folder):
     return trained(folder, run.config, resume=True)[-1]
 
 
+PRIOR = "--spatial_prior --probe_cost 1 --head_start pooled --region_pooling average"
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("model", ["rdar", "rarl"])
+@pytest.mark.parametrize(
+    ("model", "flags"), [("rdar", ""), ("rarl", ""), ("rdar", PRIOR)]
+)
 def test_a_killed_run_ends_with_the_weights_of_an_undisturbed_one(
-    squares, tmp_path, model
+    squares, tmp_path, model, flags
 ):
-    fit_model = functools.partial(fit_command, squares, model=model)
+    def fit_model(folder, *more):
+        return fit_command(squares, folder, *flags.split(), *more, model=model)
+
     undisturbed, killed = tmp_path / "undisturbed", tmp_path / "killed"
     subprocess.run(fit_model(undisturbed), check=True, capture_output=True)
     kills = 0
@@ -160,6 +166,20 @@ def test_a_search_moves_regions_before_step_2_begins(squares, tmp_path):
     *_, model = trained(tmp_path, settings)
     kernel, _ = model.attention.theta_variables  # zero at the start
     assert kernel.numpy().any()
+
+
+def test_a_prior_is_fitted_before_step_2_begins_and_kept(squares, tmp_path):
+    settings = small_config(
+        squares,
+        head_start="pooled",
+        region_pooling="average",
+        probe_cost=1.0,
+        spatial_prior=True,
+        pooled_epochs=1,
+        epochs=1,
+    )
+    *_, model = trained(tmp_path, settings)
+    assert all(w.any() for w in model.attention.spatial_prior.get_weights())
 
 
 def test_policy_and_baseline_learn_at_the_rate_of_localization(rarl, tmp_path):
