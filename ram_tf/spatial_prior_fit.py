@@ -15,7 +15,6 @@ from tqdm import tqdm
 
 from ram_tf import backbones, build, linear_probe
 from ram_tf.preprocessing import evaluation_pipeline
-from ram_tf.region_lstm import pool_region
 from ram_tf.spatial_prior import terms
 from ram_tf.spatial_transformer import sample_region
 
@@ -38,17 +37,18 @@ def start(model, split, settings):
     if len(split) > MAX_IMAGES:
         chosen = np.random.default_rng(settings.seed).permutation(len(split))
         split = split.take(np.sort(chosen[:MAX_IMAGES]))
-    places = [(0.0, 0.0, *centre) for centre in build.places(PLACES)]
-    theta = np.array(places, "float32") + np.array([SCALE, SCALE, 0, 0], "float32")
+    theta = [(SCALE, SCALE, *centre) for centre in build.places(PLACES)]
+    theta = np.array(theta, "float32")
     whole, regions = _features(theta, split, settings)
     whole, regions = held_out_scores(
         whole, regions, split.labels, settings.probe_cost, settings.seed
     )
-    known = terms(theta).numpy()
+    placed = terms(theta).numpy()
     if settings.flip:
-        known[:, 0] = 0.0  # what is left in one image is right in its mirror image
-    kernel = fit(whole, regions, split.labels, known, settings.context)
-    model.attention.spatial_prior.set_weights([kernel, level(regions, known @ kernel)])
+        placed[:, 0] = 0.0  # what is left in one image is right in its mirror image
+    kernel = fit(whole, regions, split.labels, placed, settings.context)
+    bias = level(regions, placed @ kernel)
+    model.attention.spatial_prior.set_weights([kernel, bias])
 
 
 def held_out_scores(whole, regions, labels, cost, seed=0):
@@ -77,29 +77,29 @@ def held_out_scores(whole, regions, labels, cost, seed=0):
     return scored
 
 
-def fit(whole, regions, labels, known, context):
+def fit(whole, regions, labels, placed, context):
     """Fits what places say to the scores of images that were not learnt from.
 
     It minimises the binary cross-entropy of `exp(a) * (context * whole + (1 - context)
-    * max_r (regions + known @ kernel)) + b`, with a scale `exp(a)`, a shift `b` of each
-    label and a smooth maximum, all of which are left behind.
+    * max_r (regions + placed @ kernel)) + b` with a smooth maximum. The scale `exp(a)`
+    and the shift `b` of each label are left behind.
 
     Args:
         whole: `(n, L)` scores of whole images.
         regions: `(n, R, L)` scores of their regions.
         labels: `(n, L)` 1, 0 or -1; unknown ones are left out.
-        known: `(R, 4)` what `terms` says of the regions.
+        placed: `(R, 4)` what `terms` says of the regions.
         context: Share of the whole image in a score, in [0, 1].
 
     Returns:
         The kernel `(4, L)` of a `SpatialPrior`, float32.
     """
     count = labels.shape[1]
-    sizes = known.shape[1] * count, 1, count
-    is_known = tf.cast(labels >= 0, tf.float64)
+    sizes = placed.shape[1] * count, 1, count
+    known = tf.cast(labels >= 0, tf.float64)
     targets = tf.cast(labels > 0, tf.float64)
-    whole, regions, known = (
-        tf.constant(values, tf.float64) for values in (whole, regions, known)
+    whole, regions, placed = (
+        tf.constant(values, tf.float64) for values in (whole, regions, placed)
     )
 
     @tf.function(autograph=False)
@@ -107,13 +107,13 @@ def fit(whole, regions, labels, known, context):
         with tf.GradientTape() as tape:
             tape.watch(variables)
             kernel, log_scale, shift = tf.split(variables, sizes)
-            likely = tf.matmul(known, tf.reshape(kernel, [-1, count]))
-            best = SMOOTHNESS * tf.reduce_logsumexp((regions + likely) / SMOOTHNESS, 1)
+            said = tf.matmul(placed, tf.reshape(kernel, [-1, count]))
+            best = SMOOTHNESS * tf.reduce_logsumexp((regions + said) / SMOOTHNESS, 1)
             scores = context * whole + (1.0 - context) * best
             scores = tf.exp(log_scale) * scores + shift
             errors = tf.nn.sigmoid_cross_entropy_with_logits(targets, scores)
-            value = tf.reduce_sum(is_known * errors)
-            value += PENALTY * tf.reduce_sum(tf.square(likely))
+            value = tf.reduce_sum(known * errors)
+            value += PENALTY * tf.reduce_sum(tf.square(said))
             value += tf.reduce_sum(tf.square(shift))
         return value, tape.gradient(value, variables)
 
@@ -149,10 +149,7 @@ def _features(theta, split, settings):
         features = backbone(images)
         batch = tf.shape(features)[0]
         regions = sample_region(features, tf.tile(theta[None], [batch, 1, 1]), edge)
-        shape = tf.shape(regions)
-        vectors = pool_region(tf.reshape(regions, [-1, *regions.shape[2:]]), "average")
-        whole = pool_region(features, "average")
-        return whole, tf.reshape(vectors, [shape[0], shape[1], whole.shape[-1]])
+        return tf.reduce_mean(features, [1, 2]), tf.reduce_mean(regions, [2, 3])
 
     size = settings.batch_size
     batches = evaluation_pipeline(
