@@ -20,10 +20,10 @@ from ram_tf.spatial_transformer import sample_region
 
 FOLDS = 3
 MAX_IMAGES = 5000  # more than enough for four numbers a label
-# What regions of which size are looked at: where they begin with nine of them.
+# How many regions of which size RARL's prior is fitted to: it begins with none.
 PLACES, SCALE = 9, 0.4
 SMOOTHNESS = 0.3  # of the maximum over the regions: without it one region learns
-PENALTY = 0.03
+PENALTY = 0.3
 
 
 def start(model, split, settings):
@@ -37,7 +37,10 @@ def start(model, split, settings):
     if len(split) > MAX_IMAGES:
         chosen = np.random.default_rng(settings.seed).permutation(len(split))
         split = split.take(np.sort(chosen[:MAX_IMAGES]))
-    theta = [(SCALE, SCALE, *centre) for centre in build.places(PLACES)]
+    count, scale = PLACES, SCALE
+    if settings.model == "rdar":
+        count, scale = settings.regions, settings.start_scale
+    theta = [(scale, scale, *centre) for centre in build.places(count)]
     theta = np.array(theta, "float32")
     whole, regions = _features(theta, split, settings)
     whole, regions = held_out_scores(
@@ -113,7 +116,7 @@ def fit(whole, regions, labels, placed, context):
             scores = tf.exp(log_scale) * scores + shift
             errors = tf.nn.sigmoid_cross_entropy_with_logits(targets, scores)
             value = tf.reduce_sum(known * errors)
-            value += PENALTY * tf.reduce_sum(tf.square(said))
+            value += PENALTY * tf.reduce_sum(tf.reduce_mean(tf.square(said), 0))
             value += tf.reduce_sum(tf.square(shift))
         return value, tape.gradient(value, variables)
 
