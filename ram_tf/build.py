@@ -100,7 +100,7 @@ def _attention(settings, num_labels):
     return ReinforcedAttention(
         **shared,
         num_steps=settings.steps,
-        starts=places(settings.steps) if anchored else None,
+        starts=losses.starting_centres(settings.steps) if anchored else None,
         locations="fixed" if fixed else settings.locations,
         sigma=settings.sigma,
         episodes=settings.episodes,
@@ -113,13 +113,9 @@ def _starts(settings):
     if settings.starts == "whole":
         return None
     scale = settings.start_scale
-    return [[scale, scale, *place] for place in places(settings.regions)]
-
-
-def places(count):
-    """Centres `t_x, t_y` of the regions that start at anchors, a list of pairs."""
-    # The first region has no anchor (section 4.2) and starts in the middle.
-    return [[0.0, 0.0], *losses.anchors(count).tolist()]
+    return [
+        [scale, scale, *centre] for centre in losses.starting_centres(settings.regions)
+    ]
 
 
 def _call_once(built, crop, given_regions=0):

@@ -164,9 +164,9 @@ class Config:
     )
     spatial_prior: bool = option(
         False,
-        "add to a region's scores what its place alone says of each label, fitted to "
-        "linear probes of images that they have not seen (probe_cost, head_start "
-        "pooled)",
+        "add to a region's scores what its place alone says of each label; step 2 "
+        "fits it first, to linear probes of the untouched backbone (probe_cost, "
+        "head_start pooled, starts at anchors, average pooling)",
     )
     dropout: float = option(0.5, "share of features set to zero in training")
 
@@ -277,12 +277,18 @@ class Config:
         ).split():
             self._check(name, getattr(self, name) >= 0, "0 or more")
         if self.spatial_prior:
-            # It is fitted in the units of a probe's scores.
-            self._check(
-                "probe_cost", self.probe_cost > 0, "more than 0 with spatial_prior"
-            )
-            start = self.head_start == "pooled"
-            self._check("head_start", start, "'pooled' with spatial_prior")
+            # It is fitted to scores such as step 2 begins with, where it begins.
+            probes = self.probe_cost > 0
+            self._check("probe_cost", probes, "more than 0 with spatial_prior")
+            for name, expected in (
+                ("head_start", "pooled"),
+                ("starts", "anchors"),
+                ("pooling", "average"),
+                ("region_pooling", "average"),
+                ("region_source", "attention"),
+            ):
+                fits = getattr(self, name) == expected
+                self._check(name, fits, f"{expected!r} with spatial_prior")
         finds = self.head_start == "pooled" and self.region_source == "attention"
         searches = self.model == "rdar" and self.search_epochs > 0
         self._check(

@@ -92,6 +92,12 @@ class Devices:
             (not settings.search_epochs, "0", "search_epochs"),
             # Keras asks each device alone whether its gradients are finite.
             (settings.precision != "mixed_float16", "another", "precision"),
+            # The chief alone would make the untouched backbone that it is fitted by.
+            (
+                self.workers == 1 or not settings.spatial_prior,
+                "none with several workers",
+                "spatial_prior",
+            ),
             (
                 self.workers == 1 or not settings.given_regions,
                 "attention with several workers",

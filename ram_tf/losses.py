@@ -163,6 +163,20 @@ def anchors(regions):
     return points.astype("float32")
 
 
+def starting_centres(regions):
+    """Where regions 1 to K begin that begin at anchors.
+
+    The first region has no anchor (section 4.2) and begins in the middle (ours).
+
+    Args:
+        regions: K, at least 1.
+
+    Returns:
+        A list of K pairs `t_x, t_y`.
+    """
+    return [[0.0, 0.0], *anchors(regions).tolist()]
+
+
 def anchor_constraint(regions):
     """Half the squared distance of regions 2 to K to their anchors (Eq. 9).
 

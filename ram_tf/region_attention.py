@@ -79,7 +79,8 @@ class RegionAttention(keras.layers.Layer):
         """
         scores, states, vectors = self.region_lstm(regions, states, training=training)
         if self.spatial_prior:
-            scores += self.spatial_prior(theta)
+            # Regions are to be found by what they show.
+            scores += self.spatial_prior(tf.stop_gradient(theta))
         return scores, states, vectors
 
     def add_location_weights(self, kernel_name, bias_name, biases):

@@ -13,15 +13,16 @@ import tensorflow as tf
 from scipy.optimize import minimize
 from tqdm import tqdm
 
-from ram_tf import backbones, build, linear_probe
+from ram_tf import backbones, linear_probe, losses
 from ram_tf.preprocessing import evaluation_pipeline
 from ram_tf.spatial_prior import terms
 from ram_tf.spatial_transformer import sample_region
 
 FOLDS = 3
-MAX_IMAGES = 5000  # more than enough for four numbers a label
-# How many regions of which size RARL's prior is fitted to: it begins with none.
-PLACES, SCALE = 9, 0.4
+MAX_IMAGES = 5000
+# RARL's regions are of nine sizes and lie where its policy says: its prior is fitted to
+# as many regions, of such a size, as RDAR begins with in the preset.
+NUM_REGIONS, SCALE = 9, 0.4
 SMOOTHNESS = 0.3  # of the maximum over the regions: without it one region learns
 PENALTY = 0.03
 
@@ -37,21 +38,25 @@ def start(model, split, settings):
     if len(split) > MAX_IMAGES:
         chosen = np.random.default_rng(settings.seed).permutation(len(split))
         split = split.take(np.sort(chosen[:MAX_IMAGES]))
-    count, scale = PLACES, SCALE
+    count, scale = NUM_REGIONS, SCALE
     if settings.model == "rdar":
         count, scale = settings.regions, settings.start_scale
-    theta = [(scale, scale, *centre) for centre in build.places(count)]
+    theta = [(scale, scale, *centre) for centre in losses.starting_centres(count)]
     theta = np.array(theta, "float32")
     whole, regions = _features(theta, split, settings)
     whole, regions = held_out_scores(
         whole, regions, split.labels, settings.probe_cost, settings.seed
     )
-    placed = terms(theta).numpy()
+    region_terms = terms(theta).numpy()
     if settings.flip:
-        placed[:, 0] = 0.0  # what is left in one image is right in its mirror image
-    kernel = fit(whole, regions, split.labels, placed, settings.context)
-    bias = level(regions, placed @ kernel)
-    model.attention.spatial_prior.set_weights([kernel, bias])
+        region_terms[:, 0] = (
+            0.0  # what is left in one image is right in its mirror image
+        )
+    kernel = fit(whole, regions, split.labels, region_terms, settings.context)
+    # As `RegionLSTM.start_as` weighs what a region says.
+    weight = 1.0 - settings.context
+    bias = weight * level(regions, region_terms @ kernel)
+    model.attention.spatial_prior.set_weights([weight * kernel, bias])
 
 
 def held_out_scores(whole, regions, labels, cost, seed=0):
@@ -80,29 +85,29 @@ def held_out_scores(whole, regions, labels, cost, seed=0):
     return scored
 
 
-def fit(whole, regions, labels, placed, context):
+def fit(whole, regions, labels, region_terms, context):
     """Fits what places say to the scores of images that were not learnt from.
 
     It minimises the binary cross-entropy of `exp(a) * (context * whole + (1 - context)
-    * max_r (regions + placed @ kernel)) + b` with a smooth maximum. The scale `exp(a)`
-    and the shift `b` of each label are left behind.
+    * max_r (regions + region_terms @ kernel)) + b` with a smooth maximum. The scale
+    `exp(a)`, one for all labels, and the shift `b` of each label are left behind.
 
     Args:
         whole: `(n, L)` scores of whole images.
         regions: `(n, R, L)` scores of their regions.
         labels: `(n, L)` 1, 0 or -1; unknown ones are left out.
-        placed: `(R, 4)` what `terms` says of the regions.
+        region_terms: `(R, 4)` what `terms` says of the regions.
         context: Share of the whole image in a score, in [0, 1].
 
     Returns:
         The kernel `(4, L)` of a `SpatialPrior`, float32.
     """
     count = labels.shape[1]
-    sizes = placed.shape[1] * count, 1, count
+    sizes = region_terms.shape[1] * count, 1, count
     known = tf.cast(labels >= 0, tf.float64)
     targets = tf.cast(labels > 0, tf.float64)
-    whole, regions, placed = (
-        tf.constant(values, tf.float64) for values in (whole, regions, placed)
+    whole, regions, region_terms = (
+        tf.constant(values, tf.float64) for values in (whole, regions, region_terms)
     )
 
     @tf.function(autograph=False)
@@ -110,7 +115,7 @@ def fit(whole, regions, labels, placed, context):
         with tf.GradientTape() as tape:
             tape.watch(variables)
             kernel, log_scale, shift = tf.split(variables, sizes)
-            said = tf.matmul(placed, tf.reshape(kernel, [-1, count]))
+            said = tf.matmul(region_terms, tf.reshape(kernel, [-1, count]))
             best = SMOOTHNESS * tf.reduce_logsumexp((regions + said) / SMOOTHNESS, 1)
             scores = context * whole + (1.0 - context) * best
             scores = tf.exp(log_scale) * scores + shift

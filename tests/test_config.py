@@ -21,7 +21,10 @@ def test_presets_come_back_from_json(preset):
 
 def test_every_setting_comes_back_from_json():
     others = {field.name: other_value(field) for field in FIELDS}
-    settings = Config(**{**others, "region_source": "attention"})
+    # What search_epochs and spatial_prior demand.
+    others |= {"region_source": "attention"}
+    others |= {"pooling": "average", "region_pooling": "average"}
+    settings = Config(**others)
     assert config.from_json(settings.to_json(["cat"]))[0] == settings
     assert set(json.loads(settings.to_json(["cat"]))) == {
         "label_names",

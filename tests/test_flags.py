@@ -33,7 +33,7 @@ def test_every_setting_has_a_flag(field):
     begin = ["--dataset", "csv"]
     if field.name == "pooled_units":
         # A hidden layer has no place beside a probe.
-        begin += ["--probe_cost", "0", "--no-spatial_prior"]
+        begin += ["--probe_cost", "0"]
     without = getattr(parse(*begin), field.name)
     values = other_value(field), field.default, 600
     value = next(value for value in values if value != without)

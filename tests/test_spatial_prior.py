@@ -8,10 +8,10 @@ import pytest
 import tensorflow as tf
 from small_run import SMALL
 
-from ram_tf import build, spatial_prior_fit
+from ram_tf import build, losses, spatial_prior_fit
 from ram_tf.recurrent_attention import RecurrentMemorizedAttention
 from ram_tf.reinforced_attention import ReinforcedAttention
-from ram_tf.spatial_prior import SpatialPrior, terms
+from ram_tf.spatial_prior import terms
 from ram_tf.split import Split
 
 LABELS, CHANNELS = 3, 4
@@ -31,13 +31,6 @@ def test_terms_are_zero_on_average_over_the_image():
     theta = np.stack([0 * centres, 0 * centres, centres, centres], 1)
     average = weights @ terms(tf.constant(theta, tf.float32)).numpy()
     np.testing.assert_allclose(average, 0, atol=1e-6)
-
-
-def test_a_prior_comes_back_from_its_configuration():
-    prior = SpatialPrior(LABELS, name="prior")
-    assert SpatialPrior.from_config(prior.get_config()).get_config() == (
-        prior.get_config()
-    )
 
 
 ATTENTIONS = {
@@ -87,6 +80,28 @@ def test_each_region_has_what_its_own_place_says_added(model, features):
     said = (terms(theta).numpy() @ KERNEL + BIAS).reshape(after["region_scores"].shape)
     added = after["region_scores"] - before["region_scores"]
     np.testing.assert_allclose(added, said, atol=1e-5)
+
+
+@pytest.mark.parametrize("spatial_prior", [False, True])
+@pytest.mark.parametrize("model", ATTENTIONS)
+def test_an_attention_comes_back_from_its_configuration(model, spatial_prior):
+    layer = make_attention(model, spatial_prior)
+    again = type(layer).from_config(layer.get_config())
+    assert bool(again.spatial_prior) == spatial_prior
+    assert again.get_config() == layer.get_config()
+
+
+def test_regions_are_not_drawn_to_where_labels_are_expected(features):
+    moved = []
+    for strength in (0, 100):
+        layer = make_attention("rdar", spatial_prior=True)
+        layer.spatial_prior.set_weights([strength * KERNEL, BIAS[0]])
+        with tf.GradientTape() as tape:
+            scores = layer(features)["region_scores"]
+        gradient = tape.gradient(scores, layer.location_bias)
+        moved.append(tf.convert_to_tensor(gradient))
+    assert np.abs(moved[0]).max() > 0
+    np.testing.assert_allclose(*moved, rtol=1e-5)
 
 
 @pytest.mark.parametrize("model", ATTENTIONS)
@@ -178,70 +193,105 @@ def test_no_image_is_scored_by_a_probe_that_has_seen_its_labels():
 
 SETTINGS = dataclasses.replace(
     SMALL,
+    regions=10,
+    starts="anchors",
+    start_scale=0.35,
     region_pooling="average",
+    units=40,
     head_start="pooled",
     probe_cost=1.0,
-    context=0.0,
+    context=0.6,
     flip=False,
     spatial_prior=True,
 )
+SIDES = {"above": (0, -0.5), "below": (0, 0.5), "left": (-0.5, 0)}
 
 
 @pytest.fixture
-def above_and_below():
-    """Squares above and below, each with a label and a colour of its own."""
-    labels = np.random.default_rng(0).integers(0, 2, (60, 2)).astype("int8")
-    images = np.full((60, 40, 40, 3), 60, "uint8")
-    colours = np.array([[255, 60, 0], [0, 60, 255]])
-    rows = (slice(6, 16), slice(24, 34))
+def on_sides():
+    """Squares on three sides, each with a label and a colour of its own."""
+    labels = np.random.default_rng(0).integers(0, 2, (80, 3)).astype("int8")
+    images = np.full((80, 40, 40, 3), 60, "uint8")
+    colours = 60 + 195 * np.eye(3, dtype=int)
     for image, present in zip(images, labels, strict=True):
-        for here, colour, row in zip(present, colours, rows, strict=True):
+        for here, colour, (x, y) in zip(present, colours, SIDES.values(), strict=True):
             if here:
-                image[row, 15:25] = colour
+                top, left = round(16 + 20 * y), round(16 + 20 * x)
+                image[top : top + 8, left : left + 8] = colour
     encoded = tuple(tf.io.encode_png(image).numpy() for image in images)
-    names = tuple(f"{i}.png" for i in range(60))
-    return Split(encoded, names, labels, ("above", "below"))
+    return Split(encoded, tuple(f"{i}.png" for i in range(80)), labels, tuple(SIDES))
 
 
 def fitted(split, **changes):
     settings = dataclasses.replace(SETTINGS, **changes)
     keras.utils.set_random_seed(0)
-    pooled = build.pooled_classifier(settings, 2, "average")
-    model = build.attention_model(settings, 2, pooled)
+    pooled = build.pooled_classifier(settings, 3, "average")
+    model = build.attention_model(settings, 3, pooled)
     spatial_prior_fit.start(model, split, settings)
     return model.attention.spatial_prior
 
 
-def test_labels_are_expected_where_images_show_them(above_and_below):
-    prior = fitted(above_and_below)
-    said = prior(tf.constant([[0.4, 0.4, 0, -0.5], [0.4, 0.4, 0, 0.5]])).numpy()
-    above, below = said
-    assert above[0] > below[0] + 0.1
-    assert below[1] > above[1] + 0.1
+@pytest.mark.parametrize("model", ["rdar", "rarl"])
+def test_labels_are_expected_where_images_show_them(on_sides, model):
+    prior = fitted(on_sides, model=model)
+    theta = [(0.4, 0.4, x, y) for x, y in SIDES.values()]
+    said = prior(tf.constant(theta, tf.float32)).numpy()
+    np.testing.assert_array_equal(said.argmax(0), range(3))
 
 
-def test_mirrored_images_have_no_left_and_right(above_and_below):
-    assert np.abs(fitted(above_and_below).kernel[0]).max() > 0
-    assert not fitted(above_and_below, flip=True).kernel.numpy()[0].any()
+def test_mirrored_images_have_no_left_and_right(on_sides):
+    assert np.abs(fitted(on_sides).kernel[0]).max() > 0
+    assert not fitted(on_sides, flip=True).kernel.numpy()[0].any()
 
 
-def test_a_fit_looks_at_no_more_images_than_it_needs(above_and_below, monkeypatch):
+def test_a_prior_weighs_as_much_as_what_a_region_shows(on_sides, monkeypatch):
+    fit, calls = spatial_prior_fit.fit, []
+
+    def watched(*arguments):
+        calls.append((*arguments, fit(*arguments)))
+        return calls[0][-1]
+
+    monkeypatch.setattr(spatial_prior_fit, "fit", watched)
+    prior = fitted(on_sides)
+    ((_, regions, _, region_terms, context, kernel),) = calls
+    centres = losses.starting_centres(SETTINGS.regions)
+    theta = tf.constant([(1, 1, x, y) for x, y in centres], tf.float32)
+    np.testing.assert_allclose(region_terms, terms(theta), atol=1e-6)
+    assert context == SETTINGS.context
+    weight = 1 - SETTINGS.context
+    np.testing.assert_allclose(prior.kernel, weight * kernel, rtol=1e-5)
+    # In a model a region's own scores have this weight, too.
+    before = (weight * regions).max(1).mean(0)
+    after = (weight * regions + prior(theta).numpy()).max(1).mean(0)
+    np.testing.assert_allclose(after, before, atol=1e-4)
+    assert np.abs(prior.bias).max() > 1e-3
+
+
+def test_a_fit_looks_at_some_images_of_many(on_sides, monkeypatch):
     monkeypatch.setattr(spatial_prior_fit, "MAX_IMAGES", 12)
-    looked = []
-    held_out = spatial_prior_fit.held_out_scores
+    held_out, looked = spatial_prior_fit.held_out_scores, []
 
-    def count(whole, regions, labels, *arguments):
-        looked.append((len(whole), len(labels)))
+    def watched(whole, regions, labels, *arguments):
+        looked.append((len(whole), labels))
         return held_out(whole, regions, labels, *arguments)
 
-    monkeypatch.setattr(spatial_prior_fit, "held_out_scores", count)
-    fitted(above_and_below)
-    assert looked == [(12, 12)]
+    monkeypatch.setattr(spatial_prior_fit, "held_out_scores", watched)
+    fitted(on_sides)
+    ((images, labels),) = looked
+    assert images == len(labels) == 12
+    assert not np.array_equal(labels, on_sides.labels[:12])
 
 
 @pytest.mark.parametrize(
     ("changes", "named"),
-    [({"probe_cost": 0.0}, "probe_cost"), ({"head_start": "xavier"}, "head_start")],
+    [
+        ({"probe_cost": 0.0}, "probe_cost"),
+        ({"head_start": "xavier"}, "head_start"),
+        ({"starts": "whole"}, "starts"),
+        ({"pooling": "max"}, "pooling"),
+        ({"region_pooling": "centre"}, "region_pooling"),
+        ({"region_source": "proposals"}, "region_source"),
+    ],
 )
 def test_settings_that_cannot_have_a_prior_are_refused(changes, named):
     with pytest.raises(ValueError, match=f"{named} is out of range"):

@@ -90,7 +90,10 @@ def resumed(run, folder):
     return trained(folder, run.config, resume=True)[-1]
 
 
-PRIOR = "--spatial_prior --probe_cost 1 --head_start pooled --region_pooling average"
+PRIOR = (
+    "--spatial_prior --probe_cost 1 --head_start pooled --region_pooling average "
+    "--starts anchors"
+)
 
 
 @pytest.mark.slow
@@ -174,6 +177,7 @@ def test_a_prior_is_fitted_before_step_2_begins_and_kept(squares, tmp_path):
         head_start="pooled",
         region_pooling="average",
         probe_cost=1.0,
+        starts="anchors",
         spatial_prior=True,
         pooled_epochs=1,
         epochs=1,
