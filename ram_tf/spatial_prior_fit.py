@@ -49,9 +49,8 @@ def start(model, split, settings):
     )
     region_terms = terms(theta).numpy()
     if settings.flip:
-        region_terms[:, 0] = (
-            0.0  # what is left in one image is right in its mirror image
-        )
+        # What is left in one image is right in its mirror image.
+        region_terms[:, 0] = 0.0
     kernel = fit(whole, regions, split.labels, region_terms, settings.context)
     # As `RegionLSTM.start_as` weighs what a region says.
     weight = 1.0 - settings.context
