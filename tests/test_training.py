@@ -156,14 +156,20 @@ def test_a_run_whose_images_have_changed_is_not_resumed(squares, tmp_path):
     assert not (folder / "step2").exists()
 
 
+# Step 2 begins by scoring regions as step 1 does.
+FROM_STEP_1 = {
+    "head_start": "pooled",
+    "region_pooling": "average",
+    "pooled_epochs": 1,
+    "epochs": 1,
+}
+
+
 def test_a_search_moves_regions_before_step_2_begins(squares, tmp_path):
     settings = small_config(
         squares,
-        head_start="pooled",
-        region_pooling="average",
+        **FROM_STEP_1,
         search_epochs=1,
-        pooled_epochs=1,
-        epochs=1,
         localization_rate=0.0,  # in step 2, which leaves W_zm as the search does
     )
     *_, model = trained(tmp_path, settings)
@@ -173,14 +179,7 @@ def test_a_search_moves_regions_before_step_2_begins(squares, tmp_path):
 
 def test_a_prior_is_fitted_before_step_2_begins_and_kept(squares, tmp_path):
     settings = small_config(
-        squares,
-        head_start="pooled",
-        region_pooling="average",
-        probe_cost=1.0,
-        starts="anchors",
-        spatial_prior=True,
-        pooled_epochs=1,
-        epochs=1,
+        squares, **FROM_STEP_1, probe_cost=1.0, starts="anchors", spatial_prior=True
     )
     *_, model = trained(tmp_path, settings)
     assert all(w.any() for w in model.attention.spatial_prior.get_weights())
