@@ -156,33 +156,32 @@ def test_a_run_whose_images_have_changed_is_not_resumed(squares, tmp_path):
     assert not (folder / "step2").exists()
 
 
-# Step 2 begins by scoring regions as step 1 does.
-FROM_STEP_1 = {
-    "head_start": "pooled",
-    "region_pooling": "average",
-    "pooled_epochs": 1,
-    "epochs": 1,
-}
-
-
-def test_a_search_moves_regions_before_step_2_begins(squares, tmp_path):
+@pytest.fixture(scope="module")
+def prepared(squares, tmp_path_factory):
+    """A model that a search and the fit of a prior prepared for step 2."""
     settings = small_config(
         squares,
-        **FROM_STEP_1,
+        head_start="pooled",
+        region_pooling="average",
+        starts="anchors",
+        probe_cost=1.0,
+        spatial_prior=True,
         search_epochs=1,
+        pooled_epochs=1,
+        epochs=1,
         localization_rate=0.0,  # in step 2, which leaves W_zm as the search does
     )
-    *_, model = trained(tmp_path, settings)
-    kernel, _ = model.attention.theta_variables  # zero at the start
+    *_, model = trained(tmp_path_factory.mktemp("prepared"), settings)
+    return model
+
+
+def test_a_search_moves_regions_before_step_2_begins(prepared):
+    kernel, _ = prepared.attention.theta_variables  # zero at the start
     assert kernel.numpy().any()
 
 
-def test_a_prior_is_fitted_before_step_2_begins_and_kept(squares, tmp_path):
-    settings = small_config(
-        squares, **FROM_STEP_1, probe_cost=1.0, starts="anchors", spatial_prior=True
-    )
-    *_, model = trained(tmp_path, settings)
-    assert all(w.any() for w in model.attention.spatial_prior.get_weights())
+def test_a_prior_is_fitted_before_step_2_begins_and_kept(prepared):
+    assert all(w.any() for w in prepared.attention.spatial_prior.get_weights())
 
 
 def test_policy_and_baseline_learn_at_the_rate_of_localization(rarl, tmp_path):
