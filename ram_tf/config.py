@@ -162,6 +162,12 @@ class Config:
     context: float = option(
         0.5, "head_start pooled: share of the whole image in a region's first scores"
     )
+    region_probe: bool = option(
+        False,
+        "change what regions say as a linear probe of the untouched backbone changes "
+        "when it is fitted through the best region of each image, before step 2 trains "
+        "everything (it needs what spatial_prior needs)",
+    )
     spatial_prior: bool = option(
         False,
         "add to a region's scores what its place alone says of each label; step 2 "
@@ -276,10 +282,10 @@ class Config:
             "seed patience layout_channels pooled_units search_epochs"
         ).split():
             self._check(name, getattr(self, name) >= 0, "0 or more")
-        if self.spatial_prior:
-            # It is fitted to scores such as step 2 begins with, where it begins.
+        for learnt in self.from_region_features:
+            # They learn from scores such as step 2 begins with, where it begins.
             probes = self.probe_cost > 0
-            self._check("probe_cost", probes, "more than 0 with spatial_prior")
+            self._check("probe_cost", probes, f"more than 0 with {learnt}")
             for name, expected in (
                 ("head_start", "pooled"),
                 ("starts", "anchors"),
@@ -288,7 +294,7 @@ class Config:
                 ("region_source", "attention"),
             ):
                 fits = getattr(self, name) == expected
-                self._check(name, fits, f"{expected!r} with spatial_prior")
+                self._check(name, fits, f"{expected!r} with {learnt}")
         finds = self.head_start == "pooled" and self.region_source == "attention"
         searches = self.model == "rdar" and self.search_epochs > 0
         self._check(
@@ -379,6 +385,13 @@ class Config:
                 self.units >= needed,
                 f"{needed} or more for {num_labels} labels",
             )
+
+    @property
+    def from_region_features(self):
+        """What is learnt from the untouched backbone's regions before step 2 begins."""
+        return [
+            name for name in ("region_probe", "spatial_prior") if getattr(self, name)
+        ]
 
     @property
     def crop(self):

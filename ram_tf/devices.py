@@ -92,11 +92,10 @@ class Devices:
             (not settings.search_epochs, "0", "search_epochs"),
             # Keras asks each device alone whether its gradients are finite.
             (settings.precision != "mixed_float16", "another", "precision"),
-            # The chief alone would make the untouched backbone that it is fitted by.
-            (
-                self.workers == 1 or not settings.spatial_prior,
-                "none with several workers",
-                "spatial_prior",
+            # The chief alone would make the untouched backbone that they learn from.
+            *(
+                (self.workers == 1, "none with several workers", name)
+                for name in settings.from_region_features
             ),
             (
                 self.workers == 1 or not settings.given_regions,

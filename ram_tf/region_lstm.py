@@ -200,8 +200,7 @@ class RegionLSTM(keras.layers.Layer):
         """
         kernel, bias = classifier
         if feature is None:
-            identity = np.eye(self.num_labels, dtype="float32")
-            signs = np.concatenate([identity, -identity])  # (2 L, L)
+            signs = self._signs()
             feature, kernel = (kernel @ signs.T, np.zeros(len(signs))), signs
         rows, count = feature[0].shape
         if self.units < 2 * count + 1:
@@ -246,6 +245,26 @@ class RegionLSTM(keras.layers.Layer):
         w_zs[passing] = (1 - context) * kernel
         w_zs[count : 2 * count] = context * kernel
         self.classifier.set_weights([w_zs, bias])
+
+    def change_regions(self, kernel, bias):
+        """Adds to what regions say, and not to what the whole map says.
+
+        Args:
+            kernel: `(D, L)` of a linear classifier of pooled features: with those of
+                the linear classifier that `start_as` was given, what regions score by.
+            bias: `(L,)`, beside it.
+        """
+        signs = self._signs()
+        passing = slice(0, len(signs))
+        w_fx, b_fx = self.feature.get_weights()
+        w_fx[: len(kernel), passing] += kernel @ signs.T
+        b_fx[passing] += signs @ bias
+        self.feature.set_weights([w_fx, b_fx])
+
+    def _signs(self):
+        """`(2 L, L)`: scores s to the features s and -s of a linear classifier."""
+        identity = np.eye(self.num_labels, dtype="float32")
+        return np.concatenate([identity, -identity])
 
     def get_config(self):
         return {

@@ -1,87 +1,67 @@
 """Learns where each label is wont to lie, before step 2 trains everything (ours).
 
-The images that step 1 has learnt from cannot teach it: step 1 knows their labels
-without looking for them. So regions of the untouched backbone's features are scored by
-linear probes, each of images that its probe has not seen, and the prior is fitted to
-these scores. docs/experiments.md tells what that gives.
+Regions of the untouched backbone's features are scored by linear probes, each of images
+that its probe has not seen, and the prior is fitted to these scores.
+docs/experiments.md tells what that gives.
 """
-
-import math
 
 import numpy as np
 import tensorflow as tf
 from scipy.optimize import minimize
-from tqdm import tqdm
 
-from ram_tf import backbones, linear_probe, losses
-from ram_tf.preprocessing import evaluation_pipeline
+from ram_tf import linear_probe, region_probe
 from ram_tf.spatial_prior import terms
-from ram_tf.spatial_transformer import sample_region
 
 FOLDS = 3
-MAX_IMAGES = 5000
-# RARL's regions are of nine sizes and lie where its policy says: its prior is fitted to
-# as many regions, of such a size, as RDAR begins with in the preset.
-NUM_REGIONS, SCALE = 9, 0.4
-SMOOTHNESS = 0.3  # of the maximum over the regions: without it one region learns
 PENALTY = 0.03
 
 
-def start(model, split, settings):
+def start(model, features, settings):
     """Puts a fitted prior into a model that has none yet.
 
     Args:
         model: An `AttentionModel` with a spatial prior.
-        split: What to learn from; its images are looked at in the centre crop.
+        features: `RegionFeatures` of what to learn from.
         settings: The `Config`.
     """
-    if len(split) > MAX_IMAGES:
-        chosen = np.random.default_rng(settings.seed).permutation(len(split))
-        split = split.take(np.sort(chosen[:MAX_IMAGES]))
-    count, scale = NUM_REGIONS, SCALE
-    if settings.model == "rdar":
-        count, scale = settings.regions, settings.start_scale
-    theta = [(scale, scale, *centre) for centre in losses.starting_centres(count)]
-    theta = np.array(theta, "float32")
-    whole, regions = _features(theta, split, settings)
-    whole, regions = held_out_scores(
-        whole, regions, split.labels, settings.probe_cost, settings.seed
-    )
-    region_terms = terms(theta).numpy()
+    whole, regions = held_out_scores(features, settings)
+    region_terms = terms(features.theta).numpy()
     if settings.flip:
         # What is left in one image is right in its mirror image.
         region_terms[:, 0] = 0.0
-    kernel = fit(whole, regions, split.labels, region_terms, settings.context)
+    kernel = fit(whole, regions, features.labels, region_terms, settings.context)
     # As `RegionLSTM.start_as` weighs what a region says.
     weight = 1.0 - settings.context
-    bias = weight * level(regions, region_terms @ kernel)
+    raised = regions + region_terms @ kernel
+    bias = weight * region_probe.level(regions, raised)
     model.attention.spatial_prior.set_weights([weight * kernel, bias])
 
 
-def held_out_scores(whole, regions, labels, cost, seed=0):
+def held_out_scores(features, settings):
     """Scores images and their regions by probes that have not seen them.
 
     Args:
-        whole: `(n, D)` features of whole images.
-        regions: `(n, R, D)` features of their regions.
-        labels: `(n, L)` 1, 0 or -1.
-        cost: C of the probes, see `linear_probe.fit`.
-        seed: Of the division into folds.
+        features: `RegionFeatures` of `n` images, each with R regions.
+        settings: The `Config`: whose seed divides them, and which says whether regions
+            have a probe of their own.
 
     Returns:
         Scores `(n, L)` of the whole images and `(n, R, L)` of their regions.
     """
-    fold = np.random.default_rng(seed).permutation(len(whole)) % FOLDS
-    scored = [
-        np.zeros((*features.shape[:-1], labels.shape[1]), "float32")
-        for features in (whole, regions)
-    ]
+    labels, cost = features.labels, settings.probe_cost
+    fold = np.random.default_rng(settings.seed).permutation(len(labels)) % FOLDS
+    whole = np.zeros(labels.shape, "float32")
+    regions = np.zeros((*features.regions.shape[:2], labels.shape[1]), "float32")
     for number in range(FOLDS):
-        others, held_out = fold != number, fold == number
-        kernel, bias = linear_probe.fit(whole[others], labels[others], cost)
-        for scores, features in zip(scored, (whole, regions), strict=True):
-            scores[held_out] = features[held_out] @ kernel + bias
-    return scored
+        others, held_out = features.take(fold != number), fold == number
+        kernel, bias = linear_probe.fit(others.whole, others.labels, cost)
+        whole[held_out] = features.whole[held_out] @ kernel + bias
+        if settings.region_probe:
+            kernel, bias = region_probe.fit(
+                others, (kernel, bias), cost, settings.context
+            )
+        regions[held_out] = features.regions[held_out] @ kernel + bias
+    return whole, regions
 
 
 def fit(whole, regions, labels, region_terms, context):
@@ -115,7 +95,7 @@ def fit(whole, regions, labels, region_terms, context):
             tape.watch(variables)
             kernel, log_scale, shift = tf.split(variables, sizes)
             said = tf.matmul(region_terms, tf.reshape(kernel, [-1, count]))
-            best = SMOOTHNESS * tf.reduce_logsumexp((regions + said) / SMOOTHNESS, 1)
+            best = region_probe.smooth_maximum(regions + said)
             scores = context * whole + (1.0 - context) * best
             scores = tf.exp(log_scale) * scores + shift
             errors = tf.nn.sigmoid_cross_entropy_with_logits(targets, scores)
@@ -130,41 +110,3 @@ def fit(whole, regions, labels, region_terms, context):
 
     found = minimize(value_and_slope, np.zeros(sum(sizes)), jac=True, method="L-BFGS-B")
     return found.x[: sizes[0]].reshape(-1, count).astype("float32")
-
-
-def level(regions, said):
-    """The bias with which the best region of an image scores no more on average.
-
-    Args:
-        regions: `(n, R, L)` scores of regions.
-        said: `(R, L)` what a prior without bias adds to them.
-
-    Returns:
-        `(L,)`.
-    """
-    best, raised = regions.max(1), (regions + said).max(1)
-    return (best - raised).mean(0)
-
-
-def _features(theta, split, settings):
-    """The untouched backbone's features `(n, D)`, and `(n, R, D)` at the regions."""
-    backbone = backbones.build(settings.backbone, settings.weights)
-    edge = (settings.region_size,) * 2
-
-    @tf.function(autograph=False, reduce_retracing=True)
-    def look(images):
-        features = backbone(images)
-        batch = tf.shape(features)[0]
-        regions = sample_region(features, tf.tile(theta[None], [batch, 1, 1]), edge)
-        return tf.reduce_mean(features, [1, 2]), tf.reduce_mean(regions, [2, 3])
-
-    size = settings.batch_size
-    batches = evaluation_pipeline(
-        split, [settings.image_size], settings.crop, size, settings.max_pixels
-    )
-    total = math.ceil(len(split) / size)
-    seen = [
-        look(images)
-        for (images,) in tqdm(batches, "placing", total, unit="batch", leave=False)
-    ]
-    return [np.concatenate(part) for part in zip(*seen, strict=True)]

@@ -6,7 +6,14 @@ import math
 import keras
 import tensorflow as tf
 
-from ram_tf import linear_probe, region_search, spatial_prior_fit, weights_file
+from ram_tf import (
+    linear_probe,
+    region_features,
+    region_probe,
+    region_search,
+    spatial_prior_fit,
+    weights_file,
+)
 from ram_tf.devices import Devices, FollowChief
 from ram_tf.model import RDAR, AttentionModel, PooledClassifier
 from ram_tf.optimizer import Adam
@@ -202,8 +209,12 @@ def _start(progress, name, train_split, epochs):
     # A head that starts from what is known may be best before it overfits.
     attends = isinstance(model, AttentionModel)
     from_step1 = attends and settings.head_start == "pooled"
-    if attends and settings.spatial_prior and not progress.epoch:
-        spatial_prior_fit.start(model, train_split, settings)
+    if attends and settings.from_region_features and not progress.epoch:
+        features = region_features.look(train_split, settings)
+        if settings.region_probe:
+            region_probe.start(model, features, settings)
+        if settings.spatial_prior:
+            spatial_prior_fit.start(model, features, settings)
     if isinstance(model, RDAR) and settings.search_epochs and not progress.epoch:
         region_search.start(model, train_split, settings)
     if (probes or from_step1) and not progress.epoch:

@@ -85,9 +85,22 @@ def all_cases(devices, data_dir):
     }
 
 
+FROM_REGIONS = {
+    "head_start": "pooled",
+    "starts": "anchors",
+    "region_pooling": "average",
+    "probe_cost": 1.0,
+}
+
+
 def refusals(devices):
     """What is said of settings that do not do, or of other data."""
     if devices.workers > 1:
+        changes = (
+            {"region_source": "proposals"},
+            {**FROM_REGIONS, "region_probe": True},
+            {**FROM_REGIONS, "spatial_prior": True},
+        )
         tries = [lambda: devices.check_same("numbers", f"{devices.position}")]
     else:
         changes = (
@@ -100,11 +113,11 @@ def refusals(devices):
                 "search_epochs": 2,
             },
         )
-        tries = [
-            lambda c=change: devices.check(dataclasses.replace(SMALL, **c))
-            for change in changes
-        ]
-        tries.append(lambda: devices.shared(1))
+        tries = [lambda: devices.shared(1)]
+    tries += [
+        lambda c=change: devices.check(dataclasses.replace(SMALL, **c))
+        for change in changes
+    ]
     for each in tries:
         try:
             each()

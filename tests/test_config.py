@@ -21,7 +21,7 @@ def test_presets_come_back_from_json(preset):
 
 def test_every_setting_comes_back_from_json():
     others = {field.name: other_value(field) for field in FIELDS}
-    # What search_epochs and spatial_prior demand.
+    # What search_epochs, region_probe and spatial_prior demand.
     others |= {"region_source": "attention"}
     others |= {"pooling": "average", "region_pooling": "average"}
     settings = Config(**others)

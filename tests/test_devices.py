@@ -116,16 +116,25 @@ def test_workers_that_have_other_data_are_all_told(two_workers):
         assert f"this one {place} the chief's" in str(worker["refused"])
 
 
+@pytest.mark.slow
+def test_settings_that_several_workers_cannot_train_with_are_refused(two_workers):
+    settings = ("region_source=proposals", "region_probe=True", "spatial_prior=True")
+    for worker in two_workers:
+        refused = str(worker["refused"]).splitlines()
+        for sentence, setting in zip(refused[-3:], settings, strict=True):
+            assert sentence.endswith(f"Received: {setting}")
+
+
 def test_settings_that_several_devices_cannot_train_with_are_refused(two_devices):
     refused = str(two_devices["refused"]).splitlines()
     for sentence, setting in zip(
         refused,
         (
+            "1",  # image for two devices
             "batch_size=9",
             "jit_compile=True",
             "precision=mixed_float16",
             "search_epochs=2",
-            "1",  # image for two devices
         ),
         strict=True,
     ):

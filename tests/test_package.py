@@ -61,6 +61,8 @@ ORDER = (
     "optimizer",
     "progress",
     "linear_probe",
+    "region_features",
+    "region_probe",
     "spatial_prior_fit",
     "region_search",
     "training",

@@ -2,17 +2,16 @@
 
 import dataclasses
 
-import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from small_run import SMALL
+from on_sides import ON_SIDES, SIDES, make_model, make_split
 
-from ram_tf import build, losses, spatial_prior_fit
+from ram_tf import losses, region_features, spatial_prior_fit
 from ram_tf.recurrent_attention import RecurrentMemorizedAttention
+from ram_tf.region_features import RegionFeatures
 from ram_tf.reinforced_attention import ReinforcedAttention
 from ram_tf.spatial_prior import terms
-from ram_tf.split import Split
 
 LABELS, CHANNELS = 3, 4
 KERNEL, BIAS = np.split(
@@ -169,65 +168,53 @@ def test_a_fit_ignores_regions_where_only_the_whole_image_counts():
     np.testing.assert_allclose(kernel, 0, atol=1e-4)
 
 
-def test_a_levelled_prior_leaves_the_mean_of_the_best_scores():
-    _, regions, _ = planted()
-    said = np.random.default_rng(3).normal(0, 2, (3, LABELS))
-    raised = regions + said + spatial_prior_fit.level(regions, said)
-    np.testing.assert_allclose(raised.max(1).mean(0), regions.max(1).mean(0))
-
-
-def test_no_image_is_scored_by_a_probe_that_has_seen_its_labels():
+@pytest.mark.parametrize("own_probe", [False, True])
+def test_no_image_is_scored_by_a_probe_that_has_seen_its_labels(own_probe):
+    settings = dataclasses.replace(ON_SIDES, region_probe=own_probe)
     rng = np.random.default_rng(0)
     whole = rng.normal(size=(30, 5)).astype("float32")
     regions = rng.normal(size=(30, 2, 5)).astype("float32")
     labels = (whole[:, :2] > 0).astype("int8")
-    expected = spatial_prior_fit.held_out_scores(whole, regions, labels, 1.0)
+
+    def score(labels):
+        features = RegionFeatures(whole, regions, labels, PLACES[:2])
+        return spatial_prior_fit.held_out_scores(features, settings)
+
+    expected = score(labels)
     for changed in (0, 17):
         other = labels.copy()
         other[changed] = 1 - other[changed]
-        found = spatial_prior_fit.held_out_scores(whole, regions, other, 1.0)
-        for scores, before in zip(found, expected, strict=True):
+        for scores, before in zip(score(other), expected, strict=True):
             np.testing.assert_array_equal(scores[changed], before[changed])
             assert np.abs(scores - before).max() > 1e-3, "others have seen them"
 
 
-SETTINGS = dataclasses.replace(
-    SMALL,
-    regions=10,
-    starts="anchors",
-    start_scale=0.35,
-    region_pooling="average",
-    units=40,
-    head_start="pooled",
-    probe_cost=1.0,
-    context=0.6,
-    flip=False,
-    spatial_prior=True,
-)
-SIDES = {"above": (0, -0.5), "below": (0, 0.5), "left": (-0.5, 0)}
+def test_regions_alone_are_scored_by_their_own_probe():
+    rng = np.random.default_rng(0)
+    whole = rng.normal(size=(30, 5)).astype("float32")
+    regions = rng.normal(size=(30, 2, 5)).astype("float32")
+    labels = (regions[..., :2].max(1) > 0.5).astype("int8")
+    features = RegionFeatures(whole, regions, labels, PLACES[:2])
+    plain, own = (
+        spatial_prior_fit.held_out_scores(
+            features, dataclasses.replace(ON_SIDES, region_probe=own_probe)
+        )
+        for own_probe in (False, True)
+    )
+    np.testing.assert_array_equal(own[0], plain[0])
+    assert np.abs(own[1] - plain[1]).max() > 0.1
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def on_sides():
-    """Squares on three sides, each with a label and a colour of its own."""
-    labels = np.random.default_rng(0).integers(0, 2, (80, 3)).astype("int8")
-    images = np.full((80, 40, 40, 3), 60, "uint8")
-    colours = 60 + 195 * np.eye(3, dtype=int)
-    for image, present in zip(images, labels, strict=True):
-        for here, colour, (x, y) in zip(present, colours, SIDES.values(), strict=True):
-            if here:
-                top, left = round(16 + 20 * y), round(16 + 20 * x)
-                image[top : top + 8, left : left + 8] = colour
-    encoded = tuple(tf.io.encode_png(image).numpy() for image in images)
-    return Split(encoded, tuple(f"{i}.png" for i in range(80)), labels, tuple(SIDES))
+    return make_split()
 
 
 def fitted(split, **changes):
-    settings = dataclasses.replace(SETTINGS, **changes)
-    keras.utils.set_random_seed(0)
-    pooled = build.pooled_classifier(settings, 3, "average")
-    model = build.attention_model(settings, 3, pooled)
-    spatial_prior_fit.start(model, split, settings)
+    settings = dataclasses.replace(ON_SIDES, spatial_prior=True, **changes)
+    model = make_model(settings)
+    features = region_features.look(split, settings)
+    spatial_prior_fit.start(model, features, settings)
     return model.attention.spatial_prior
 
 
@@ -254,45 +241,14 @@ def test_a_prior_weighs_as_much_as_what_a_region_shows(on_sides, monkeypatch):
     monkeypatch.setattr(spatial_prior_fit, "fit", watched)
     prior = fitted(on_sides)
     ((_, regions, _, region_terms, context, kernel),) = calls
-    centres = losses.starting_centres(SETTINGS.regions)
+    centres = losses.starting_centres(ON_SIDES.regions)
     theta = tf.constant([(1, 1, x, y) for x, y in centres], tf.float32)
     np.testing.assert_allclose(region_terms, terms(theta), atol=1e-6)
-    assert context == SETTINGS.context
-    weight = 1 - SETTINGS.context
+    assert context == ON_SIDES.context
+    weight = 1 - ON_SIDES.context
     np.testing.assert_allclose(prior.kernel, weight * kernel, rtol=1e-5)
     # In a model a region's own scores have this weight, too.
     before = (weight * regions).max(1).mean(0)
     after = (weight * regions + prior(theta).numpy()).max(1).mean(0)
     np.testing.assert_allclose(after, before, atol=1e-4)
     assert np.abs(prior.bias).max() > 1e-3
-
-
-def test_a_fit_looks_at_some_images_of_many(on_sides, monkeypatch):
-    monkeypatch.setattr(spatial_prior_fit, "MAX_IMAGES", 12)
-    held_out, looked = spatial_prior_fit.held_out_scores, []
-
-    def watched(whole, regions, labels, *arguments):
-        looked.append((len(whole), labels))
-        return held_out(whole, regions, labels, *arguments)
-
-    monkeypatch.setattr(spatial_prior_fit, "held_out_scores", watched)
-    fitted(on_sides)
-    ((images, labels),) = looked
-    assert images == len(labels) == 12
-    assert not np.array_equal(labels, on_sides.labels[:12])
-
-
-@pytest.mark.parametrize(
-    ("changes", "named"),
-    [
-        ({"probe_cost": 0.0}, "probe_cost"),
-        ({"head_start": "xavier"}, "head_start"),
-        ({"starts": "whole"}, "starts"),
-        ({"pooling": "max"}, "pooling"),
-        ({"region_pooling": "centre"}, "region_pooling"),
-        ({"region_source": "proposals"}, "region_source"),
-    ],
-)
-def test_settings_that_cannot_have_a_prior_are_refused(changes, named):
-    with pytest.raises(ValueError, match=f"{named} is out of range"):
-        dataclasses.replace(SETTINGS, **changes)

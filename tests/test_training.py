@@ -90,15 +90,15 @@ def resumed(run, folder):
     return trained(folder, run.config, resume=True)[-1]
 
 
-PRIOR = (
-    "--spatial_prior --probe_cost 1 --head_start pooled --region_pooling average "
-    "--starts anchors"
+FROM_REGIONS = (
+    "--region_probe --spatial_prior --probe_cost 1 --head_start pooled "
+    "--region_pooling average --starts anchors"
 )
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("model", "flags"), [("rdar", ""), ("rarl", ""), ("rdar", PRIOR)]
+    ("model", "flags"), [("rdar", ""), ("rarl", ""), ("rdar", FROM_REGIONS)]
 )
 def test_a_killed_run_ends_with_the_weights_of_an_undisturbed_one(
     squares, tmp_path, model, flags
@@ -165,6 +165,7 @@ def prepared(squares, tmp_path_factory):
         region_pooling="average",
         starts="anchors",
         probe_cost=1.0,
+        region_probe=True,
         spatial_prior=True,
         search_epochs=1,
         pooled_epochs=1,
