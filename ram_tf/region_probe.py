@@ -49,7 +49,7 @@ def fit(features, classifier, cost, context):
     Returns:
         Kernel `(D, L)` and bias `(L,)` for regions, float32, at which the best region
         of an image scores as much as before on average. A label that is never or always
-        present keeps its kernel and bias.
+        present keeps its kernel of 0 and its bias.
     """
     labels = features.labels
     taught = (labels == 1).any(0) & (labels == 0).any(0)
@@ -89,7 +89,6 @@ def fit(features, classifier, cost, context):
         value_and_slope, begin, jac=True, method="L-BFGS-B", options=options
     )
     learnt = found.x[: kernel.size].reshape(shape).astype("float32") / scale
-    learnt = np.where(taught, learnt, kernel)
     return learnt, bias + level(features.regions @ kernel, features.regions @ learnt)
 
 

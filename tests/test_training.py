@@ -158,7 +158,7 @@ def test_a_run_whose_images_have_changed_is_not_resumed(squares, tmp_path):
 
 @pytest.fixture(scope="module")
 def prepared(squares, tmp_path_factory):
-    """A model that a search and the fit of a prior prepared for step 2."""
+    """A model that was prepared for step 2, which then all but leaves it as it was."""
     settings = small_config(
         squares,
         head_start="pooled",
@@ -170,7 +170,7 @@ def prepared(squares, tmp_path_factory):
         search_epochs=1,
         pooled_epochs=1,
         epochs=1,
-        localization_rate=0.0,  # in step 2, which leaves W_zm as the search does
+        learning_rate=1e-9,
     )
     *_, model = trained(tmp_path_factory.mktemp("prepared"), settings)
     return model
@@ -178,7 +178,14 @@ def prepared(squares, tmp_path_factory):
 
 def test_a_search_moves_regions_before_step_2_begins(prepared):
     kernel, _ = prepared.attention.theta_variables  # zero at the start
-    assert kernel.numpy().any()
+    assert np.abs(kernel).max() > 1e-3
+
+
+def test_regions_say_something_of_their_own_before_step_2_begins(prepared):
+    kernel = prepared.attention.region_lstm.feature.kernel
+    # The units that pass a region on, and those that remember the whole map.
+    regions, whole = kernel[:, :6], kernel[:, 6:12]
+    assert np.abs(regions - whole).max() > 1e-3
 
 
 def test_a_prior_is_fitted_before_step_2_begins_and_kept(prepared):
