@@ -8,9 +8,9 @@ export TF_CPP_MIN_LOG_LEVEL ?= 2
 demo: .venv/installed
 	$(BIN)/python scripts/fit.py --output_dir runs/digits --resume
 
-# Two files of tests at a time: a small model keeps one core busy.
+# Three files of tests at a time: a small model keeps one core busy, but not always.
 test: lint
-	$(BIN)/python -m pytest -m "not slow" --numprocesses 2 --dist loadfile
+	$(BIN)/python -m pytest -m "not slow" --numprocesses 3 --dist loadfile
 
 # Longer checks, and those on the real photographs of ../shared where they are.
 test-all: lint

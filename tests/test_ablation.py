@@ -74,6 +74,7 @@ def test_figures_are_percent_of_those_that_evaluation_wrote(undisturbed):
             assert pooled == pytest.approx(100 * result["pooled"][name])
 
 
+@pytest.mark.slow
 def test_an_interrupted_table_goes_on_with_the_run_that_it_was_at(
     squares, undisturbed, tmp_path, monkeypatch
 ):

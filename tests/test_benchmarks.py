@@ -392,6 +392,7 @@ def test_a_step_in_bfloat16_differs_in_precision_alone(subject, monkeypatch):
     assert not keras.config.dtype_policy().name.startswith("mixed")
 
 
+@pytest.mark.slow
 def test_xla_compiles_its_step_and_no_other(subject, monkeypatch):
     made, make = {}, RDAR.make_train_function
 
@@ -583,6 +584,7 @@ def answers(encoded):
     return {"scores": np.mean(images, (1, 2)), "valid": valid.numpy()}
 
 
+@pytest.mark.slow
 def test_a_soak_asks_with_images_of_all_sizes_a_share_of_them_broken(tmp_path):
     encoded = [path.read_bytes() for path in photographs.write(tmp_path, 4)]
     images, whole = soak.mixed(encoded, 0.25, count=28)

@@ -333,6 +333,7 @@ def test_two_runs_at_two_scales_look_together(runs, split):
     assert result["single_view"]["AP"] == pytest.approx(precisions(split, alone[0]))
 
 
+@pytest.mark.slow
 def test_svms_of_two_scales_are_served_as_they_were_evaluated(
     runs, split, result, tmp_path
 ):

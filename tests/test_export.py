@@ -38,6 +38,9 @@ def run(request, tmp_path_factory):
 
 
 of_both = pytest.mark.parametrize("run", ["rdar", "rarl"], indirect=True)
+slowly_of_both = pytest.mark.parametrize(
+    "run", ["rdar", pytest.param("rarl", marks=pytest.mark.slow)], indirect=True
+)
 
 
 @pytest.fixture(scope="module")
@@ -181,7 +184,7 @@ def test_labels_stand_in_the_assets_in_order(version):
     assert tuple(text.split()) == LABELS
 
 
-@of_both
+@slowly_of_both
 def test_it_runs_without_the_package(version, encoded, tmp_path):
     script = tmp_path / "client.py"
     script.write_text(
@@ -219,7 +222,7 @@ def test_saved_model_cli_shows_the_signatures(version):
         assert f"['{name}']" in shown.stdout
 
 
-@of_both
+@slowly_of_both
 def test_saved_model_cli_runs_encoded_and_decoded_images(version, encoded, tmp_path):
     np.save(tmp_path / "b.npy", np.array(encoded, object), allow_pickle=True)
     images = np.stack([decode_image(e).numpy() for e in encoded])
