@@ -89,10 +89,12 @@ def _attention(settings, num_labels):
         "name": "attention",
     }
     if settings.model == "rdar":
+        # None for the paper's shared bias.
+        starts = losses.starting_regions(settings.regions, settings.start_scale)
         return RecurrentMemorizedAttention(
             **shared,
             num_regions=settings.regions,
-            starts=_starts(settings),
+            starts=starts if settings.starts == "anchors" else None,
             given_regions=settings.given_regions,
         )
     fixed = settings.locations == "anchors"
@@ -106,16 +108,6 @@ def _attention(settings, num_labels):
         episodes=settings.episodes,
         seed=settings.seed,
     )
-
-
-def _starts(settings):
-    """Theta that each region starts at, None for the paper's shared bias."""
-    if settings.starts == "whole":
-        return None
-    scale = settings.start_scale
-    return [
-        [scale, scale, *centre] for centre in losses.starting_centres(settings.regions)
-    ]
 
 
 def _call_once(built, crop, given_regions=0):

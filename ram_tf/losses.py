@@ -177,6 +177,19 @@ def starting_centres(regions):
     return [[0.0, 0.0], *anchors(regions).tolist()]
 
 
+def starting_regions(regions, scale):
+    """The regions of one scale around `starting_centres`.
+
+    Args:
+        regions: K, at least 1.
+        scale: Of their width and height, as a share of the image's.
+
+    Returns:
+        A list of K quadruples `s_x, s_y, t_x, t_y`.
+    """
+    return [[scale, scale, *centre] for centre in starting_centres(regions)]
+
+
 def anchor_constraint(regions):
     """Half the squared distance of regions 2 to K to their anchors (Eq. 9).
 

@@ -1,6 +1,6 @@
 """Twenty steps of training on devices that are as asked for, in a process of its own.
 
-    python tests/several_devices.py DATA_DIR OUTPUT.npz [--devices N]
+    python tests/several_devices.py DATA_DIR OUTPUT [--devices N] [--cases CASE ...]
 
 The number of devices can be set once in a process, before TensorFlow does anything.
 """
@@ -77,10 +77,10 @@ def partly_labelled(split):
     return dataclasses.replace(split, labels=labels)
 
 
-def all_cases(devices, data_dir):
+def train_cases(devices, data_dir, cases):
     return {
         name: value
-        for case in CASES
+        for case in cases
         for name, value in train_steps(devices, data_dir, case).items()
     }
 
@@ -129,10 +129,11 @@ def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("data_dir")
     parser.add_argument("output")
+    parser.add_argument("--cases", nargs="+", default=list(CASES))
     add_argument(parser)
     arguments = parser.parse_args()
     devices = Devices.start(arguments.devices)
-    found = all_cases(devices, arguments.data_dir)
+    found = train_cases(devices, arguments.data_dir, arguments.cases)
     # The chief's word reaches every worker, and so do its weights.
     said = f"ä {devices.chief}" if devices.chief else None
     found["said"] = devices.from_chief([said, float("-inf"), True])[0]
