@@ -164,15 +164,17 @@ class Config:
     )
     region_probe: bool = option(
         False,
-        "change what regions say as a linear probe of the untouched backbone changes "
-        "when it is fitted through the best region of each image, before step 2 trains "
-        "everything (it needs what spatial_prior needs)",
+        "before step 2, teach regions to tell labels by themselves: a linear probe of "
+        "the untouched backbone is fitted through the best region of each image, and "
+        "what that changes is added to what regions say (needs probe_cost above 0, "
+        "context below 1, head_start pooled, starts at anchors, average pooling)",
+        only="rdar",
     )
     spatial_prior: bool = option(
         False,
-        "add to a region's scores what its place alone says of each label; step 2 "
-        "fits it first, to linear probes of the untouched backbone (probe_cost, "
-        "head_start pooled, starts at anchors, average pooling)",
+        "add to a region's scores what its place alone says of each label; before "
+        "step 2 it is fitted to linear probes of the untouched backbone (needs what "
+        "region_probe needs)",
     )
     dropout: float = option(0.5, "share of features set to zero in training")
 
@@ -282,10 +284,11 @@ class Config:
             "seed patience layout_channels pooled_units search_epochs"
         ).split():
             self._check(name, getattr(self, name) >= 0, "0 or more")
-        for learnt in self.from_region_features:
+        for learnt in self.learnt_from_regions:
             # They learn from scores such as step 2 begins with, where it begins.
             probes = self.probe_cost > 0
             self._check("probe_cost", probes, f"more than 0 with {learnt}")
+            self._check("context", self.context < 1, f"below 1 with {learnt}")
             for name, expected in (
                 ("head_start", "pooled"),
                 ("starts", "anchors"),
@@ -306,6 +309,8 @@ class Config:
             # Its agent chooses its regions itself.
             found = self.region_source == "attention"
             self._check("region_source", found, "'attention' with rarl")
+            # It looks at other regions than those that a probe would be fitted through.
+            self._check("region_probe", not self.region_probe, "off with rarl")
         self._check("zooms", all(1 <= zoom < 4 for zoom in self.zoom_factors), "1 to 4")
         flat = "flatten" in (self.pooling, self.region_pooling)
         self._check(
@@ -387,7 +392,7 @@ class Config:
             )
 
     @property
-    def from_region_features(self):
+    def learnt_from_regions(self):
         """What is learnt from the untouched backbone's regions before step 2 begins."""
         return [
             name for name in ("region_probe", "spatial_prior") if getattr(self, name)

@@ -95,7 +95,7 @@ class Devices:
             # The chief alone would make the untouched backbone that they learn from.
             *(
                 (self.workers == 1, "none with several workers", name)
-                for name in settings.from_region_features
+                for name in settings.learnt_from_regions
             ),
             (
                 self.workers == 1 or not settings.given_regions,

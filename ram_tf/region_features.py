@@ -1,13 +1,14 @@
 """What the untouched backbone sees of images, and of regions where step 2 starts.
 
-Step 1 knows the labels of its images without looking for them: on its own features
-nothing is left to learn from them. `region_probe` and `spatial_prior_fit` learn what
-regions say, and where, from the features that step 1 began with.
+Step 1's own features know the labels of the images that they were trained on by heart,
+so that nothing is left to learn there. `region_probe` and `spatial_prior_fit` learn
+what regions say, and where, from the features that step 1 began with.
 """
 
 import dataclasses
 import math
 
+import keras
 import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
@@ -61,8 +62,9 @@ def look(split, settings):
     count, scale = NUM_REGIONS, SCALE
     if settings.model == "rdar":
         count, scale = settings.regions, settings.start_scale
-    theta = [(scale, scale, *centre) for centre in losses.starting_centres(count)]
-    theta = np.array(theta, "float32")
+    theta = np.array(losses.starting_regions(count, scale), "float32")
+    # Without pretrained weights it has those that step 1 drew first from this seed.
+    keras.utils.set_random_seed(settings.seed)
     backbone = backbones.build(settings.backbone, settings.weights)
     edge = (settings.region_size,) * 2
 

@@ -246,13 +246,15 @@ class RegionLSTM(keras.layers.Layer):
         w_zs[count : 2 * count] = context * kernel
         self.classifier.set_weights([w_zs, bias])
 
-    def change_regions(self, kernel, bias):
-        """Adds to what regions say, and not to what the whole map says.
+    def add_to_region_scores(self, kernel, bias):
+        """Adds a linear classifier to what regions say, not to what the whole map says.
+
+        It needs the layer as `start_as` leaves it that was given no hidden layer.
 
         Args:
-            kernel: `(D, L)` of a linear classifier of pooled features: with those of
-                the linear classifier that `start_as` was given, what regions score by.
-            bias: `(L,)`, beside it.
+            kernel: `(D, L)`, of pooled features. Like a region's own score, theirs
+                counts `1 - context`.
+            bias: `(L,)`.
         """
         signs = self._signs()
         passing = slice(0, len(signs))

@@ -7,9 +7,8 @@ docs/experiments.md tells what that gives.
 
 import numpy as np
 import tensorflow as tf
-from scipy.optimize import minimize
 
-from ram_tf import linear_probe, region_probe
+from ram_tf import best_region, linear_probe, region_probe
 from ram_tf.spatial_prior import terms
 
 FOLDS = 3
@@ -33,7 +32,7 @@ def start(model, features, settings):
     # As `RegionLSTM.start_as` weighs what a region says.
     weight = 1.0 - settings.context
     raised = regions + region_terms @ kernel
-    bias = weight * region_probe.level(regions, raised)
+    bias = weight * best_region.levelling_bias(regions, raised, features.labels)
     model.attention.spatial_prior.set_weights([weight * kernel, bias])
 
 
@@ -54,13 +53,15 @@ def held_out_scores(features, settings):
     regions = np.zeros((*features.regions.shape[:2], labels.shape[1]), "float32")
     for number in range(FOLDS):
         others, held_out = features.take(fold != number), fold == number
-        kernel, bias = linear_probe.fit(others.whole, others.labels, cost)
-        whole[held_out] = features.whole[held_out] @ kernel + bias
         if settings.region_probe:
-            kernel, bias = region_probe.fit(
-                others, (kernel, bias), cost, settings.context
-            )
-        regions[held_out] = features.regions[held_out] @ kernel + bias
+            of_whole, of_regions = region_probe.fit(others, cost, settings.context)
+        else:
+            of_whole = of_regions = linear_probe.fit(others.whole, others.labels, cost)
+        for scores, part, (kernel, bias) in (
+            (whole, features.whole, of_whole),
+            (regions, features.regions, of_regions),
+        ):
+            scores[held_out] = part[held_out] @ kernel + bias
     return whole, regions
 
 
@@ -68,7 +69,7 @@ def fit(whole, regions, labels, region_terms, context):
     """Fits what places say to the scores of images that were not learnt from.
 
     It minimises the binary cross-entropy of `exp(a) * (context * whole + (1 - context)
-    * max_r (regions + region_terms @ kernel)) + b` with a smooth maximum. The scale
+    * max_r (regions + region_terms @ kernel)) + b` with a soft maximum. The scale
     `exp(a)`, one for all labels, and the shift `b` of each label are left behind.
 
     Args:
@@ -83,30 +84,16 @@ def fit(whole, regions, labels, region_terms, context):
     """
     count = labels.shape[1]
     sizes = region_terms.shape[1] * count, 1, count
-    known = tf.cast(labels >= 0, tf.float64)
-    targets = tf.cast(labels > 0, tf.float64)
-    whole, regions, region_terms = (
-        tf.constant(values, tf.float64) for values in (whole, regions, region_terms)
-    )
+    whole, regions, region_terms = map(np.float64, (whole, regions, region_terms))
 
-    @tf.function(autograph=False)
-    def loss(variables):
-        with tf.GradientTape() as tape:
-            tape.watch(variables)
-            kernel, log_scale, shift = tf.split(variables, sizes)
-            said = tf.matmul(region_terms, tf.reshape(kernel, [-1, count]))
-            best = region_probe.smooth_maximum(regions + said)
-            scores = context * whole + (1.0 - context) * best
-            scores = tf.exp(log_scale) * scores + shift
-            errors = tf.nn.sigmoid_cross_entropy_with_logits(targets, scores)
-            value = tf.reduce_sum(known * errors)
-            value += PENALTY * tf.reduce_sum(tf.square(said))
-            value += tf.reduce_sum(tf.square(shift))
-        return value, tape.gradient(value, variables)
+    def loss(variables, labels, whole, regions):
+        kernel, log_scale, shift = tf.split(variables, sizes)
+        said = tf.matmul(region_terms, tf.reshape(kernel, [-1, count]))
+        scores = best_region.scores(whole, regions + said, context)
+        scores = tf.exp(log_scale) * scores + shift
+        value = best_region.cross_entropy(labels, scores)
+        value += PENALTY * tf.reduce_sum(tf.square(said))
+        return value + tf.reduce_sum(tf.square(shift))
 
-    def value_and_slope(variables):
-        value, slope = loss(tf.constant(variables))
-        return float(value), slope.numpy()
-
-    found = minimize(value_and_slope, np.zeros(sum(sizes)), jac=True, method="L-BFGS-B")
-    return found.x[: sizes[0]].reshape(-1, count).astype("float32")
+    found = best_region.minimise(loss, np.zeros(sum(sizes)), labels, whole, regions)
+    return found[: sizes[0]].reshape(-1, count).astype("float32")

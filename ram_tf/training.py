@@ -209,7 +209,7 @@ def _start(progress, name, train_split, epochs):
     # A head that starts from what is known may be best before it overfits.
     attends = isinstance(model, AttentionModel)
     from_step1 = attends and settings.head_start == "pooled"
-    if attends and settings.from_region_features and not progress.epoch:
+    if attends and settings.learnt_from_regions and not progress.epoch:
         features = region_features.look(train_split, settings)
         if settings.region_probe:
             region_probe.start(model, features, settings)

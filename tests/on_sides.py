@@ -18,7 +18,8 @@ ON_SIDES = dataclasses.replace(
     region_pooling="average",
     units=40,
     head_start="pooled",
-    probe_cost=1.0,
+    # Probes that are not sure of their labels: to sure ones places have nothing to add.
+    probe_cost=0.01,
     context=0.6,
     flip=False,
 )

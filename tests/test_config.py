@@ -19,8 +19,10 @@ def test_presets_come_back_from_json(preset):
     assert config.from_json(settings.to_json(names)) == (settings, names)
 
 
-def test_every_setting_comes_back_from_json():
+@pytest.mark.parametrize("model", ["rdar", "rarl"])
+def test_every_setting_comes_back_from_json(model):
     others = {field.name: other_value(field) for field in FIELDS}
+    others |= {"model": model, "region_probe": model == "rdar"}
     # What search_epochs, region_probe and spatial_prior demand.
     others |= {"region_source": "attention"}
     others |= {"pooling": "average", "region_pooling": "average"}

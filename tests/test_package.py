@@ -62,6 +62,7 @@ ORDER = (
     "progress",
     "linear_probe",
     "region_features",
+    "best_region",
     "region_probe",
     "spatial_prior_fit",
     "region_search",

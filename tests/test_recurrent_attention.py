@@ -429,7 +429,7 @@ def test_changed_regions_score_by_the_sum_of_both_and_the_whole_map_as_before(
         starts=STARTS[3],
     )
     layer.region_lstm.start_as(before, context=0.3)
-    layer.region_lstm.change_regions(*change)
+    layer.region_lstm.add_to_region_scores(*change)
     after = [one + other for one, other in zip(before, change, strict=True)]
     whole, regions = (
         classify_regions(features, STARTS[3], "average", classifier, context)

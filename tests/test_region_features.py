@@ -8,7 +8,7 @@ import pytest
 import tensorflow as tf
 from on_sides import ON_SIDES, make_model, make_split
 
-from ram_tf import region_features
+from ram_tf import backbones, losses, presets, region_features
 from ram_tf.preprocessing import prepare_image
 
 SETTINGS = dataclasses.replace(ON_SIDES, image_size=48, crop_margin=16)
@@ -27,12 +27,20 @@ def crops(split, settings):
     return tf.stack([prepare_image(encoded, *size) for encoded in split.images])
 
 
-def test_whole_images_and_regions_are_seen_as_a_model_begins_to_see_them(few):
-    model = make_model(SETTINGS)
-    features = model.backbone(crops(few, SETTINGS))
+@pytest.mark.parametrize("pretrained", [False, True])
+def test_whole_images_and_regions_are_seen_as_a_model_begins_to_see_them(
+    few, tmp_path, pretrained
+):
+    settings = SETTINGS
+    if pretrained:
+        path = tmp_path / "small.weights.h5"
+        keras.utils.set_random_seed(7)
+        backbones.build("small", "none").layers[-1].save_weights(path)
+        settings = dataclasses.replace(SETTINGS, weights=str(path))
+    model = make_model(settings)
+    features = model.backbone(crops(few, settings))
     attended = model.attention(features, describe="pooled")
-    keras.utils.set_random_seed(0)  # with the weights of the model's backbone
-    seen = region_features.look(few, SETTINGS)
+    seen = region_features.look(few, settings)
     assert seen.regions.shape == (8, SETTINGS.regions, features.shape[-1])
     np.testing.assert_allclose(seen.regions, attended["descriptions"], rtol=1e-4)
     np.testing.assert_allclose(seen.whole, np.mean(features, (1, 2)), rtol=1e-4)
@@ -41,11 +49,9 @@ def test_whole_images_and_regions_are_seen_as_a_model_begins_to_see_them(few):
 
 def test_of_many_images_some_are_drawn(few, monkeypatch):
     monkeypatch.setattr(region_features, "MAX_IMAGES", 3)
-    keras.utils.set_random_seed(0)
     drawn = region_features.look(few, SETTINGS)
     assert drawn.whole.shape[0] == drawn.regions.shape[0] == 3
     monkeypatch.undo()
-    keras.utils.set_random_seed(0)
     every = region_features.look(few, SETTINGS)
     chosen = [np.abs(every.whole - whole).max(1).argmin() for whole in drawn.whole]
     assert chosen != [0, 1, 2]
@@ -56,13 +62,10 @@ def test_of_many_images_some_are_drawn(few, monkeypatch):
 
 
 def test_an_agent_is_shown_regions_of_the_preset(few):
+    preset = presets.preset("photographs")
     seen = region_features.look(few, dataclasses.replace(SETTINGS, model="rarl"))
-    # The middle and eight around it, of two fifths of what is seen.
-    np.testing.assert_allclose(seen.theta[:, :2], 0.4)
-    np.testing.assert_allclose(seen.theta[0, 2:], 0)
-    away = np.linalg.norm(seen.theta[1:, 2:], axis=1)
-    assert len(away) == 8
-    np.testing.assert_allclose(away, away[0], rtol=1e-5)
+    expected = losses.starting_regions(preset["regions"], preset["start_scale"])
+    np.testing.assert_allclose(seen.theta, expected, rtol=1e-6)
 
 
 @pytest.mark.parametrize("learnt", ["region_probe", "spatial_prior"])
@@ -70,6 +73,7 @@ def test_an_agent_is_shown_regions_of_the_preset(few):
     ("changes", "named"),
     [
         ({"probe_cost": 0.0}, "probe_cost"),
+        ({"context": 1.0}, "context"),
         ({"head_start": "xavier"}, "head_start"),
         ({"starts": "whole"}, "starts"),
         ({"pooling": "max"}, "pooling"),
@@ -80,3 +84,8 @@ def test_an_agent_is_shown_regions_of_the_preset(few):
 def test_settings_that_nothing_can_be_learnt_with_are_refused(changes, named, learnt):
     with pytest.raises(ValueError, match=f"{named} is out of range.* with {learnt}"):
         dataclasses.replace(SETTINGS, **changes, **{learnt: True})
+
+
+def test_an_agent_is_refused_a_probe_of_regions():
+    with pytest.raises(ValueError, match=r"region_probe .* Expected off with rarl"):
+        dataclasses.replace(SETTINGS, model="rarl", region_probe=True)

@@ -2,7 +2,6 @@
 
 import dataclasses
 
-import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -33,94 +32,104 @@ def planted(count=400, seed=0):
     return RegionFeatures(regions.mean(1), regions, labels, theta)
 
 
-def probe(features):
-    return linear_probe.fit(features.whole, features.labels, COST)
+def fit(features, context=CONTEXT):
+    return region_probe.fit(features, COST, context)
 
 
-def test_where_the_whole_image_alone_counts_the_probe_is_scikit_learns():
+def assert_all_close(found, expected, atol):
+    for one, other in zip(found, expected, strict=True):
+        np.testing.assert_allclose(one, other, atol=atol)
+
+
+def test_the_probe_of_whole_images_is_scikit_learns():
     features = planted()
-    nothing = np.zeros((4, 2), "float32"), np.zeros(2, "float32")
-    kernel, _ = region_probe.fit(features, nothing, COST, 1.0)
-    np.testing.assert_allclose(kernel, probe(features)[0], atol=2e-3)
+    whole, _ = fit(features)
+    expected = linear_probe.fit(features.whole, features.labels, COST)
+    assert_all_close(whole, expected, atol=2e-3)
+
+
+def test_where_the_whole_image_alone_counts_regions_have_its_probe():
+    whole, own = fit(planted(), context=1.0)
+    assert_all_close(own, whole, atol=2e-3)
 
 
 def test_a_region_that_is_the_whole_image_teaches_nothing():
     features = planted()
-    same = RegionFeatures(
-        features.whole, features.whole[:, None], features.labels, features.theta[:1]
-    )
-    known = probe(features)
-    for learnt, before in zip(
-        region_probe.fit(same, known, COST, CONTEXT), known, strict=True
-    ):
-        np.testing.assert_allclose(learnt, before, atol=5e-3)
+    same = dataclasses.replace(features, regions=features.whole[:, None])
+    whole, own = fit(same)
+    assert_all_close(own, whole, atol=5e-3)
 
 
 def test_regions_learn_what_objects_look_like_and_not_what_comes_with_them():
-    features = planted()
-    known = probe(features)
-    learnt, _ = region_probe.fit(features, known, COST, CONTEXT)
-    own, around = (
-        [kernel[[0, 1], [0, 1]], kernel[[2, 3], [0, 1]]]
-        for kernel in (learnt, known[0])
-    )
-    assert (own[0] / own[1] > 1.3 * around[0] / around[1]).all()
+    (around, _), (own, _) = fit(planted())
+    diagonal = [0, 1], [0, 1]
+    shares = [kernel[:2][diagonal] / kernel[2:][diagonal] for kernel in (own, around)]
+    assert (shares[0] > 1.3 * shares[1]).all()
 
 
 def test_a_probe_does_not_depend_on_images_whose_labels_are_unknown():
     features = planted()
-    known = probe(features)
-    expected, _ = region_probe.fit(features, known, COST, CONTEXT)
-    labels = np.concatenate([features.labels, np.full_like(features.labels, -1)])
-    twice = RegionFeatures(
-        *(np.concatenate([part] * 2) for part in (features.whole, features.regions)),
-        labels,
-        features.theta,
+    expected = fit(features)
+    # As loud, and of other scores.
+    others = dataclasses.replace(
+        features,
+        whole=-features.whole,
+        regions=-features.regions,
+        labels=np.full_like(features.labels, -1),
     )
-    found, _ = region_probe.fit(twice, known, COST, CONTEXT)
-    np.testing.assert_allclose(found, expected, atol=2e-3)
-    assert np.abs(expected - known[0]).max() > 0.1
+    found = fit(
+        RegionFeatures(
+            *(
+                np.concatenate([getattr(part, name) for part in (features, others)])
+                for name in ("whole", "regions", "labels")
+            ),
+            features.theta,
+        )
+    )
+    for one, other in zip(found, expected, strict=True):
+        assert_all_close(one, other, atol=5e-3)
+    assert np.abs(expected[1][0] - expected[0][0]).max() > 0.1
 
 
-def test_a_label_without_positives_or_negatives_is_left_as_it_is():
+@pytest.mark.parametrize(("value", "odds"), [(0, 1 / 401), (1, 301)])
+def test_a_label_without_positives_or_negatives_has_its_odds_and_no_kernel(value, odds):
     features = planted()
-    features.labels[:, 0] = 0
-    features.labels[:300, 1], features.labels[300:, 1] = 1, -1
-    known = probe(features)
-    learnt = region_probe.fit(features, known, COST, CONTEXT)
-    for after, before in zip(learnt, known, strict=True):
-        np.testing.assert_array_equal(after, before)
+    expected = fit(features)
+    features.labels[:, 0] = value
+    if value:
+        features.labels[300:, 0] = -1
+    for (kernel, bias), (before, _) in zip(fit(features), expected, strict=True):
+        np.testing.assert_array_equal(kernel[:, 0], 0)
+        np.testing.assert_allclose(bias[0], np.log(odds), rtol=1e-6)
+        np.testing.assert_allclose(kernel[:, 1], before[:, 1], atol=5e-3)
 
 
-def test_the_best_region_scores_as_much_as_before_on_average():
+def test_the_best_region_scores_as_much_as_by_the_probe_of_whole_images_on_average():
     features = planted()
-    known = probe(features)
-    learnt = region_probe.fit(features, known, COST, CONTEXT)
+    fitted = fit(features)
     before, after = (
-        (features.regions @ kernel + bias).max(1).mean(0)
-        for kernel, bias in (known, learnt)
+        (features.regions @ kernel + bias).max(1).mean(0) for kernel, bias in fitted
     )
     np.testing.assert_allclose(after, before, atol=1e-4)
-    assert np.abs(learnt[1] - known[1]).max() > 0.1
+    assert np.abs(fitted[1][1] - fitted[0][1]).max() > 0.1
 
 
-@pytest.mark.parametrize("model", ["rdar", "rarl"])
-def test_a_model_begins_with_what_changes_in_the_probe(model):
+def test_a_model_begins_with_what_changes_in_the_probe():
     split = make_split().take(np.arange(40))
-    settings = dataclasses.replace(ON_SIDES, model=model)
-    built = make_model(settings)
-    keras.utils.set_random_seed(0)
-    features = region_features.look(split, settings)
-    images = tf.random.uniform((3, settings.crop, settings.crop, 3), 0, 255)
+    built = make_model(ON_SIDES)
+    features = region_features.look(split, ON_SIDES)
+    images = tf.random.uniform((3, ON_SIDES.crop, ON_SIDES.crop, 3), 0, 255)
     maps = built.backbone(images)
     before = built.attention(maps, describe="pooled")
-    region_probe.start(built, features, settings)
+    region_probe.start(built, features, ON_SIDES)
     after = built.attention(maps)["region_scores"]
-    cost = settings.probe_cost
-    known = linear_probe.fit(features.whole, features.labels, cost)
-    learnt = region_probe.fit(features, known, cost, settings.context)
-    said = [before["descriptions"] @ kernel + bias for kernel, bias in (known, learnt)]
-    expected = (1 - settings.context) * (said[1] - said[0])
+    said = [
+        before["descriptions"] @ kernel + bias
+        for kernel, bias in region_probe.fit(
+            features, ON_SIDES.probe_cost, ON_SIDES.context
+        )
+    ]
+    expected = (1 - ON_SIDES.context) * (said[1] - said[0])
     error = after - before["region_scores"] - expected
     # Up to the tanh of Eq. 4, which is linear within 3 %.
     assert np.linalg.norm(error) < 0.05 * np.linalg.norm(expected)

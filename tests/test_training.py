@@ -17,8 +17,10 @@ from h5_arrays import arrays
 from PIL import Image
 
 from ram_tf import progress as progress_module
-from ram_tf import run_splits, training
+from ram_tf import region_probe, run_splits, training
 from ram_tf.config import Config
+from ram_tf.preprocessing import evaluation_pipeline
+from ram_tf.region_features import RegionFeatures
 from ram_tf.run import Run
 from ram_tf.visualization import colour
 
@@ -172,24 +174,45 @@ def prepared(squares, tmp_path_factory):
         epochs=1,
         learning_rate=1e-9,
     )
-    *_, model = trained(tmp_path_factory.mktemp("prepared"), settings)
-    return model
+    run, _, model = trained(tmp_path_factory.mktemp("prepared"), settings)
+    return run, model
 
 
 def test_a_search_moves_regions_before_step_2_begins(prepared):
-    kernel, _ = prepared.attention.theta_variables  # zero at the start
+    _, model = prepared
+    kernel, _ = model.attention.theta_variables  # zero at the start
     assert np.abs(kernel).max() > 1e-3
 
 
-def test_regions_say_something_of_their_own_before_step_2_begins(prepared):
-    kernel = prepared.attention.region_lstm.feature.kernel
+def test_regions_say_what_step_1s_first_backbone_teaches_them(prepared):
+    run, model = prepared
+    split, settings = run_splits.load(run.config).train, run.config
+    keras.utils.set_random_seed(settings.seed)
+    pooled = run.build_pooled(settings.pooling)
+    sizes = [settings.image_size], settings.crop
+    batch = evaluation_pipeline(split, *sizes, len(split), settings.max_pixels)
+    maps = pooled.backbone(*next(iter(batch)))
+    fresh = run.build_model(pooled).attention
+    features = RegionFeatures(
+        np.mean(maps, (1, 2)),
+        fresh(maps, describe="pooled")["descriptions"].numpy(),
+        split.labels,
+        np.array(fresh.starts),
+    )
+    (before, _), (after, _) = region_probe.fit(
+        features, settings.probe_cost, settings.context
+    )
+    kernel = model.attention.region_lstm.feature.kernel
+    labels = len(split.label_names)
     # The units that pass a region on, and those that remember the whole map.
-    regions, whole = kernel[:, :6], kernel[:, 6:12]
-    assert np.abs(regions - whole).max() > 1e-3
+    change = kernel[:, :labels] - kernel[:, 2 * labels : 3 * labels]
+    np.testing.assert_allclose(change, after - before, atol=1e-3)
+    assert np.abs(change).max() > 0.05
 
 
 def test_a_prior_is_fitted_before_step_2_begins_and_kept(prepared):
-    assert all(w.any() for w in prepared.attention.spatial_prior.get_weights())
+    _, model = prepared
+    assert all(w.any() for w in model.attention.spatial_prior.get_weights())
 
 
 def test_policy_and_baseline_learn_at_the_rate_of_localization(rarl, tmp_path):
