@@ -44,7 +44,7 @@ def cross_entropy(labels, scores):
 
 
 def minimise(loss, start, *data):
-    """Minimises a loss with L-BFGS (SciPy), until it does not fall any more.
+    """Minimises a loss with SciPy's L-BFGS, to its tolerance of 2e-9 of the loss.
 
     Args:
         loss: A function of a float64 vector and of `data` that gives a scalar.

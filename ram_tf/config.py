@@ -309,7 +309,8 @@ class Config:
             # Its agent chooses its regions itself.
             found = self.region_source == "attention"
             self._check("region_source", found, "'attention' with rarl")
-            # It looks at other regions than those that a probe would be fitted through.
+            # What a probe changes is levelled for the regions it was fitted to, and the
+            # agent's are others, which were not tried.
             self._check("region_probe", not self.region_probe, "off with rarl")
         self._check("zooms", all(1 <= zoom < 4 for zoom in self.zoom_factors), "1 to 4")
         flat = "flatten" in (self.pooling, self.region_pooling)

@@ -45,8 +45,8 @@ def fit(features, labels, cost):
         present has a kernel of 0 and a bias that says so.
     """
     scale = root_mean_square(features)
-    # The bias makes up for the centre, which lets L-BFGS end five times as early.
-    centre = (features / scale).mean(0)
+    # The bias makes up for the centre, which lets L-BFGS end several times as early.
+    centre = features.mean(0) / scale
     scaled = features / scale - centre
     kernel = np.zeros((features.shape[1], labels.shape[1]), "float32")
     bias = np.zeros(labels.shape[1], "float32")

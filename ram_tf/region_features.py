@@ -17,7 +17,7 @@ from ram_tf import backbones, losses
 from ram_tf.preprocessing import evaluation_pipeline
 from ram_tf.spatial_transformer import sample_region
 
-MAX_IMAGES = 5000
+MAX_IMAGES = 5000  # with 26 regions of 2048 numbers a gigabyte, held three times
 # RARL's regions are of nine sizes and lie where its policy says: it is shown as many
 # regions, of such a size, as RDAR begins with in the preset.
 NUM_REGIONS, SCALE = 9, 0.4
@@ -49,6 +49,9 @@ class RegionFeatures:
 def look(split, settings):
     """Looks at the centre crops of a split's images with the untouched backbone.
 
+    Without pretrained weights that is the one which step 1 of the same seed draws
+    first. For it, what is random in this process begins again with the seed.
+
     Args:
         split: The images; of more than 5,000 as many are drawn.
         settings: The `Config`.
@@ -63,7 +66,6 @@ def look(split, settings):
     if settings.model == "rdar":
         count, scale = settings.regions, settings.start_scale
     theta = np.array(losses.starting_regions(count, scale), "float32")
-    # Without pretrained weights it has those that step 1 drew first from this seed.
     keras.utils.set_random_seed(settings.seed)
     backbone = backbones.build(settings.backbone, settings.weights)
     edge = (settings.region_size,) * 2

@@ -35,9 +35,10 @@ def fit(features, cost, context):
 
     Each minimises the binary cross-entropy of its scores and a square penalty. The
     scores of the first are those of whole images. Those of the second are
-    `context * whole + (1 - context) * max_r regions + b` with a soft maximum: the same
-    kernel scores both, so that it stays one that knows the label in a whole image. The
-    bias `b` is left behind, as the one of step 1's classifier stays.
+    `context * whole + (1 - context) * max_r regions + b` with a soft maximum, where one
+    kernel scores both: so it has to know the label in a whole image, too. Its loss is
+    not convex; it ends in the minimum near the first probe. Its `b` is thrown away,
+    since a model keeps step 1's bias, and one that levels takes its place.
 
     Args:
         features: `RegionFeatures`; unknown labels are left out.
@@ -54,8 +55,8 @@ def fit(features, cost, context):
     present, absent = (labels == 1).sum(0), (labels == 0).sum(0)
     taught = np.where((present > 0) & (absent > 0), labels, -1)
     scale = linear_probe.root_mean_square(features.whole)
-    # The bias makes up for the centre, which lets L-BFGS end ten times as early.
-    centre = (features.whole / scale).mean(0)
+    # The bias makes up for the centre, which lets L-BFGS end several times as early.
+    centre = features.whole.mean(0) / scale
     whole, regions = (
         part / scale - centre for part in (features.whole, features.regions)
     )
@@ -82,6 +83,7 @@ def fit(features, cost, context):
     # Log-odds of a share that is never quite 0 or 1 (Laplace).
     odds = np.log((present + 1) / (absent + 1))
     begin = np.concatenate([np.zeros(math.prod(shape)), odds])
+    # Not by `linear_probe.fit`: what scikit-learn leaves undone would count as learnt.
     found = best_region.minimise(loss_of_whole, begin, taught, whole)
     moved = best_region.minimise(loss_of_regions, found, taught, whole, regions)
     before, bias = map(np.float32, unpack(found))

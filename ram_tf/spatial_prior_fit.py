@@ -46,8 +46,16 @@ def held_out_scores(features, settings):
 
     Returns:
         Scores `(n, L)` of the whole images and `(n, R, L)` of their regions.
+
+    Raises:
+        ValueError: There are fewer images than parts.
     """
     labels, cost = features.labels, settings.probe_cost
+    if len(labels) < FOLDS:
+        raise ValueError(
+            "A spatial prior is fitted to images that its probes have not seen. "
+            f"Expected {FOLDS} or more to train with. Received: {len(labels)}"
+        )
     fold = np.random.default_rng(settings.seed).permutation(len(labels)) % FOLDS
     whole = np.zeros(labels.shape, "float32")
     regions = np.zeros((*features.regions.shape[:2], labels.shape[1]), "float32")

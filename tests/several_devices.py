@@ -89,7 +89,7 @@ FROM_REGIONS = {
     "head_start": "pooled",
     "starts": "anchors",
     "region_pooling": "average",
-    "probe_cost": 1.0,
+    "probe_cost": 0.01,
 }
 
 

@@ -11,8 +11,8 @@ from ram_tf import best_region
 
 
 def test_a_share_of_a_score_is_the_whole_images_and_the_rest_the_best_regions():
-    whole = tf.constant([[1.0, -2.0]])
-    regions = tf.constant([[[10.0, -50.0], [-10.0, 30.0], [0.0, 0.0]]])
+    whole = np.array([[1.0, -2.0]])
+    regions = np.array([[[10.0, -50.0], [-10.0, 30.0], [0.0, 0.0]]])
     found = best_region.scores(whole, regions, 0.25)
     np.testing.assert_allclose(found, [[0.25 * 1 + 0.75 * 10, 0.25 * -2 + 0.75 * 30]])
 

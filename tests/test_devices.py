@@ -11,6 +11,7 @@ import time
 
 import numpy as np
 import pytest
+from h5_arrays import arrays
 from several_devices import CASES, FROM_REGIONS, train_cases
 from small_run import SMALL
 
@@ -62,7 +63,9 @@ def one_device(squares):
 
 def on_two_devices(squares, folder, *cases):
     succeed([start(STEPS, squares, folder / "two", "--devices", 2, "--cases", *cases)])
-    return dict(np.load(folder / "two-0.npz"))
+    found = dict(np.load(folder / "two-0.npz"))
+    assert found["count"] == 2
+    return found
 
 
 @pytest.fixture(scope="module")
@@ -90,7 +93,6 @@ def assert_equal_to_one_device(found, expected, case):
 def test_two_devices_end_with_the_weights_and_history_of_one(
     two_devices, one_device, case
 ):
-    assert two_devices["count"] == 2
     assert_equal_to_one_device(two_devices, one_device(case), case)
 
 
@@ -251,6 +253,28 @@ def test_fit_on_two_devices_reports_and_exports_what_fit_on_one_does(
         for each in found
     )
     np.testing.assert_allclose(two, one, atol=1e-3)
+    # What was learnt before step 2, which the best epoch may be, and its last epoch.
+    learnt = [arrays(tmp_path / str(n) / "model.weights.h5") for n in (1, 2)]
+    assert_close(*learnt, atol=1e-5)
+    priors = [name for name in learnt[1] if "spatial_prior" in name]
+    assert bool(priors) == bool(more)
+    assert all(learnt[1][name].any() for name in priors)
+    ended = [
+        numbers(np.load(tmp_path / str(n) / "step2" / "checkpoint.npz")) for n in (1, 2)
+    ]
+    assert_close(*ended, atol=1e-5)
+
+
+def numbers(checkpoint):
+    """The arrays of a checkpoint that hold numbers, by name."""
+    found = {name: checkpoint[name] for name in checkpoint}
+    return {name: each for name, each in found.items() if each.dtype.kind in "fiu"}
+
+
+def assert_close(found, expected, atol):
+    assert found.keys() == expected.keys()
+    for name, value in expected.items():
+        np.testing.assert_allclose(found[name], value, rtol=0, atol=atol, err_msg=name)
 
 
 @pytest.mark.slow

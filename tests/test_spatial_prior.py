@@ -189,6 +189,14 @@ def test_no_image_is_scored_by_a_probe_that_has_seen_its_labels(own_probe):
             assert np.abs(scores - before).max() > 1e-3, "others have seen them"
 
 
+def test_too_few_images_to_divide_are_refused():
+    features = RegionFeatures(
+        np.ones((2, 5)), np.ones((2, 2, 5)), np.ones((2, 3), "int8"), PLACES[:2]
+    )
+    with pytest.raises(ValueError, match=r"Expected 3 or more .* Received: 2"):
+        spatial_prior_fit.held_out_scores(features, ON_SIDES)
+
+
 def test_regions_alone_are_scored_by_their_own_probe():
     rng = np.random.default_rng(0)
     whole = rng.normal(size=(30, 5)).astype("float32")

@@ -93,7 +93,7 @@ def resumed(run, folder):
 
 
 FROM_REGIONS = (
-    "--region_probe --spatial_prior --probe_cost 1 --head_start pooled "
+    "--region_probe --spatial_prior --probe_cost 0.01 --head_start pooled "
     "--region_pooling average --starts anchors"
 )
 
@@ -160,13 +160,13 @@ def test_a_run_whose_images_have_changed_is_not_resumed(squares, tmp_path):
 
 @pytest.fixture(scope="module")
 def prepared(squares, tmp_path_factory):
-    """A model that was prepared for step 2, which then all but leaves it as it was."""
+    """A run whose model was prepared for step 2, which then all but leaves it so."""
     settings = small_config(
         squares,
         head_start="pooled",
         region_pooling="average",
         starts="anchors",
-        probe_cost=1.0,
+        probe_cost=0.01,
         region_probe=True,
         spatial_prior=True,
         search_epochs=1,
@@ -191,7 +191,10 @@ def test_regions_say_what_step_1s_first_backbone_teaches_them(prepared):
     pooled = run.build_pooled(settings.pooling)
     sizes = [settings.image_size], settings.crop
     batch = evaluation_pipeline(split, *sizes, len(split), settings.max_pixels)
-    maps = pooled.backbone(*next(iter(batch)))
+    images = next(iter(batch))
+    maps = pooled.backbone(*images)
+    kept = run.load_pooled().backbone(*images)
+    assert np.abs(kept - maps).max() > 0.01, "step 1 has trained its own"
     fresh = run.build_model(pooled).attention
     features = RegionFeatures(
         np.mean(maps, (1, 2)),
@@ -207,7 +210,7 @@ def test_regions_say_what_step_1s_first_backbone_teaches_them(prepared):
     # The units that pass a region on, and those that remember the whole map.
     change = kernel[:, :labels] - kernel[:, 2 * labels : 3 * labels]
     np.testing.assert_allclose(change, after - before, atol=1e-3)
-    assert np.abs(change).max() > 0.05
+    assert np.abs(change).max() > 0.03
 
 
 def test_a_prior_is_fitted_before_step_2_begins_and_kept(prepared):
