@@ -6,14 +6,14 @@ The way of the data: files (`datasets`) -> pipeline (`header`, `exif`, `decoding
 or by the agent of `reinforced_attention`) -> scores and regions (`model`, in one view
 or several: `views`) -> `losses`, `reinforce`, `metrics`, `region_metrics`,
 `label_pairs`, `reliability` -> the two steps (`linear_probe`; before the second
-`region_features`, `region_probe`, `spatial_prior_fit`, `region_search`; `training`, on
-one of the `devices` or several) -> figures (`calibration`, `svm`, `evaluation`,
-`results`, `report`; of several seeds: `seeds`; the papers' tables: `references`,
-`ablation`) and a SavedModel (`export`) or other formats (`onnx_model`, `litert_model`)
--> asked alike wherever it lies (`predictor`): for files (`prediction`), for any number
-of images (`batch`, `beam_pipeline`), on a page to look at (`web_page`). What belongs
-together lies in the folder of a `run`, whose settings (`config`) say which models to
-`build`. Files are whole or not there (`seal`, `lock`).
+`region_features`, `best_region`, `region_probe`, `spatial_prior_fit`, `region_search`;
+`training`, on one of the `devices` or several) -> figures (`calibration`, `svm`,
+`evaluation`, `results`, `report`; of several seeds: `seeds`; the papers' tables:
+`references`, `ablation`) and a SavedModel (`export`) or other formats (`onnx_model`,
+`litert_model`) -> asked alike wherever it lies (`predictor`): for files (`prediction`),
+for any number of images (`batch`, `beam_pipeline`), on a page to look at (`web_page`).
+What belongs together lies in the folder of a `run`, whose settings (`config`, `ranges`)
+say which models to `build`. Files are whole or not there (`seal`, `lock`).
 
 Shapes, everywhere: `B` images, `H W C` feature map, `K` regions, `h w` sampled size,
 `L` labels.

@@ -1,4 +1,4 @@
-"""Every setting of a run: its default and its range.
+"""Every setting of a run and its default; `ranges` says what values they may have.
 
 A `Config` is written beside the weights as `config.json` and is all that evaluation,
 prediction and export need to build the model again. Each of its fields is a flag, as
@@ -7,10 +7,9 @@ prediction and export need to build the model again. Each of its fields is a fla
 
 import dataclasses
 import json
-import pathlib
 import reprlib
 
-from ram_tf import backbones, datasets, losses
+from ram_tf import backbones, datasets, losses, ranges
 from ram_tf.model import Objective, ReinforceObjective
 from ram_tf.reinforced_attention import region_scales
 from ram_tf.split import check_label_names
@@ -244,101 +243,7 @@ class Config:
     seed: int = option(0, "of the held-back tenth, order, crops, weights, dropout")
 
     def __post_init__(self):
-        for field in dataclasses.fields(self):
-            value, choices = getattr(self, field.name), field.metadata["choices"]
-            if choices and value not in choices:
-                raise ValueError(
-                    f"Unknown {field.name}. Expected one of: {', '.join(choices)}. "
-                    f"Received: {value!r}"
-                )
-        for name in (
-            "regions steps episodes region_size batch_size epochs pooled_epochs "
-            "max_pixels"
-        ).split():
-            self._check(name, getattr(self, name) >= 1, "1 or more")
-        self._check(
-            "image_size",
-            self.image_size > self.crop_margin,
-            f"more than the crop margin of {self.crop_margin} pixels",
-        )
-        for name in ("dropout", "ema", "frozen"):
-            self._check(name, 0 <= getattr(self, name) < 1, "0 or more and below 1")
-        for name in ("colour_jitter", "context", "precision_floor"):
-            self._check(name, 0 <= getattr(self, name) <= 1, "0 to 1")
-        for name in (
-            "pooled_learning_rate learning_rate units sigma start_scale"
-        ).split():
-            self._check(name, getattr(self, name) > 0, "more than 0")
-        for name in (
-            "crop_margin backbone_rate localization_rate clip_norm probe_cost "
-            "gamma lambda_anchor lambda_positive alpha beta "
-            "lambda_reinforce lambda_baseline"
-        ).split():
-            self._check(name, getattr(self, name) >= 0, "0 or more")
-        # A config.json that came from elsewhere does not say where we write.
-        plain = pathlib.PurePath(self.name).name == self.name != ".."
-        self._check("name", plain, "a name without folders")
-        linear = not (self.probe_cost and self.pooled_units)
-        self._check("pooled_units", linear, "0 with probe_cost")
-        for name in (
-            "seed patience layout_channels pooled_units search_epochs"
-        ).split():
-            self._check(name, getattr(self, name) >= 0, "0 or more")
-        for learnt in self.learnt_from_regions:
-            # They learn from scores such as step 2 begins with, where it begins.
-            probes = self.probe_cost > 0
-            self._check("probe_cost", probes, f"more than 0 with {learnt}")
-            self._check("context", self.context < 1, f"below 1 with {learnt}")
-            for name, expected in (
-                ("head_start", "pooled"),
-                ("starts", "anchors"),
-                ("pooling", "average"),
-                ("region_pooling", "average"),
-                ("region_source", "attention"),
-            ):
-                fits = getattr(self, name) == expected
-                self._check(name, fits, f"{expected!r} with {learnt}")
-        finds = self.head_start == "pooled" and self.region_source == "attention"
-        searches = self.model == "rdar" and self.search_epochs > 0
-        self._check(
-            "search_epochs",
-            finds or not searches,
-            "0 but with head_start pooled and region_source attention",
-        )
-        if self.model == "rarl":
-            # Its agent chooses its regions itself.
-            found = self.region_source == "attention"
-            self._check("region_source", found, "'attention' with rarl")
-            # What a probe changes is levelled for the regions it was fitted to, and the
-            # agent's are others, which were not tried.
-            self._check("region_probe", not self.region_probe, "off with rarl")
-        self._check("zooms", all(1 <= zoom < 4 for zoom in self.zoom_factors), "1 to 4")
-        flat = "flatten" in (self.pooling, self.region_pooling)
-        self._check(
-            "region_size",
-            self.region_size > 1 or not (flat or self.layout_channels),
-            "2 or more cells to pool by 2x2",
-        )
-        if self.head_start != "xavier" and flat:
-            self._check(
-                "pooling", self.pooling == self.region_pooling, "region_pooling"
-            )
-        if self.head_start == "feature":
-            self._check("layout_channels", not self.layout_channels, "0 with 'feature'")
-        self._check("constraints", set(self.constraints) <= set("ASP"), "A, S and P")
-        if self.head_start == "feature" and self.pooled_units != self.units:
-            raise ValueError(
-                "head_start 'feature' takes W_fx from step 1's hidden layer. Expected "
-                f"pooled_units of {self.units}, as units. Received: "
-                f"pooled_units={self.pooled_units}"
-            )
-
-    def _check(self, name, fits, expected):
-        if not fits:
-            raise ValueError(
-                f"{name} is out of range. Expected {expected}. "
-                f"Received: {name}={getattr(self, name)}"
-            )
+        ranges.check(self)
 
     @property
     def saved_name(self):
@@ -386,11 +291,8 @@ class Config:
         if self.head_start == "pooled":
             # As `RegionLSTM.start_as` divides them.
             needed = 2 * (self.pooled_units or 2 * num_labels) + 1
-            self._check(
-                "units",
-                self.units >= needed,
-                f"{needed} or more for {num_labels} labels",
-            )
+            expected = f"{needed} or more for {num_labels} labels"
+            ranges.require(self, "units", self.units >= needed, expected)
 
     @property
     def learnt_from_regions(self):

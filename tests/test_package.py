@@ -37,6 +37,7 @@ ORDER = (
     "replicated_model",
     "model",
     "views",
+    "ranges",
     "config",
     "presets",
     "flags",

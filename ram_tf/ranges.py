@@ -1,0 +1,133 @@
+"""Which values the settings of a run may have, and which of them go together.
+
+Rules are `(name, fits, expected)`: a setting, whether it does, and what would.
+"""
+
+import dataclasses
+import itertools
+import pathlib
+
+FROM_1 = (
+    "regions steps episodes region_size batch_size epochs pooled_epochs max_pixels"
+).split()
+ABOVE_0 = "pooled_learning_rate learning_rate units sigma start_scale".split()
+FROM_0 = (
+    "crop_margin backbone_rate localization_rate clip_norm probe_cost gamma "
+    "lambda_anchor lambda_positive alpha beta lambda_reinforce lambda_baseline seed "
+    "patience layout_channels pooled_units search_epochs"
+).split()
+BELOW_1 = "dropout ema frozen".split()
+SHARES = "colour_jitter context precision_floor".split()
+
+
+def check(settings):
+    """Checks all settings of a run.
+
+    Args:
+        settings: The `Config`.
+
+    Raises:
+        ValueError: A value is no allowed choice, out of range, or does not go with
+            another; says which, what is expected and what came.
+    """
+    for field in dataclasses.fields(settings):
+        value, choices = getattr(settings, field.name), field.metadata["choices"]
+        if choices and value not in choices:
+            raise ValueError(
+                f"Unknown {field.name}. Expected one of: {', '.join(choices)}. "
+                f"Received: {value!r}"
+            )
+    for rule in itertools.chain(
+        _of_numbers(settings),
+        _of_texts(settings),
+        _of_heads(settings),
+        _of_agents(settings),
+        _of_what_is_learnt_first(settings),
+    ):
+        require(settings, *rule)
+
+
+def require(settings, name, fits, expected):
+    """Raises a `ValueError` where a setting does not do.
+
+    Args:
+        settings: The `Config`.
+        name: Of the setting.
+        fits: Whether it does.
+        expected: What would.
+    """
+    if not fits:
+        raise ValueError(
+            f"{name} is out of range. Expected {expected}. "
+            f"Received: {name}={getattr(settings, name)}"
+        )
+
+
+def _of_numbers(settings):
+    for names, fits, expected in (
+        (FROM_1, lambda value: value >= 1, "1 or more"),
+        (ABOVE_0, lambda value: value > 0, "more than 0"),
+        (FROM_0, lambda value: value >= 0, "0 or more"),
+        (BELOW_1, lambda value: 0 <= value < 1, "0 or more and below 1"),
+        (SHARES, lambda value: 0 <= value <= 1, "0 to 1"),
+    ):
+        for name in names:
+            yield name, fits(getattr(settings, name)), expected
+    margin = settings.crop_margin
+    larger = f"more than the crop margin of {margin} pixels"
+    yield "image_size", settings.image_size > margin, larger
+
+
+def _of_texts(settings):
+    # A config.json that came from elsewhere does not say where we write.
+    plain = pathlib.PurePath(settings.name).name == settings.name != ".."
+    yield "name", plain, "a name without folders"
+    yield "zooms", all(1 <= zoom < 4 for zoom in settings.zoom_factors), "1 to 4"
+    yield "constraints", set(settings.constraints) <= set("ASP"), "A, S and P"
+
+
+def _of_heads(settings):
+    """What step 1's classifier and the head of step 2 ask of each other."""
+    flat = "flatten" in (settings.pooling, settings.region_pooling)
+    layout, hidden = settings.layout_channels, settings.pooled_units
+    whole = settings.region_size > 1 or not (flat or layout)
+    yield "region_size", whole, "2 or more cells to pool by 2x2"
+    yield "pooled_units", not (settings.probe_cost and hidden), "0 with probe_cost"
+    if settings.head_start != "xavier" and flat:
+        yield "pooling", settings.pooling == settings.region_pooling, "region_pooling"
+    if settings.head_start == "feature":
+        yield "layout_channels", not layout, "0 with 'feature'"
+        # W_fx comes from step 1's hidden layer.
+        taken = f"{settings.units}, as units, with head_start 'feature'"
+        yield "pooled_units", hidden == settings.units, taken
+
+
+def _of_agents(settings):
+    if settings.model == "rarl":
+        # Its agent chooses its regions itself.
+        found = settings.region_source == "attention"
+        yield "region_source", found, "'attention' with rarl"
+        # What a probe changes is levelled for the regions that it is fitted to, and the
+        # agent's are others, which were not tried.
+        yield "region_probe", not settings.region_probe, "off with rarl"
+
+
+def _of_what_is_learnt_first(settings):
+    """What is learnt from regions between the steps needs scores to learn from."""
+    for learnt in settings.learnt_from_regions:
+        # They learn from scores such as step 2 begins with, where it begins.
+        yield "probe_cost", settings.probe_cost > 0, f"more than 0 with {learnt}"
+        yield "context", settings.context < 1, f"below 1 with {learnt}"
+        for name, expected in (
+            ("head_start", "pooled"),
+            ("starts", "anchors"),
+            ("pooling", "average"),
+            ("region_pooling", "average"),
+            ("region_source", "attention"),
+        ):
+            fits = getattr(settings, name) == expected
+            yield name, fits, f"{expected!r} with {learnt}"
+    if settings.model == "rdar":
+        given = settings.given_regions or settings.head_start != "pooled"
+        expected = "0 but with head_start pooled and region_source attention"
+        yield "search_epochs", not (settings.search_epochs and given), expected

@@ -1,0 +1,98 @@
+"""What settings are refused, each by its name."""
+
+import pytest
+from settings import FIELDS
+
+from ram_tf.config import Config
+
+
+@pytest.mark.parametrize("margin", [64, 65])
+def test_an_image_no_larger_than_the_margin_is_refused(margin):
+    with pytest.raises(
+        ValueError, match=f"crop margin of {margin} pixels.*image_size=64"
+    ):
+        Config(image_size=64, crop_margin=margin)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("regions", 0),
+        ("region_size", 0),
+        ("batch_size", 0),
+        ("epochs", 0),
+        ("pooled_epochs", -1),
+        ("search_epochs", -1),
+        ("crop_margin", -1),
+        ("dropout", 1.0),
+        ("dropout", -0.1),
+        ("ema", 1.0),
+        ("learning_rate", 0.0),
+        ("pooled_learning_rate", -1e-3),
+        ("steps", 0),
+        ("episodes", 0),
+        ("sigma", 0.0),
+        ("lambda_reinforce", -0.1),
+        ("lambda_baseline", -0.1),
+        ("lambda_anchor", -0.1),
+        ("lambda_positive", -0.1),
+        ("alpha", -0.1),
+        ("beta", -0.1),
+        ("start_scale", 0.0),
+        ("max_pixels", 0),
+        ("precision_floor", 1.1),
+    ],
+)
+def test_numbers_out_of_range_are_refused(name, value):
+    expected = rf"^{name} is out of range\. Expected .* Received: {name}={value}$"
+    with pytest.raises(ValueError, match=expected):
+        Config(**{name: value})
+
+
+@pytest.mark.parametrize("field", FIELDS, ids=lambda field: field.name)
+def test_a_choice_that_is_none_is_refused(field):
+    if not field.metadata["choices"]:
+        return
+    with pytest.raises(
+        ValueError, match=rf"Unknown {field.name}\. Expected one of.*'neither'"
+    ):
+        Config(**{field.name: "neither"})
+
+
+def test_regions_are_searched_by_a_model_that_can_read_them_already():
+    with pytest.raises(ValueError, match=r"head_start pooled.*search_epochs=2"):
+        Config(search_epochs=2)
+    settings = {"region_pooling": "average", "head_start": "pooled"}
+    assert Config(**settings, search_epochs=2).search_epochs == 2
+
+
+AVERAGED = {"pooling": "average", "region_pooling": "average"}
+FEATURE = {"head_start": "feature", "units": 64}
+
+
+@pytest.mark.parametrize(
+    ("changes", "refused"),
+    [
+        ({"constraints": "ASX"}, "constraints"),
+        ({"region_size": 1}, "region_size"),
+        ({**AVERAGED, "region_size": 1, "layout_channels": 4}, "region_size"),
+        ({"probe_cost": 0.1, "pooled_units": 64}, "pooled_units"),
+        ({"pooling": "average", "head_start": "pooled"}, "pooling"),
+        ({**AVERAGED, **FEATURE}, "pooled_units"),
+        ({**AVERAGED, **FEATURE, "pooled_units": 65}, "pooled_units"),
+        (
+            {**AVERAGED, **FEATURE, "pooled_units": 64, "layout_channels": 4},
+            "layout_channels",
+        ),
+        ({"model": "rarl", "region_source": "proposals"}, "region_source"),
+    ],
+)
+def test_settings_that_do_not_go_together_are_refused(changes, refused):
+    with pytest.raises(ValueError, match=rf"^{refused} is out of range.*{refused}="):
+        Config(**changes)
+
+
+def test_settings_that_go_together_are_taken():
+    assert Config(**AVERAGED, region_size=1).region_size == 1
+    assert Config(**AVERAGED, **FEATURE, pooled_units=64).head_start == "feature"
+    assert Config(region_source="proposals").given_regions
