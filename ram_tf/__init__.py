@@ -12,8 +12,9 @@ or several: `views`) -> `losses`, `reinforce`, `metrics`, `region_metrics`,
 `references`, `ablation`) and a SavedModel (`export`) or other formats (`onnx_model`,
 `litert_model`) -> asked alike wherever it lies (`predictor`): for files (`prediction`),
 for any number of images (`batch`, `beam_pipeline`), on a page to look at (`web_page`).
-What belongs together lies in the folder of a `run`, whose settings (`config`, `ranges`)
-say which models to `build`. Files are whole or not there (`seal`, `lock`).
+What belongs together lies in the folder of a `run`, whose settings (`config`, `ranges`;
+read by `config_json`) say which models to `build`. Files are whole or not there
+(`seal`, `lock`).
 
 Shapes, everywhere: `B` images, `H W C` feature map, `K` regions, `h w` sampled size,
 `L` labels.

@@ -15,7 +15,7 @@ import uuid
 from typing import NamedTuple
 
 import ram_tf
-from ram_tf.config import from_json
+from ram_tf.config_json import from_json
 from ram_tf.predictor import Predictor
 from ram_tf.records import FORMATS
 

@@ -12,7 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 from ram_tf import fixed_size, litert_model, onnx_model
-from ram_tf.config import from_json
+from ram_tf.config_json import from_json
 from ram_tf.export import DESCRIBED, files_of_graph, serve_bytes
 from ram_tf.header import MAX_SIDE
 from ram_tf.run import Run

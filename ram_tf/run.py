@@ -21,8 +21,10 @@ pooling.txt             pooling "best": the one that was chosen (step1-average/ 
 import dataclasses
 import pathlib
 
-from ram_tf import backbones, build, config, lock, run_splits, seal, weights_file
+from ram_tf import backbones, build, lock, run_splits, seal, weights_file
 from ram_tf.calibration import CalibratedView, Calibration
+from ram_tf.config import Config
+from ram_tf.config_json import from_json
 from ram_tf.seen_images import SeenImages
 from ram_tf.views import Member, MultiView
 
@@ -38,7 +40,7 @@ class Run:
     """
 
     folder: pathlib.Path
-    config: config.Config
+    config: Config
     label_names: tuple[str, ...]
 
     @classmethod
@@ -88,7 +90,7 @@ class Run:
                 "This is no folder of a run. Expected a folder that fit.py wrote, with "
                 f"a config.json in it. Received: {folder}"
             )
-        return cls(folder, *config.from_json(seal.read(path)))
+        return cls(folder, *from_json(seal.read(path)))
 
     def _must_equal(self, other):
         ours, theirs = dataclasses.asdict(self.config), dataclasses.asdict(other.config)

@@ -66,6 +66,22 @@ def test_regions_are_searched_by_a_model_that_can_read_them_already():
     assert Config(**settings, search_epochs=2).search_epochs == 2
 
 
+@pytest.mark.parametrize("name", ["../other", "/tmp/x", "a/b", ".."])
+def test_a_configuration_does_not_say_where_a_model_is_written(name):
+    with pytest.raises(ValueError, match="without folders"):
+        Config(name=name)
+
+
+def test_rarl_takes_no_proposals():
+    with pytest.raises(ValueError, match=r"region_source.*with rarl"):
+        Config(model="rarl", region_source="proposals")
+
+
+def test_an_agent_is_refused_a_probe_of_regions():
+    with pytest.raises(ValueError, match=r"region_probe .* Expected off with rarl"):
+        Config(model="rarl", region_probe=True)
+
+
 AVERAGED = {"pooling": "average", "region_pooling": "average"}
 FEATURE = {"head_start": "feature", "units": 64}
 
@@ -84,7 +100,6 @@ FEATURE = {"head_start": "feature", "units": 64}
             {**AVERAGED, **FEATURE, "pooled_units": 64, "layout_channels": 4},
             "layout_channels",
         ),
-        ({"model": "rarl", "region_source": "proposals"}, "region_source"),
     ],
 )
 def test_settings_that_do_not_go_together_are_refused(changes, refused):

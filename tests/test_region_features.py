@@ -84,8 +84,3 @@ def test_an_agent_is_shown_regions_of_the_preset(few):
 def test_settings_that_nothing_can_be_learnt_with_are_refused(changes, named, learnt):
     with pytest.raises(ValueError, match=f"{named} is out of range.* with {learnt}"):
         dataclasses.replace(SETTINGS, **changes, **{learnt: True})
-
-
-def test_an_agent_is_refused_a_probe_of_regions():
-    with pytest.raises(ValueError, match=r"region_probe .* Expected off with rarl"):
-        dataclasses.replace(SETTINGS, model="rarl", region_probe=True)

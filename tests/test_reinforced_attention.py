@@ -12,13 +12,8 @@ from scipy import stats
 
 from ram_tf import reinforce
 from ram_tf.region_lstm import DESCRIPTIONS
-from ram_tf.reinforced_attention import (
-    RATIOS,
-    SIDES,
-    ReinforcedAttention,
-    region_scales,
-    regions_at,
-)
+from ram_tf.region_scales import regions_at
+from ram_tf.reinforced_attention import ReinforcedAttention
 from ram_tf.spatial_transformer import sample_region, theta_to_matrix
 
 LABELS, CHANNELS, STEPS = 3, 4, 3
@@ -97,22 +92,6 @@ def assert_same(actual, expected, names=("regions", "region_scores"), tolerance=
         np.testing.assert_allclose(
             actual[name], expected[name], tolerance, tolerance, err_msg=name
         )
-
-
-def test_regions_have_three_areas_in_three_ratios():
-    scales = region_scales() * 512
-    assert scales.shape == (9, 2)
-    areas = [80**2] * 3 + [160**2] * 3 + [320**2] * 3
-    np.testing.assert_allclose(scales.prod(-1), areas, rtol=1e-5)
-    np.testing.assert_allclose(scales[:, 0] / scales[:, 1], [2, 1, 0.5] * 3, rtol=1e-5)
-    assert (len(SIDES), len(RATIOS)) == (3, 3)
-
-
-def test_regions_of_a_location_are_centred_there():
-    scales = np.array([[0.2, 0.4], [0.5, 0.3]], "float32")
-    theta = regions_at(tf.constant([[0.1, -0.9]]), scales)
-    expected = [[[0.2, 0.4, 0.1, -0.9], [0.5, 0.3, 0.1, -0.9]]]
-    np.testing.assert_array_equal(theta, np.array(expected, "float32"))
 
 
 @pytest.mark.parametrize("starts", [None, STARTS], ids=["one f_loc", "one a step"])
@@ -307,6 +286,7 @@ def test_the_policy_gradient_of_later_steps_comes_back_through_the_states(featur
         np.testing.assert_allclose(gradient[place], difference, rtol=0.02)
 
 
+@pytest.mark.slow
 def test_reinforce_is_the_derivative_of_the_expected_reward_of_the_agent():
     # One image, one step, one region: what it is worth to look at each place can be
     # asked of an agent with fixed locations, and integrated over the policy.
