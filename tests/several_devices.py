@@ -13,7 +13,7 @@ import pathlib
 import keras
 import numpy as np
 import tensorflow as tf
-from small_run import SMALL
+from small_run import FROM_REGIONS, SMALL
 
 from ram_tf import run_splits, training
 from ram_tf.devices import Devices, add_argument
@@ -83,14 +83,6 @@ def train_cases(devices, data_dir, cases):
         for case in cases
         for name, value in train_steps(devices, data_dir, case).items()
     }
-
-
-FROM_REGIONS = {
-    "head_start": "pooled",
-    "starts": "anchors",
-    "region_pooling": "average",
-    "probe_cost": 0.01,
-}
 
 
 def refusals(devices):

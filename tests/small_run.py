@@ -18,3 +18,10 @@ SMALL = Config(
     pooled_learning_rate=1e-3,
     learning_rate=1e-3,
 )
+# What region_probe and spatial_prior ask for.
+FROM_REGIONS = {
+    "head_start": "pooled",
+    "starts": "anchors",
+    "region_pooling": "average",
+    "probe_cost": 0.01,
+}

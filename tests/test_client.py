@@ -437,17 +437,19 @@ def test_an_answer_without_end_or_from_elsewhere_is_refused(answer, said):
 LISTS = b"[0]," * (rest_client.LISTS // 2)
 NUMBERS = b"-6," * (rest_client.NUMBERS - rest_client.LISTS)
 SCORES = b'{"predictions":[{"scores":['
+EMPTY = b"[]," * (10 << 20)
+TEXTS = b'"%s",' % (b"a" * 10**7) + b'"b",' * 10**5
+SLOW = pytest.mark.slow
 
 
 @pytest.mark.parametrize(
     ("status", "body"),
     [
-        (200, b"[" + b"[]," * (10 << 20) + b"0]"),
-        (400, b"[" + b"[]," * (10 << 20) + b"0]"),
-        (200, SCORES + LISTS + NUMBERS + b"0]}]}"),
-        (200, SCORES + b'"%s",' % (b"a" * 10**7) + b'"b",' * 10**5 + b"0]}]}"),
+        pytest.param(200, b"[" + EMPTY + b"0]", id="lists", marks=SLOW),
+        pytest.param(400, b"[" + EMPTY + b"0]", id="refused", marks=SLOW),
+        pytest.param(200, SCORES + LISTS + NUMBERS + b"0]}]}", id="numbers"),
+        pytest.param(200, SCORES + TEXTS + b"0]}]}", id="texts", marks=SLOW),
     ],
-    ids=["lists", "refused", "numbers", "texts"],
 )
 def test_a_permitted_answer_takes_no_more_memory_than_is_bounded(status, body):
     with rest_server(lambda asked: (status, body)) as url:

@@ -511,11 +511,11 @@ def other_labels(run, data):
 @pytest.mark.parametrize(
     "change",
     [
-        other_views,
-        other_feature,
+        pytest.param(other_views, marks=pytest.mark.slow),
+        pytest.param(other_feature, marks=pytest.mark.slow),
         other_weights,
         older_release,
-        unreadable,
+        pytest.param(unreadable, marks=pytest.mark.slow),
         other_labels,
     ],
 )

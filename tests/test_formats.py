@@ -123,6 +123,7 @@ def in_c(tmp_path_factory):
     )
 
 
+@pytest.mark.slow
 def test_ten_photographs_get_the_same_scores_from_c(version, ten, in_c, tmp_path):
     text = tmp_path / 'a "quoted".jpg'
     text.write_text("no image")

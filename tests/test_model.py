@@ -423,6 +423,7 @@ def test_fitting_rarl_shows_the_terms_that_it_sums_and_its_figures(images, locat
     assert report["loss"] == pytest.approx(sum(report[n] for n in terms), rel=1e-5)
 
 
+@pytest.mark.slow
 def test_one_step_of_rarl_compiles_with_xla(images):
     # So many, so far apart, that they are not all rewarded alike.
     model = make_rarl(episodes=8, sigma=1.0, dropout=0.1)

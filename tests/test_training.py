@@ -15,6 +15,7 @@ import pytest
 from disk import full_above
 from h5_arrays import arrays
 from PIL import Image
+from small_run import FROM_REGIONS
 
 from ram_tf import progress as progress_module
 from ram_tf import region_probe, run_splits, training
@@ -58,8 +59,11 @@ def fit_command(data_dir, folder, *flags, model="rdar"):
     }
     if model == "rarl":
         settings["steps"] = settings.pop("regions")
-    pairs = [str(x) for name, value in settings.items() for x in (f"--{name}", value)]
-    return [sys.executable, str(FIT), *pairs, *flags]
+    return [sys.executable, str(FIT), *flags_of(settings), *flags]
+
+
+def flags_of(settings):
+    return [f"--{name}={value}" for name, value in settings.items()]
 
 
 def small_config(data_dir, **changes):
@@ -92,21 +96,20 @@ def resumed(run, folder):
     return trained(folder, run.config, resume=True)[-1]
 
 
-FROM_REGIONS = (
-    "--region_probe --spatial_prior --probe_cost 0.01 --head_start pooled "
-    "--region_pooling average --starts anchors"
-)
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("model", "flags"), [("rdar", ""), ("rarl", ""), ("rdar", FROM_REGIONS)]
+    ("model", "flags"),
+    [
+        ("rdar", ()),
+        ("rarl", ()),
+        ("rdar", ("--region_probe", "--spatial_prior", *flags_of(FROM_REGIONS))),
+    ],
 )
 def test_a_killed_run_ends_with_the_weights_of_an_undisturbed_one(
     squares, tmp_path, model, flags
 ):
     def fit_model(folder, *more):
-        return fit_command(squares, folder, *flags.split(), *more, model=model)
+        return fit_command(squares, folder, *flags, *more, model=model)
 
     undisturbed, killed = tmp_path / "undisturbed", tmp_path / "killed"
     subprocess.run(fit_model(undisturbed), check=True, capture_output=True)
@@ -163,10 +166,7 @@ def prepared(squares, tmp_path_factory):
     """A run whose model was prepared for step 2, which then all but leaves it so."""
     settings = small_config(
         squares,
-        head_start="pooled",
-        region_pooling="average",
-        starts="anchors",
-        probe_cost=0.01,
+        **FROM_REGIONS,
         region_probe=True,
         spatial_prior=True,
         search_epochs=1,
