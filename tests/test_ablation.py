@@ -31,6 +31,7 @@ def undisturbed(squares, tmp_path_factory):
     return folder, ablation.compare(TABLE, base(squares), [0], folder)
 
 
+@pytest.mark.slow
 def test_rows_are_runs_of_their_own_that_differ_as_the_table_says(undisturbed):
     folder, _ = undisturbed
     null = Run.open(folder / "attention-null-40-seed0").config
@@ -39,6 +40,7 @@ def test_rows_are_runs_of_their_own_that_differ_as_the_table_says(undisturbed):
     assert full.constraints == "ASP"
 
 
+@pytest.mark.slow
 def test_rows_share_one_training_of_step_1(undisturbed):
     folder, _ = undisturbed
     assert [path.parent.name for path in folder.glob("*/step1")] == ["step1-40-seed0"]
@@ -61,6 +63,7 @@ def test_a_row_has_the_weights_of_a_run_by_itself(undisturbed, tmp_path):
             np.testing.assert_array_equal(one, other)
 
 
+@pytest.mark.slow
 def test_figures_are_percent_of_those_that_evaluation_wrote(undisturbed):
     folder, compared = undisturbed
     assert json.loads((folder / "table5.json").read_text()) == compared
@@ -97,6 +100,7 @@ def test_an_interrupted_table_goes_on_with_the_run_that_it_was_at(
     assert compared == undisturbed[1]
 
 
+@pytest.mark.slow
 def test_what_is_there_is_neither_trained_nor_evaluated_again(
     squares, undisturbed, monkeypatch
 ):
@@ -119,6 +123,7 @@ def inverted(name):
     return loaded
 
 
+@pytest.mark.slow
 def test_figures_of_other_labels_are_computed_anew(
     squares, undisturbed, tmp_path, monkeypatch
 ):
@@ -130,6 +135,7 @@ def test_figures_of_other_labels_are_computed_anew(
         assert now["ours"]["mAP"]["mean"] != then["ours"]["mAP"]["mean"]
 
 
+@pytest.mark.slow
 def test_finished_runs_of_other_labels_are_not_taken_for_a_tables(
     squares, undisturbed, monkeypatch
 ):
@@ -138,6 +144,7 @@ def test_finished_runs_of_other_labels_are_not_taken_for_a_tables(
         ablation.compare(TABLE, base(squares), [0], undisturbed[0])
 
 
+@pytest.mark.slow
 def test_figures_of_other_weights_are_computed_anew(squares, undisturbed, tmp_path):
     before, compared = undisturbed
     folder = tmp_path / "runs"
@@ -158,6 +165,7 @@ def test_figures_of_other_weights_are_computed_anew(squares, undisturbed, tmp_pa
     assert changed != compared["rows"][1]["ours"]["mAP"]["mean"]
 
 
+@pytest.mark.slow
 def test_other_settings_than_those_of_the_runs_that_are_there_are_refused(
     squares, undisturbed
 ):

@@ -580,6 +580,7 @@ def test_one_run_looks_at_all_scales_and_of_several_each_at_its_own(runs):
         joint_view(runs, Views((40, 48, 56)))
 
 
+@pytest.mark.slow
 def test_svms_of_one_run_at_several_scales_are_found_again(runs, split, tmp_path):
     run = Run.open(shutil.copytree(runs[0].folder, tmp_path / "run"))
     views = dataclasses.replace(FIVE, scales=(56, 48), count=1)

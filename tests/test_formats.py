@@ -138,6 +138,7 @@ def test_ten_photographs_get_the_same_scores_from_c(version, ten, in_c, tmp_path
         np.testing.assert_allclose(found, expected[name], atol=1e-4)
 
 
+@pytest.mark.slow
 def test_in_c_what_is_no_model_ends_in_a_sentence(in_c, ten, tmp_path):
     done = in_c(tmp_path, ten[0])
     assert done.returncode == 1

@@ -204,6 +204,7 @@ def test_a_run_is_evaluated_on_the_proposals_of_the_split(trained):
     assert (run.folder.parent / "proposals-2.npz").is_file()
 
 
+@pytest.mark.slow
 def test_a_run_is_evaluated_with_svms_in_one_view_and_refused_in_ten(trained):
     run, report = trained
     views = Views(source="features", svm=True)

@@ -50,6 +50,7 @@ def trained(squares, tmp_path_factory):
     return folder / "run", saved / "squares" / "1"
 
 
+@pytest.mark.slow
 def test_a_litert_file_lies_beside_the_versions_and_predicts(
     trained, squares, tmp_path, capsys
 ):
@@ -180,6 +181,7 @@ def with_svm(trained, squares, tmp_path_factory):
     return run, result, saved / "squares-svm" / "1"
 
 
+@pytest.mark.slow
 def test_evaluate_tells_views_svm_and_what_they_are_better_than(with_svm):
     result = with_svm[1]
     named = {"views": 10, "views_from": "features", "scales": [48], "svm": True}
@@ -189,6 +191,7 @@ def test_evaluate_tells_views_svm_and_what_they_are_better_than(with_svm):
         assert f"above_{name}" in result
 
 
+@pytest.mark.slow
 def test_the_exported_svm_gives_the_scores_that_were_evaluated(
     with_svm, squares, tmp_path
 ):
@@ -226,6 +229,7 @@ def test_the_exported_svm_gives_the_scores_that_were_evaluated(
         assert np.ptp(served["scores"], axis=0).min() > 1e-3
 
 
+@pytest.mark.slow
 def test_the_exported_svm_evaluates_to_the_same_precisions(with_svm, squares, tmp_path):
     _, evaluated, version = with_svm
     status = script("evaluate")(
@@ -239,6 +243,7 @@ def test_the_exported_svm_evaluates_to_the_same_precisions(with_svm, squares, tm
         assert served[name] == pytest.approx(evaluated[name], abs=1e-6)
 
 
+@pytest.mark.slow
 def test_views_of_a_saved_model_are_refused(with_svm, squares, capsys):
     status = script("evaluate")(
         *(f"--model_dir={with_svm[2]}", f"--data_dir={squares}", "--views=10")
@@ -247,6 +252,7 @@ def test_views_of_a_saved_model_are_refused(with_svm, squares, capsys):
     assert "error: A SavedModel looks as it was exported" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_svms_of_other_runs_are_not_exported(with_svm, trained, tmp_path, capsys):
     saved = f"--saved_models={tmp_path}"
     for folders, said in (

@@ -218,6 +218,7 @@ def test_a_prior_is_fitted_before_step_2_begins_and_kept(prepared):
     assert all(w.any() for w in model.attention.spatial_prior.get_weights())
 
 
+@pytest.mark.slow
 def test_policy_and_baseline_learn_at_the_rate_of_localization(rarl, tmp_path):
     run, model = rarl
     assert run.config.localization_rate > 0
