@@ -5,7 +5,6 @@ neither the loss nor its gradient. Everything is cast to float32 at the door, so
 half precision inside the model cannot make a loss overflow.
 """
 
-import itertools
 import math
 
 import numpy as np
@@ -133,14 +132,16 @@ def probabilities(scores, loss):
     return tf.nn.softmax(scores) if loss == "euclidean" else tf.sigmoid(scores)
 
 
+# The paper's anchors of five regions, in its order.
+QUARTERS = (0.5, 0.5), (0.5, -0.5), (-0.5, 0.5), (-0.5, -0.5)
+
+
 def anchors(regions):
     """The points that regions 2 to K are drawn to (section 4.2, figure 4).
 
-    The paper's four are the centres of the quarters of the image, in its order. Where
-    K - 1 is another square, 3x3, 4x4 and so on, ours are the centres of the parts of
-    such a division in the same order, for many small regions. For any other number the
-    paper shows only the picture for K = 9; ours lie evenly on the circle of radius
-    sqrt(2)/2, from (0.5, 0.5) on clockwise as seen on the image, as in that picture.
+    They lie evenly on the circle of radius sqrt(2)/2. The paper's four come in its
+    order. For any other number the paper shows only the picture for K = 9; ours go on
+    from (0.5, 0.5) clockwise as seen on the image, as in that picture.
 
     Args:
         regions: K, at least 1.
@@ -154,10 +155,8 @@ def anchors(regions):
             "There are no anchors without regions. Expected: regions >= 1. "
             f"Received: regions={regions}"
         )
-    edge = math.isqrt(regions - 1)
-    if edge > 1 and edge**2 == regions - 1:
-        along = 1 - (2 * np.arange(edge) + 1) / edge
-        return np.array(list(itertools.product(along, along)), "float32")
+    if regions == 5:
+        return np.array(QUARTERS, "float32")
     angles = math.pi / 4 + np.linspace(0, 2 * math.pi, regions - 1, endpoint=False)
     points = np.stack([np.cos(angles), np.sin(angles)], -1) * math.sqrt(2) / 2
     return points.astype("float32")
