@@ -108,8 +108,12 @@ class RecurrentMemorizedAttention(RegionAttention):
     def build(self, features_shape):
         super().build(features_shape)
         if not self.given_regions:
-            starts = [WHOLE_MAP] if self.starts is None else self.starts
-            self.add_location_weights("W_zm", "b_m", starts)
+            # Xavier, as all that is new (section 5.1), around the whole map, or zeros
+            # around `starts`, which regions are to begin at.
+            start, kernel = [WHOLE_MAP], "glorot_uniform"
+            if self.starts is not None:
+                start, kernel = self.starts, "zeros"
+            self.add_location_weights("W_zm", "b_m", start, kernel)
 
     def call(self, features, theta=None, training=False, describe=None):
         given = theta

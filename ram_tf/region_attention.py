@@ -83,16 +83,17 @@ class RegionAttention(keras.layers.Layer):
             scores += self.spatial_prior(tf.stop_gradient(theta))
         return scores, states, vectors
 
-    def add_location_weights(self, kernel_name, bias_name, biases):
+    def add_location_weights(self, kernel_name, bias_name, biases, initializer="zeros"):
         """Adds the weights that `locate` reads.
 
-        Coordinates need float32, which Keras would cast to the features' type. The
-        kernel starts at zero, so that the first regions are where the biases put them.
+        Coordinates need float32, which Keras would cast to the features' type.
 
         Args:
             kernel_name: Of the kernel.
             bias_name: Of the bias.
             biases: `(T, D)`, a row for each step, or `(1, D)` for all of them.
+            initializer: Of the kernel. With zeros (ours) the first regions are where
+                the biases put them.
         """
         biases = np.asarray(biases, "float32")
         steps, width = biases.shape
@@ -100,7 +101,7 @@ class RegionAttention(keras.layers.Layer):
         self.location_kernel = self.add_weight(
             name=kernel_name,
             shape=(steps, self.units, width),
-            initializer="zeros",
+            initializer=initializer,
             **float32,
         )
         self.location_bias = self.add_weight(

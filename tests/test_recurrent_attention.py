@@ -1,5 +1,6 @@
 """The recurrence against NumPy: Eq. 1-5's loop, and where it starts."""
 
+import itertools
 import json
 import math
 
@@ -337,12 +338,15 @@ def test_fresh_regions_are_exactly_their_starts(features, count):
     np.testing.assert_array_equal(layer(features)["regions"], expected)
 
 
-def test_without_starts_fresh_regions_are_the_whole_map(features):
+def test_without_starts_fresh_regions_are_different_ones_about_the_whole_map(features):
     layer = make_attention(3, randomly=False)
     # Eq. 5: one W_zm and b_m for all iterations.
-    assert [v.shape[0] for v in layer.theta_variables] == [1, 1]
-    expected = theta_to_matrix(np.array([[WHOLE] * 3] * 2, "float32"))
-    np.testing.assert_array_equal(layer(features)["regions"], expected)
+    kernel, bias = layer.theta_variables
+    assert kernel.shape[0] == bias.shape[0] == 1
+    np.testing.assert_array_equal(bias[0], WHOLE)
+    regions = layer(features)["regions"].numpy()
+    for one, other in itertools.combinations(range(3), 2):
+        assert np.abs(regions[:, one] - regions[:, other]).max() > 1e-4
 
 
 def test_fresh_kernels_fill_the_bounds_of_xavier():
@@ -353,6 +357,7 @@ def test_fresh_kernels_fill_the_bounds_of_xavier():
         layer.region_lstm.cell.recurrent_kernel,
         layer.region_lstm.hidden.kernel,
         layer.region_lstm.classifier.kernel,
+        layer.theta_variables[0][0],
     ]
     for kernel in kernels:
         bound = math.sqrt(6 / sum(kernel.shape))

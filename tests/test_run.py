@@ -333,7 +333,7 @@ def test_precision_holds_for_the_model_and_for_nothing_else(tmp_path):
 
 
 def test_boxes_are_mapped_back_from_the_crop(tmp_path, images):
-    run = Run.start(tmp_path, change(regions=1, starts="whole"), NAMES)
+    run = Run.start(tmp_path, change(regions=1, start_scale=1.0), NAMES)
     model = run.build_model(run.build_pooled("max"))
     # The crop of 32 out of 40 pixels begins at 0.1.
     np.testing.assert_allclose(
