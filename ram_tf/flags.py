@@ -73,8 +73,12 @@ def _given(arguments):
     return {n: getattr(arguments, n) for n in names if hasattr(arguments, n)}
 
 
-def from_arguments(arguments):
+def from_arguments(arguments, of_both=False):
     """The configuration of parsed flags: the preset of the data set, then the flags.
+
+    Args:
+        arguments: Parsed flags.
+        of_both: Whether settings of either model are used, whichever is chosen.
 
     Raises:
         ValueError: A setting is out of range, or has nothing to act on.
@@ -82,24 +86,64 @@ def from_arguments(arguments):
     given = _given(arguments)
     dataset = given.get("dataset", "digits")
     name = arguments.preset or PRESET_OF[dataset]
-    begun = preset(name, given.get("model", "rdar"))
+    model = given.get("model", "rdar")
+    if not of_both:
+        _check_own(given, model)
+    begun = preset(name, model)
     settings = Config(**{"dataset": dataset, **begun, **given})
-    if settings.precision_floor and not settings.calibrate:
-        # Not in `Config`: runs that were begun so can still be opened.
+    # Neither is in `Config`: runs that were begun so can still be opened.
+    _check_effects(settings, given)
+    if settings.backbone == "small" and settings.weights == "imagenet":
         raise ValueError(
-            "--precision_floor is kept to by fitted thresholds. Expected --calibrate "
-            f"with it. Received: --precision_floor {settings.precision_floor}"
+            "The backbone 'small' has no ImageNet weights. Expected --weights none or "
+            "a file with it. Received: --weights imagenet"
         )
     return settings
 
 
-def check_own(arguments):
+def _check_own(given, model):
     """Raises a `ValueError` where a given flag is one of the other model's settings."""
-    given = _given(arguments)
-    model = given.get("model", "rdar")
     for field in dataclasses.fields(Config):
         if field.name in given and field.metadata["only"] not in (None, model):
             raise ValueError(
                 f"--{field.name} has no part in this model. Expected: --model "
                 f"{field.metadata['only']}. Received: --model {model}"
             )
+
+
+def _check_effects(settings, given):
+    """Raises a `ValueError` where a given flag has nothing to act on."""
+    through_tfds = settings.dataset not in ("digits", "csv") and not settings.data_dir
+    for name, acts, expected in (
+        ("year", settings.dataset == "coco", "--dataset coco"),
+        (
+            "difficult",
+            settings.dataset.startswith("voc"),
+            "--dataset voc2007 or voc2012",
+        ),
+        ("split_fraction", settings.dataset == "csv", "--dataset csv"),
+        ("manual_dir", through_tfds, "voc or coco without --data_dir"),
+        ("start_scale", settings.starts == "anchors", "--starts anchors"),
+        ("context", settings.head_start == "pooled", "--head_start pooled"),
+        ("precision_floor", settings.calibrate, "--calibrate"),
+    ):
+        if name in given and not acts:
+            raise ValueError(
+                f"--{name} has nothing to act on. Expected {expected} with it. "
+                f"Received: --{name} {given[name]}"
+            )
+
+
+def check_free(arguments, fixed, where):
+    """Raises a `ValueError` where a given flag is decided elsewhere.
+
+    Args:
+        arguments: Parsed flags.
+        fixed: Names of the settings that are.
+        where: What decides them.
+    """
+    for name in sorted(_given(arguments).keys() & fixed):
+        raise ValueError(
+            f"--{name} is what the rows of {where} differ in. Expected it to be left "
+            f"to them. Received: --{name} {getattr(arguments, name)}"
+        )

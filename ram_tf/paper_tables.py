@@ -3,6 +3,7 @@
 And one of our own for RARL, of which no ablation is known.
 """
 
+import itertools
 from typing import NamedTuple
 
 CROPS = {1: "single-crop", 5: "five-crop", 10: "ten-crop"}
@@ -43,6 +44,16 @@ class Table(NamedTuple):
     columns: tuple[str, ...]
     rows: tuple[Row, ...]
     longer: bool = False
+
+    @property
+    def decides(self):
+        """Names of the settings that its rows differ in, whatever those of the base.
+
+        The base's size and model are what table 6 and "locations" begin from.
+        """
+        models = itertools.chain.from_iterable(row.models for row in self.rows)
+        names = set(itertools.chain.from_iterable(models))
+        return names - {"image_size", "model"}
 
 
 def _constrained(name, *paper):

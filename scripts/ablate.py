@@ -55,7 +55,7 @@ def parse(argv):
 
 def main(argv):
     arguments = parse(argv)
-    settings = flags.from_arguments(arguments)
+    settings = flags.from_arguments(arguments, of_both=arguments.table == "locations")
     folder = arguments.output_dir or pathlib.Path(f"runs/ablation-{settings.run_name}")
     if arguments.figure:
         path = folder / "figure5.png"
@@ -68,6 +68,7 @@ def main(argv):
     svm = by_paper if arguments.svm is None else arguments.svm
     size, model = settings.image_size, settings.model
     table = paper_tables.of(number, size, arguments.scales, model)
+    flags.check_free(arguments, table.decides, f"table {number}")
     seeds = arguments.seeds or [settings.seed]
     compared = ablation.compare(table, settings, seeds, folder, svm)
     print(f"\n{paper_tables.text(compared)}")

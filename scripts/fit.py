@@ -38,7 +38,6 @@ def parse(argv):
 
 def main(argv):
     arguments = parse(argv)
-    flags.check_own(arguments)
     settings = flags.from_arguments(arguments)
     team = devices.Devices.start(arguments.devices)
     team.check(settings)

@@ -9,11 +9,14 @@ from ram_tf import flags
 from ram_tf.config import Config
 from ram_tf.presets import OF_RARL, PRESET_OF, PRESETS, preset
 
+# The data sets that a setting is for, where it is not for all.
+ACTS_ON = {"year": "coco", "difficult": "voc2012", "manual_dir": "voc2012"}
 
-def parse(*arguments):
+
+def parse(*arguments, **options):
     parser = argparse.ArgumentParser()
     flags.add_arguments(parser)
-    return flags.from_arguments(parser.parse_args(arguments))
+    return flags.from_arguments(parser.parse_args(arguments), **options)
 
 
 @pytest.mark.parametrize("field", FIELDS, ids=lambda field: field.name)
@@ -30,11 +33,17 @@ def test_help_can_be_printed(capsys):
 
 @pytest.mark.parametrize("field", FIELDS, ids=lambda field: field.name)
 def test_every_setting_has_a_flag(field):
-    begin = ["--dataset", "csv"]
+    begin = ["--dataset", ACTS_ON.get(field.name, "csv")]
+    if begin[1] != "csv":
+        begin += ["--preset", "photographs"]
     if field.name == "pooled_units":
         # A hidden layer has no place beside a probe.
         begin += ["--probe_cost", "0"]
     without = getattr(parse(*begin), field.name)
+    if field.metadata["only"] == "rarl":
+        begin += ["--model", "rarl"]
+    if field.name == "backbone":
+        begin += ["--weights", "none"]
     values = other_value(field), field.default, 600
     value = next(value for value in values if value != without)
     if field.type is bool:
@@ -49,6 +58,30 @@ def test_a_floor_of_precision_is_refused_where_no_threshold_keeps_to_it():
     assert parse("--dataset", "csv", *floor).precision_floor == 0.9
     with pytest.raises(ValueError, match=r"Expected --calibrate with it"):
         parse("--dataset", "coco", *floor)
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ("--year=2014", "--dataset coco"),
+        ("--difficult=positive", "--dataset voc2007 or voc2012"),
+        ("--split_fraction=0.5,0.2,0.3", "--dataset csv"),
+        ("--dataset=digits --manual_dir=here", "voc or coco without --data_dir"),
+        ("--dataset=csv --manual_dir=here", "voc or coco without --data_dir"),
+        ("--dataset=coco --data_dir=c --manual_dir=here", "voc or coco without"),
+        ("--starts=whole --start_scale=0.3", "--starts anchors"),
+        ("--head_start=xavier --context=0.3", "--head_start pooled"),
+    ],
+)
+def test_a_flag_that_has_nothing_to_act_on_is_refused(given, expected):
+    with pytest.raises(ValueError, match=f"nothing to act on. Expected {expected}"):
+        parse(*given.split())
+
+
+def test_the_small_backbone_is_not_said_to_have_weights_of_imagenet():
+    with pytest.raises(ValueError, match="Expected --weights none"):
+        parse("--dataset=csv", "--backbone=small")
+    parse("--dataset=csv", "--backbone=small", "--weights=none")
 
 
 def test_an_evaluation_cannot_divide_a_csv_anew():
@@ -74,16 +107,31 @@ def test_a_preset_may_depend_on_the_model():
     assert getattr(parse("--model", "rarl", f"--{name}", "3"), name) == 3 != value
 
 
-@pytest.mark.parametrize("field", FIELDS, ids=lambda field: field.name)
+OF_ONE = [field for field in FIELDS if field.metadata["only"]]
+
+
+@pytest.mark.parametrize("field", OF_ONE, ids=lambda field: field.name)
 def test_a_flag_is_refused_where_its_setting_has_no_part_in_the_model(field):
-    given = argparse.Namespace(**{field.name: other_value(field)})
-    for model in {"rdar", "rarl"} - {other_value(field)}:
-        given.model = model
-        if field.metadata["only"] in (None, model):
-            flags.check_own(given)
-        else:
-            with pytest.raises(ValueError, match=f"--{field.name} has no part"):
-                flags.check_own(given)
+    own = field.metadata["only"]
+    (other,) = {"rdar", "rarl"} - {own}
+    value = other_value(field)
+    given = f"--{field.name}" if value is True else f"--{field.name}={value}"
+    with pytest.raises(ValueError, match=f"--{field.name} has no part"):
+        parse("--dataset=csv", f"--model={other}", given)
+    parse("--dataset=csv", f"--model={own}", given)
+
+
+def test_settings_of_both_models_may_be_given_where_both_are_compared():
+    assert parse("--model=rarl", "--alpha=0.4", of_both=True).alpha == 0.4
+
+
+def test_a_flag_is_refused_that_the_rows_of_a_table_decide():
+    parser = argparse.ArgumentParser()
+    flags.add_arguments(parser)
+    given = parser.parse_args(["--alpha=0.4", "--constraints=S"])
+    flags.check_free(given, {"region_source"}, "table 3")
+    with pytest.raises(ValueError, match="--constraints is what the rows of table 4"):
+        flags.check_free(given, {"constraints"}, "table 4")
 
 
 def test_flags_go_before_the_preset_of_their_data_set():
