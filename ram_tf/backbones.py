@@ -72,7 +72,8 @@ def build(name, weights="imagenet", frozen=0.0):
     Args:
         name: A key of `BACKBONES`; "small" is the convolutional network for `digits`.
         weights: "imagenet" (downloaded by Keras; "small" has none), "none", or a file
-            of this network's weights, of VGG-16 also with its top.
+            of this network's weights, in either of Keras' formats, of VGG-16 also with
+            its top.
         frozen: Share of the network's layers, from the image on, that keep their
             weights, so that training need not go back through them.
 
@@ -92,7 +93,7 @@ def build(name, weights="imagenet", frozen=0.0):
         )
     network = _small() if name == "small" else _application(name, weights)
     if weights not in ("imagenet", "none"):
-        _load(network, name, weights)
+        _load_with_or_without_top(network, name, weights)
     if BACKBONES[name].layer:
         output = network.get_layer(BACKBONES[name].layer).output
         network = keras.Model(network.input, output, name=network.name)
@@ -197,6 +198,18 @@ def _convolution(filters, size, strides=1):
         activation="relu",
         kernel_initializer="he_normal",
     )
+
+
+def _load_with_or_without_top(network, name, path):
+    try:
+        _load(network, name, path)
+    except ValueError:
+        if not BACKBONES[name].hidden:
+            raise
+        # In the older of Keras' formats such a file fits the whole network alone.
+        whole = _application(name, "none", top=True)
+        _load(whole, name, path)
+        network.set_weights(whole.get_weights()[: len(network.get_weights())])
 
 
 def _load(network, name, path):

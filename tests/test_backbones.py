@@ -144,6 +144,12 @@ def test_fc6_comes_from_a_file_with_its_top(vgg16_with_top, tmp_path):
     expected = keras.Model(network.input, network.get_layer("block5_conv3").output)
     for one, other in zip(backbone.get_weights(), expected.get_weights(), strict=True):
         np.testing.assert_array_equal(one, other)
+    older = tmp_path / "vgg16.h5"  # the layout of the files that Keras downloads
+    network.save(older)
+    backbone = backbones.build("vgg16", str(older))
+    for one, other in zip(backbone.get_weights(), expected.get_weights(), strict=True):
+        np.testing.assert_array_equal(one, other)
+    older.unlink()
     without = tmp_path / "vgg16_notop.weights.h5"
     backbone.layers[-1].save_weights(without)
     assert backbones.hidden_layer("vgg16", str(without), (25_088, 4096)) is None
