@@ -48,6 +48,16 @@ def pool_region(region, pooling):
     )
 
 
+# What of an LSTMCell's configuration Eq. 4 decides.
+OF_EQUATION_4 = {
+    "activation": "tanh",
+    "recurrent_activation": "sigmoid",
+    "use_bias": True,
+    "dropout": 0.0,
+    "recurrent_dropout": 0.0,
+}
+
+
 @keras.saving.register_keras_serializable(package="ram_tf")
 class MemorizedAttentionCell(keras.layers.LSTMCell):
     """The LSTM cell of Eq. 4, whose hidden state is `h = o * c`.
@@ -55,13 +65,30 @@ class MemorizedAttentionCell(keras.layers.LSTMCell):
     It is `keras.layers.LSTMCell` but for the tanh on the memory cell, which the paper
     does not have. Kernels keep Keras' order: input, forget, modulation, output.
 
+    Args:
+        units: Width of the hidden state and of the memory cell.
+        **kwargs: Other arguments of `keras.layers.LSTMCell`, but for those of Eq. 4.
+
     Call arguments:
         inputs: `(B, D)`.
         states: The pair of `(B, units)` hidden state and memory cell.
 
     Returns:
         The hidden state, and the list of the new hidden state and memory cell.
+
+    Raises:
+        ValueError: Another activation, dropout or no bias, which Eq. 4 does not have.
     """
+
+    def __init__(self, units, **kwargs):
+        super().__init__(units, **kwargs)
+        config = self.get_config()
+        for name, value in OF_EQUATION_4.items():
+            if config[name] != value:
+                raise ValueError(
+                    f"Eq. 4 has no other {name}. Expected {value!r}. "
+                    f"Received: {config[name]!r}"
+                )
 
     def call(self, inputs, states, training=False):
         hidden, memory = states

@@ -29,6 +29,15 @@ def test_cell_equals_equation_4_without_tanh_on_the_memory():
     np.testing.assert_allclose(states[1], expected[1], rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize(
+    "other", [{"activation": "relu"}, {"dropout": 0.2}, {"use_bias": False}], ids=str
+)
+def test_cell_refuses_what_equation_4_does_not_have(other):
+    (name,) = other
+    with pytest.raises(ValueError, match=f"Eq. 4 has no other {name}"):
+        MemorizedAttentionCell(5, **other)
+
+
 def test_pooling_by_hand():
     region = np.arange(16.0, dtype="float32").reshape(1, 4, 4, 1)
     np.testing.assert_allclose(pool_region(region, "average"), [[7.5]])
