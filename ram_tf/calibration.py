@@ -63,6 +63,11 @@ class Calibration:
         if not set(self.unfitted) <= set(range(len(self.thresholds))):
             raise _refusal("indices of labels in unfitted", self.unfitted)
 
+    @property
+    def acts(self):
+        """Whether it leaves a model other than it is."""
+        return self.temperature != 1 or any(t != UNFITTED for t in self.thresholds)
+
     def probabilities(self, scores, loss):
         """The calibrated probabilities of scores, for arrays and inside a graph.
 
@@ -153,6 +158,8 @@ class CalibratedView:
 
     @property
     def about(self):
+        if not self.calibration.acts:
+            return self.view.about
         return {
             **self.view.about,
             "temperature": self.calibration.temperature,

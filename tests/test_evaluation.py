@@ -200,6 +200,17 @@ def test_calibration_is_fitted_to_the_split_that_is_given(squares, tmp_path):
     assert run.calibration.temperature == pytest.approx(fitted.temperature)
 
 
+def test_thresholds_are_told_where_they_were_fitted(squares, tmp_path):
+    run = start(tmp_path / "run", squares, seed=0)
+    plain = run.served_view(run.load_model()).about
+    assert not plain.keys() & {"temperature", "thresholds"}
+    run.calibration_file.write_text(
+        Calibration(1.0, (0.5, 0.5, 0.4)).to_json(run.label_names)
+    )
+    about = run.served_view(run.load_model()).about
+    assert about == {**plain, "temperature": 1.0, "thresholds": [0.5, 0.5, 0.4]}
+
+
 def test_a_calibrated_model_is_served_as_it_was_calibrated(squares, tmp_path):
     run = start(tmp_path / "run", squares, seed=0)
     fitted = Calibration(2.5, (0.1, 0.9, 0.5))
