@@ -2,6 +2,7 @@
 
 import os
 import pathlib
+import shlex
 import sys
 from typing import NamedTuple
 
@@ -80,14 +81,19 @@ def how_to_try(version, samples, output_dir):
         samples: The `Samples`.
         output_dir: Where predict.py is to write.
     """
-    programs = os.path.relpath(pathlib.Path(sys.executable).parent)
-    signature = f"--dir {version} --tag_set serve --signature_def serving_default"
+    programs = pathlib.Path(os.path.relpath(pathlib.Path(sys.executable).parent))
+    # Beside the script that was called, whatever the folder it was called from.
+    predict = pathlib.Path(sys.argv[0]).with_name("predict.py")
+    signature = "--tag_set", "serve", "--signature_def", "serving_default"
+    inputs = "--inputs", f"image_bytes={samples.npy}"
+    model = "--model_dir", version, "--output_dir", output_dir
+    commands = (
+        (programs / "saved_model_cli", "show", "--dir", version, *signature),
+        (programs / "saved_model_cli", "run", "--dir", version, *signature, *inputs),
+        (programs / "python", predict, *model, samples.image),
+    )
     return (
         f"\nregions on a dozen images: {samples.picture}"
         f"\nSavedModel: {version}\n\ntry next:"
-        f"\n  {programs}/saved_model_cli show {signature}"
-        f"\n  {programs}/saved_model_cli run {signature} "
-        f"--inputs image_bytes={samples.npy}"
-        f"\n  {programs}/python scripts/predict.py --model_dir {version} "
-        f"--output_dir {output_dir} {samples.image}"
+        + "".join(f"\n  {shlex.join(map(str, command))}" for command in commands)
     )

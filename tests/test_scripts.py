@@ -2,6 +2,7 @@ import importlib.util
 import io
 import json
 import pathlib
+import shlex
 import shutil
 import subprocess
 import sys
@@ -15,6 +16,7 @@ from ram_tf.joint_view import svm_view
 from ram_tf.preprocessing import evaluation_pipeline
 from ram_tf.run import Run
 from ram_tf.run_splits import load_report
+from ram_tf.samples import Samples, how_to_try
 
 ROOT = pathlib.Path(__file__).parents[1]
 SHARED = ROOT.parent / "shared"
@@ -120,6 +122,29 @@ def test_predict_writes_a_line_and_a_picture_per_image(
     lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert [pathlib.Path(line["image"]).name for line in lines] == names
     assert sorted(p.name for p in tmp_path.iterdir()) == names
+
+
+def test_predict_says_what_images_it_can_read(trained, tmp_path, capsys):
+    Image.new("L", (8000, 7000)).save(tmp_path / "large.png")
+    assert script("predict")(f"--model_dir={trained[0]}", str(tmp_path)) == 1
+    said = capsys.readouterr().err
+    assert "1 of 1 images cannot be read" in said
+    assert "of at most 50000000 pixels. Received:" in said
+
+
+def test_commands_to_try_name_files_with_spaces(tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, "argv", [str(ROOT / "scripts" / "fit.py")])
+    version, out = tmp_path / "my model" / "1", tmp_path / "my out"
+    files = Samples(*(tmp_path / f"a {name}" for name in ("p.png", "b.npy", "i.png")))
+    said = how_to_try(version, files, out).split("try next:")[1]
+    show, run, predict = map(shlex.split, said.strip().splitlines())
+    for command in (show, run):
+        assert pathlib.Path(command[0]).is_file()
+        assert command[2:4] == ["--dir", str(version)]
+    assert run[-2:] == ["--inputs", f"image_bytes={files.npy}"]
+    assert pathlib.Path(predict[1]).samefile(ROOT / "scripts" / "predict.py")
+    given = ["--model_dir", str(version), "--output_dir", str(out), str(files.image)]
+    assert predict[2:] == given
 
 
 def test_predict_reads_the_names_of_images_from_stdin(
