@@ -134,6 +134,28 @@ def test_a_killed_run_ends_with_the_weights_of_an_undisturbed_one(
             np.testing.assert_array_equal(resumed[key], value, err_msg=key)
 
 
+def test_an_interrupted_step_ends_with_the_weights_of_an_undisturbed_one(
+    squares, tmp_path, monkeypatch
+):
+    settings = small_config(squares, dropout=0.3, ema=0.9)
+    _, _, undisturbed = trained(tmp_path / "undisturbed", settings)
+    end_of_epoch = progress_module.Progress.on_epoch_end
+
+    def interrupted(progress, epoch, logs=None):
+        end_of_epoch(progress, epoch, logs)
+        if progress.checkpoint.parent.name == "step2":
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(progress_module.Progress, "on_epoch_end", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            trained(tmp_path / "run", settings)
+    *_, model = trained(tmp_path / "run", settings, resume=True)
+    pairs = zip(model.weights, undisturbed.weights, strict=True)
+    for weight, expected in pairs:
+        np.testing.assert_array_equal(weight, expected, err_msg=weight.path)
+
+
 def test_step_2_starts_from_the_backbone_of_step_1(squares, tmp_path):
     settings = small_config(squares, backbone_rate=0.0)
     _, pooled, model = trained(tmp_path, settings)
