@@ -1,8 +1,9 @@
 """From files to what the model sees: read, resize, crop, flip, batch.
 
-`prepare_image` is the one way from the bytes of a file to the model's input, for
-evaluation and inside the exported graph, so that serving cannot drift from what was
-evaluated. Training differs from it by a random crop and flip, and colours where asked.
+`prepare_image` is the one way from the bytes of a file to the model's input. The
+exported graph, which has to go on where an image cannot be read and may cut several
+views of it, chains the same functions, and tests hold both to the same scores.
+Training differs from it by a random crop and flip, and colours where asked.
 """
 
 from typing import NamedTuple
