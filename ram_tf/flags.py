@@ -112,22 +112,24 @@ def _check_own(given, model):
 
 
 def _check_effects(settings, given):
-    """Raises a `ValueError` where a given flag has nothing to act on."""
+    """Raises a `ValueError` where a given flag has nothing to act on.
+
+    A default may be given anywhere.
+    """
+    default = Config()
+    changed = {n: v for n, v in given.items() if v != getattr(default, n)}
+    of_voc = settings.dataset.startswith("voc")
     through_tfds = settings.dataset not in ("digits", "csv") and not settings.data_dir
     for name, acts, expected in (
         ("year", settings.dataset == "coco", "--dataset coco"),
-        (
-            "difficult",
-            settings.dataset.startswith("voc"),
-            "--dataset voc2007 or voc2012",
-        ),
+        ("difficult", of_voc, "--dataset voc2007 or voc2012"),
         ("split_fraction", settings.dataset == "csv", "--dataset csv"),
         ("manual_dir", through_tfds, "voc or coco without --data_dir"),
         ("start_scale", settings.starts == "anchors", "--starts anchors"),
         ("context", settings.head_start == "pooled", "--head_start pooled"),
         ("precision_floor", settings.calibrate, "--calibrate"),
     ):
-        if name in given and not acts:
+        if name in changed and not acts:
             raise ValueError(
                 f"--{name} has nothing to act on. Expected {expected} with it. "
                 f"Received: --{name} {given[name]}"

@@ -76,6 +76,7 @@ def test_a_floor_of_precision_is_refused_where_no_threshold_keeps_to_it():
 def test_a_flag_that_has_nothing_to_act_on_is_refused(given, expected):
     with pytest.raises(ValueError, match=f"nothing to act on. Expected {expected}"):
         parse(*given.split())
+    parse("--year=0", "--difficult=unknown", "--manual_dir=")  # as if not given
 
 
 def test_the_small_backbone_is_not_said_to_have_weights_of_imagenet():
