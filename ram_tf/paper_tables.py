@@ -47,13 +47,12 @@ class Table(NamedTuple):
 
     @property
     def decides(self):
-        """Names of the settings that its rows differ in, whatever those of the base.
+        """Names of the settings that each row has its own of, whatever the base's.
 
         The base's size and model are what table 6 and "locations" begin from.
         """
         models = itertools.chain.from_iterable(row.models for row in self.rows)
-        names = set(itertools.chain.from_iterable(models))
-        return names - {"image_size", "model"}
+        return set.intersection(*map(set, models)) - {"image_size", "model"}
 
 
 def _constrained(name, *paper):

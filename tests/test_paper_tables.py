@@ -141,6 +141,12 @@ def test_rows_change_what_their_names_say_and_nothing_else(number):
             assert set(change) == {"region_source", "constraints"}
 
 
+def test_a_table_decides_what_each_of_its_rows_has_its_own_of():
+    decided = {number: paper_tables.of(number, 512).decides for number in (3, 4, 6)}
+    own = {"region_source"}
+    assert decided == {3: own, 4: own | {"constraints"}, 6: set()}
+
+
 def test_rarl_is_not_compared_in_what_it_does_not_have():
     for number in (3, 4, 5):
         with pytest.raises(ValueError, match=f"neither.*Received: --table {number}"):
