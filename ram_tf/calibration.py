@@ -64,9 +64,15 @@ class Calibration:
             raise _refusal("indices of labels in unfitted", self.unfitted)
 
     @property
-    def acts(self):
-        """Whether it leaves a model other than it is."""
-        return self.temperature != 1 or any(t != UNFITTED for t in self.thresholds)
+    def about(self):
+        """What it changes of a model: its `temperature`, its `thresholds`, or nothing.
+
+        Thresholds of which none was fitted are none.
+        """
+        about = {"temperature": self.temperature} if self.temperature != 1 else {}
+        if any(threshold != UNFITTED for threshold in self.thresholds):
+            about["thresholds"] = list(self.thresholds)
+        return about
 
     def probabilities(self, scores, loss):
         """The calibrated probabilities of scores, for arrays and inside a graph.
@@ -158,13 +164,7 @@ class CalibratedView:
 
     @property
     def about(self):
-        if not self.calibration.acts:
-            return self.view.about
-        return {
-            **self.view.about,
-            "temperature": self.calibration.temperature,
-            "thresholds": list(self.calibration.thresholds),
-        }
+        return {**self.view.about, **self.calibration.about}
 
     def __call__(self, images):
         return self.judge(self.view(images))

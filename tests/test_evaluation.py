@@ -204,11 +204,12 @@ def test_thresholds_are_told_where_they_were_fitted(squares, tmp_path):
     run = start(tmp_path / "run", squares, seed=0)
     plain = run.served_view(run.load_model()).about
     assert not plain.keys() & {"temperature", "thresholds"}
-    run.calibration_file.write_text(
-        Calibration(1.0, (0.5, 0.5, 0.4)).to_json(run.label_names)
-    )
-    about = run.served_view(run.load_model()).about
-    assert about == {**plain, "temperature": 1.0, "thresholds": [0.5, 0.5, 0.4]}
+    for fitted, told in (
+        (Calibration(2.0, (0.5,) * 3), {"temperature": 2.0}),
+        (Calibration(1.0, (0.5, 0.5, 0.4)), {"thresholds": [0.5, 0.5, 0.4]}),
+    ):
+        run.calibration_file.write_text(fitted.to_json(run.label_names))
+        assert run.served_view(run.load_model()).about == {**plain, **told}
 
 
 def test_a_calibrated_model_is_served_as_it_was_calibrated(squares, tmp_path):
