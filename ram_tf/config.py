@@ -136,9 +136,9 @@ class Config:
     )
     starts: str = option(
         "whole",
-        "where regions start: all at the whole map with one shared bias (the paper's "
-        "Eq. 5; rarl: in the middle), or each at its anchor, the first in the middle, "
-        "with a W_zm and b_m (rarl: W_loc and b_loc) of its own",
+        "where regions start: by Xavier around the whole map with one shared bias (the "
+        "paper's Eq. 5; rarl: in the middle), or each at its anchor, the first in the "
+        "middle, with a W_zm and b_m (rarl: W_loc and b_loc) of its own",
         ("whole", "anchors"),
     )
     start_scale: float = option(

@@ -36,10 +36,10 @@ class RecurrentMemorizedAttention(RegionAttention):
             small data sets.
         layout_channels: See `RegionLSTM`.
         starts: `(K, 4)` theta at which regions 1 ... K start, each iteration with a
-            `W_zm` and `b_m` of its own (ours, because shared by all iterations they
-            leave every region at the same place until the LSTM has learnt to tell the
-            iterations apart). None for the paper's shared ones, started at the whole
-            map as spatial transformers are.
+            `W_zm` of zeros and a `b_m` of its own (ours, because shared by all
+            iterations they leave the places to chance until the LSTM has learnt to
+            tell the iterations apart). None for the paper's shared ones: `W_zm` by
+            Xavier, `b_m` the whole map, as spatial transformers have it.
         dropout: Share of a region's features set to zero in training.
         spatial_prior: Whether scores have a `SpatialPrior` added (ours).
         given_regions: Whether regions 1 ... K come from outside, as in section 5.3.1:
@@ -108,8 +108,8 @@ class RecurrentMemorizedAttention(RegionAttention):
     def build(self, features_shape):
         super().build(features_shape)
         if not self.given_regions:
-            # Xavier, as all that is new (section 5.1), around the whole map, or zeros
-            # around `starts`, which regions are to begin at.
+            # Xavier, as all that is new (section 5.1); but regions are to begin at
+            # `starts`, where there are any.
             start, kernel = [WHOLE_MAP], "glorot_uniform"
             if self.starts is not None:
                 start, kernel = self.starts, "zeros"
