@@ -139,18 +139,20 @@ def test_an_interrupted_step_ends_with_the_weights_of_an_undisturbed_one(
 ):
     settings = small_config(squares, dropout=0.3, ema=0.9)
     _, _, undisturbed = trained(tmp_path / "undisturbed", settings)
-    end_of_epoch = progress_module.Progress.on_epoch_end
+    end_of_epoch, ended = progress_module.Progress.on_epoch_end, []
 
-    def interrupted(progress, epoch, logs=None):
+    def interrupted_once(progress, epoch, logs=None):
         end_of_epoch(progress, epoch, logs)
-        if progress.checkpoint.parent.name == "step2":
+        ended.append((progress.checkpoint.parent.name, epoch))
+        if ended[-1] == ("step2", 0):
             raise KeyboardInterrupt
 
-    with monkeypatch.context() as patch:
-        patch.setattr(progress_module.Progress, "on_epoch_end", interrupted)
-        with pytest.raises(KeyboardInterrupt):
-            trained(tmp_path / "run", settings)
+    monkeypatch.setattr(progress_module.Progress, "on_epoch_end", interrupted_once)
+    with pytest.raises(KeyboardInterrupt):
+        trained(tmp_path / "run", settings)
     *_, model = trained(tmp_path / "run", settings, resume=True)
+    # No epoch was trained twice.
+    assert ended == [(f"step{step}", epoch) for step in (1, 2) for epoch in (0, 1)]
     pairs = zip(model.weights, undisturbed.weights, strict=True)
     for weight, expected in pairs:
         np.testing.assert_array_equal(weight, expected, err_msg=weight.path)
