@@ -203,12 +203,15 @@ def _convolution(filters, size, strides=1):
 def _load_with_or_without_top(network, name, path):
     try:
         _load(network, name, path)
-    except ValueError:
+    except ValueError as error:
         if not BACKBONES[name].hidden:
             raise
         # In the older of Keras' formats such a file fits the whole network alone.
         whole = _application(name, "none", top=True)
-        _load(whole, name, path)
+        try:
+            _load(whole, name, path)
+        except ValueError:
+            raise error from None
         network.set_weights(whole.get_weights()[: len(network.get_weights())])
 
 

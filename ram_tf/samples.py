@@ -83,7 +83,7 @@ def how_to_try(version, samples, output_dir):
     """
     programs = pathlib.Path(os.path.relpath(pathlib.Path(sys.executable).parent))
     # Beside the script that was called, whatever the folder it was called from.
-    predict = pathlib.Path(sys.argv[0]).with_name("predict.py")
+    predict = pathlib.Path(sys.argv[0]).parent / "predict.py"
     signature = "--tag_set", "serve", "--signature_def", "serving_default"
     inputs = "--inputs", f"image_bytes={samples.npy}"
     model = "--model_dir", version, "--output_dir", output_dir
