@@ -65,10 +65,7 @@ class Calibration:
 
     @property
     def about(self):
-        """What it changes of a model: its `temperature`, its `thresholds`, or nothing.
-
-        Thresholds of which none was fitted are none.
-        """
+        """Its `temperature` and its `thresholds`, each where it changes anything."""
         about = {"temperature": self.temperature} if self.temperature != 1 else {}
         if any(threshold != UNFITTED for threshold in self.thresholds):
             about["thresholds"] = list(self.thresholds)
