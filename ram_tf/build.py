@@ -74,9 +74,8 @@ def attention_model(settings, num_labels, pooled):
         attention.region_lstm.start_as(
             pooled.classifier.get_weights(), feature, settings.context
         )
-        for kernel in attention.theta_variables[:1]:
-            # Scores are those of step 1 where regions are, at first, what their
-            # biases say.
+        if (kernel := attention.location_kernel) is not None:
+            # Scores begin as step 1's: regions begin where their biases say.
             kernel.assign(keras.ops.zeros_like(kernel))
     return built
 

@@ -338,7 +338,7 @@ def test_fresh_regions_are_exactly_their_starts(features, count):
     np.testing.assert_array_equal(layer(features)["regions"], expected)
 
 
-def test_without_starts_fresh_regions_are_different_ones_about_the_whole_map(features):
+def test_without_starts_fresh_regions_differ(features):
     layer = make_attention(3, randomly=False)
     # Eq. 5: one W_zm and b_m for all iterations.
     kernel, bias = layer.theta_variables
