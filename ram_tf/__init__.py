@@ -2,11 +2,10 @@
 
 The way of the data: files (`datasets`) -> pipeline (`header`, `exif`, `decoding`,
 `colour_jitter`, `preprocessing`) -> feature map (`backbones`) -> region after region
-(`spatial_transformer`, `region_lstm`, `spatial_prior`; found by `recurrent_attention`
-or by the agent of `reinforced_attention`) -> scores and regions (`model`, in one view
-or several: `views`) -> `losses`, `reinforce`, `metrics`, `region_metrics`,
-`label_pairs`, `reliability` -> the two steps (`linear_probe`; before the second
-`region_features`, `best_region`, `region_probe`, `spatial_prior_fit`, `region_search`;
+(`spatial_transformer`, `region_lstm`; found by `recurrent_attention` or by the agent of
+`reinforced_attention`) -> scores and regions (`model`, in one view or several: `views`)
+-> `losses`, `reinforce`, `metrics`, `region_metrics`, `label_pairs`, `reliability` ->
+the two steps, of which the first begins as a linear probe (`linear_probe`;
 `training`, on one of the `devices` or several) -> figures (`calibration`, `svm`,
 `evaluation`, `results`, `report`; of several seeds: `seeds`; the papers' tables:
 `references`, `ablation`) and a SavedModel (`export`) or other formats (`onnx_model`,
@@ -22,7 +21,7 @@ Shapes, everywhere: `B` images, `H W C` feature map, `K` regions, `h w` sampled 
 
 import importlib
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 # Where each public name lives; loaded when asked for, since TensorFlow takes seconds.
 _HOMES = {

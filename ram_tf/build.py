@@ -88,7 +88,6 @@ def _attention(settings, num_labels):
         "region_pooling": settings.region_pooling,
         "layout_channels": settings.layout_channels,
         "dropout": settings.dropout,
-        "spatial_prior": settings.spatial_prior,
         "name": "attention",
     }
     if settings.model == "rdar":

@@ -150,28 +150,8 @@ class Config:
         "layer; or all so that a region is scored as step 1's classifier scores it",
         ("xavier", "feature", "pooled"),
     )
-    search_epochs: int = option(
-        0,
-        "epochs in which W_zm and b_m alone are trained, by the labels that are "
-        "present, before step 2 trains everything (head_start pooled)",
-        only="rdar",
-    )
     context: float = option(
         0.5, "head_start pooled: share of the whole image in a region's first scores"
-    )
-    region_probe: bool = option(
-        False,
-        "before step 2, teach regions to tell labels by themselves: a linear probe of "
-        "the untouched backbone is fitted through the best region of each image, and "
-        "what that changes is added to what regions say (needs probe_cost above 0, "
-        "context below 1, head_start pooled, starts at anchors, average pooling)",
-        only="rdar",
-    )
-    spatial_prior: bool = option(
-        False,
-        "add to a region's scores what its place alone says of each label; before "
-        "step 2 it is fitted to linear probes of the untouched backbone (needs what "
-        "region_probe needs)",
     )
     dropout: float = option(0.5, "share of features set to zero in training")
 
@@ -291,13 +271,6 @@ class Config:
             needed = 2 * (self.pooled_units or 2 * num_labels) + 1
             expected = f"{needed} or more for {num_labels} labels"
             ranges.require(self, "units", self.units >= needed, expected)
-
-    @property
-    def learnt_from_regions(self):
-        """What is learnt from the untouched backbone's regions before step 2 begins."""
-        return [
-            name for name in ("region_probe", "spatial_prior") if getattr(self, name)
-        ]
 
     @property
     def crop(self):

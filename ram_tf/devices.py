@@ -89,14 +89,8 @@ class Devices:
         for fits, expected, name in (
             (not settings.batch_size % self.count, "a multiple of it", "batch_size"),
             (not settings.jit_compile, "no --jit_compile", "jit_compile"),
-            (not settings.search_epochs, "0", "search_epochs"),
             # Keras asks each device alone whether its gradients are finite.
             (settings.precision != "mixed_float16", "another", "precision"),
-            # The chief alone would make the untouched backbone that they learn from.
-            *(
-                (self.workers == 1, "none with several workers", name)
-                for name in settings.learnt_from_regions
-            ),
             (
                 self.workers == 1 or not settings.given_regions,
                 "attention with several workers",

@@ -14,7 +14,7 @@ ABOVE_0 = "pooled_learning_rate learning_rate units sigma start_scale".split()
 FROM_0 = (
     "crop_margin backbone_rate localization_rate clip_norm probe_cost gamma "
     "lambda_anchor lambda_positive alpha beta lambda_reinforce lambda_baseline seed "
-    "patience layout_channels pooled_units search_epochs"
+    "patience layout_channels pooled_units"
 ).split()
 BELOW_1 = "dropout ema frozen".split()
 SHARES = "colour_jitter context precision_floor".split()
@@ -42,7 +42,6 @@ def check(settings):
         _of_texts(settings),
         _of_heads(settings),
         _of_agents(settings),
-        _of_what_is_learnt_first(settings),
     ):
         require(settings, *rule)
 
@@ -107,27 +106,3 @@ def _of_agents(settings):
         # Its agent chooses its regions itself.
         found = settings.region_source == "attention"
         yield "region_source", found, "'attention' with rarl"
-        # What a probe changes is levelled for the regions that it is fitted to, and the
-        # agent's are others, which were not tried.
-        yield "region_probe", not settings.region_probe, "off with rarl"
-
-
-def _of_what_is_learnt_first(settings):
-    """What is learnt from regions between the steps needs scores to learn from."""
-    for learnt in settings.learnt_from_regions:
-        # They learn from scores such as step 2 begins with, where it begins.
-        yield "probe_cost", settings.probe_cost > 0, f"more than 0 with {learnt}"
-        yield "context", settings.context < 1, f"below 1 with {learnt}"
-        for name, expected in (
-            ("head_start", "pooled"),
-            ("starts", "anchors"),
-            ("pooling", "average"),
-            ("region_pooling", "average"),
-            ("region_source", "attention"),
-        ):
-            fits = getattr(settings, name) == expected
-            yield name, fits, f"{expected!r} with {learnt}"
-    if settings.model == "rdar":
-        given = settings.given_regions or settings.head_start != "pooled"
-        expected = "0 but with head_start pooled and region_source attention"
-        yield "search_epochs", not (settings.search_epochs and given), expected

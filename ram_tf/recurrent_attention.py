@@ -41,7 +41,6 @@ class RecurrentMemorizedAttention(RegionAttention):
             tell the iterations apart). None for the paper's shared ones: `W_zm` by
             Xavier, `b_m` the whole map, as spatial transformers have it.
         dropout: Share of a region's features set to zero in training.
-        spatial_prior: Whether scores have a `SpatialPrior` added (ours).
         given_regions: Whether regions 1 ... K come from outside, as in section 5.3.1:
             all other parts are unchanged, but there is no `W_zm` and no `b_m`.
 
@@ -74,7 +73,6 @@ class RecurrentMemorizedAttention(RegionAttention):
         layout_channels=0,
         starts=None,
         dropout=0.0,
-        spatial_prior=False,
         given_regions=False,
         **kwargs,
     ):
@@ -86,7 +84,6 @@ class RecurrentMemorizedAttention(RegionAttention):
             layout_channels,
             starts,
             dropout,
-            spatial_prior,
             **kwargs,
         )
         if num_regions < 1:
@@ -131,8 +128,8 @@ class RecurrentMemorizedAttention(RegionAttention):
 
         def look(k, theta, hidden, memory, scores, thetas, *described):
             region = self.spatial_transformer(features, theta)
-            spoken, (hidden, memory), vectors = self.read(
-                region, theta, [hidden, memory], training
+            spoken, (hidden, memory), vectors = self.region_lstm(
+                region, [hidden, memory], training=training
             )
             z = vectors["z"]
             scores = scores.write(k, spoken)

@@ -5,7 +5,6 @@ import numpy as np
 import tensorflow as tf
 
 from ram_tf.region_lstm import RegionLSTM
-from ram_tf.spatial_prior import SpatialPrior
 
 
 class RegionAttention(keras.layers.Layer):
@@ -22,7 +21,6 @@ class RegionAttention(keras.layers.Layer):
         layout_channels: See `RegionLSTM`.
         starts: Where each step starts from, or None.
         dropout: See `RegionLSTM`.
-        spatial_prior: Whether scores have a `SpatialPrior` added (ours).
     """
 
     def __init__(
@@ -34,7 +32,6 @@ class RegionAttention(keras.layers.Layer):
         layout_channels,
         starts,
         dropout,
-        spatial_prior,
         **kwargs,
     ):
         # Keras would cast theta to half precision, too.
@@ -56,32 +53,9 @@ class RegionAttention(keras.layers.Layer):
             name="region_lstm",
             dtype=self.dtype_policy,
         )
-        self.spatial_prior = spatial_prior and SpatialPrior(
-            num_labels, name="spatial_prior"
-        )
 
     def build(self, features_shape):
         self.region_lstm.build((None, *self.region_size, features_shape[-1]))
-        if self.spatial_prior:
-            self.spatial_prior.build()
-
-    def read(self, regions, theta, states, training):
-        """Reads regions and scores them (Eq. 3-5), and by where they lie, too.
-
-        Args:
-            regions: `(N, h, w, C)`, sampled.
-            theta: `(N, 4)` where.
-            states: See `RegionLSTM`.
-            training: Whether dropout acts.
-
-        Returns:
-            What `RegionLSTM` returns.
-        """
-        scores, states, vectors = self.region_lstm(regions, states, training=training)
-        if self.spatial_prior:
-            # Regions are to be found by what they show.
-            scores += self.spatial_prior(tf.stop_gradient(theta))
-        return scores, states, vectors
 
     def add_location_weights(self, kernel_name, bias_name, biases, initializer="zeros"):
         """Adds the weights that `locate` reads.
@@ -147,5 +121,4 @@ class RegionAttention(keras.layers.Layer):
             "layout_channels": self.layout_channels,
             "starts": self.starts,
             "dropout": self.dropout,
-            "spatial_prior": bool(self.spatial_prior),
         }

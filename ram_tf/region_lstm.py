@@ -273,23 +273,6 @@ class RegionLSTM(keras.layers.Layer):
         w_zs[count : 2 * count] = context * kernel
         self.classifier.set_weights([w_zs, bias])
 
-    def add_to_region_scores(self, kernel, bias):
-        """Adds a linear classifier to what regions say, not to what the whole map says.
-
-        It needs the layer as `start_as` leaves it that was given no hidden layer.
-
-        Args:
-            kernel: `(D, L)`, of pooled features. Like a region's own score, theirs
-                counts `1 - context`.
-            bias: `(L,)`.
-        """
-        signs = self._signs()
-        passing = slice(0, len(signs))
-        w_fx, b_fx = self.feature.get_weights()
-        w_fx[: len(kernel), passing] += kernel @ signs.T
-        b_fx[passing] += signs @ bias
-        self.feature.set_weights([w_fx, b_fx])
-
     def _signs(self):
         """`(2 L, L)`: scores s to the features s and -s of a linear classifier."""
         identity = np.eye(self.num_labels, dtype="float32")

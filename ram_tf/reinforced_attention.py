@@ -49,7 +49,6 @@ class ReinforcedAttention(RegionAttention):
             `W_loc` and `b_loc` of its own (ours), or where "fixed" locations are. None
             for shared ones that start in the middle.
         dropout: Share of a region's features set to zero in training.
-        spatial_prior: See `RecurrentMemorizedAttention`.
         locations: "learnt", by the policy; "random", uniform in [-1, 1], drawn anew for
             each step; "fixed", at `starts`. The last two have no policy to learn.
         sigma: Standard deviation of the policy in training, more than 0.
@@ -90,7 +89,6 @@ class ReinforcedAttention(RegionAttention):
         layout_channels=0,
         starts=None,
         dropout=0.0,
-        spatial_prior=False,
         locations="learnt",
         sigma=0.2,
         episodes=1,
@@ -107,7 +105,6 @@ class ReinforcedAttention(RegionAttention):
             layout_channels,
             starts,
             dropout,
-            spatial_prior,
             **kwargs,
         )
         if locations not in LOCATIONS:
@@ -180,8 +177,8 @@ class ReinforcedAttention(RegionAttention):
             regions = sample_region(features, theta, self.region_size)
             regions = tf.reshape(regions, [-1, *regions.shape[2:]])
             states = [_repeat(state, count) for state in (hidden, memory)]
-            scores, states, vectors = self.read(
-                regions, tf.reshape(theta, [-1, 4]), states, training
+            scores, states, vectors = self.region_lstm(
+                regions, states, training=training
             )
             seen |= {"locations": location, "region_scores": scores}
             if describe:

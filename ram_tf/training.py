@@ -6,16 +6,9 @@ import math
 import keras
 import tensorflow as tf
 
-from ram_tf import (
-    linear_probe,
-    region_features,
-    region_probe,
-    region_search,
-    spatial_prior_fit,
-    weights_file,
-)
+from ram_tf import linear_probe, weights_file
 from ram_tf.devices import Devices, FollowChief
-from ram_tf.model import RDAR, AttentionModel, PooledClassifier
+from ram_tf.model import AttentionModel, PooledClassifier
 from ram_tf.optimizer import Adam
 from ram_tf.progress import (
     Batches,
@@ -207,16 +200,7 @@ def _start(progress, name, train_split, epochs):
         f"{progress.epoch} of {epochs} epochs done"
     )
     # A head that starts from what is known may be best before it overfits.
-    attends = isinstance(model, AttentionModel)
-    from_step1 = attends and settings.head_start == "pooled"
-    if attends and settings.learnt_from_regions and not progress.epoch:
-        features = region_features.look(train_split, settings)
-        if settings.region_probe:
-            region_probe.start(model, features, settings)
-        if settings.spatial_prior:
-            spatial_prior_fit.start(model, features, settings)
-    if isinstance(model, RDAR) and settings.search_epochs and not progress.epoch:
-        region_search.start(model, train_split, settings)
+    from_step1 = isinstance(model, AttentionModel) and settings.head_start == "pooled"
     if (probes or from_step1) and not progress.epoch:
         progress.consider_start()
 

@@ -13,7 +13,7 @@ import pathlib
 import keras
 import numpy as np
 import tensorflow as tf
-from small_run import FROM_REGIONS, SMALL
+from small_run import SMALL
 
 from ram_tf import run_splits, training
 from ram_tf.devices import Devices, add_argument
@@ -88,22 +88,13 @@ def train_cases(devices, data_dir, cases):
 def refusals(devices):
     """What is said of settings that do not do, or of other data."""
     if devices.workers > 1:
-        changes = (
-            {"region_source": "proposals"},
-            {**FROM_REGIONS, "region_probe": True},
-            {**FROM_REGIONS, "spatial_prior": True},
-        )
+        changes = ({"region_source": "proposals"},)
         tries = [lambda: devices.check_same("numbers", f"{devices.position}")]
     else:
         changes = (
             {"batch_size": 9},
             {"jit_compile": True},
             {"precision": "mixed_float16"},
-            {
-                "head_start": "pooled",
-                "region_pooling": "average",
-                "search_epochs": 2,
-            },
         )
         tries = [lambda: devices.shared(1)]
     tries += [

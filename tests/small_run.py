@@ -18,8 +18,8 @@ SMALL = Config(
     pooled_learning_rate=1e-3,
     learning_rate=1e-3,
 )
-# What region_probe and spatial_prior ask for.
-FROM_REGIONS = {
+# Step 2 starts from step 1, and step 1 from a linear probe.
+FROM_STEP_1 = {
     "head_start": "pooled",
     "starts": "anchors",
     "region_pooling": "average",

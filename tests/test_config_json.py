@@ -20,10 +20,9 @@ def test_presets_come_back_from_json(preset):
 @pytest.mark.parametrize("model", ["rdar", "rarl"])
 def test_every_setting_comes_back_from_json(model):
     others = {field.name: other_value(field) for field in FIELDS}
-    others |= {"model": model, "region_probe": model == "rdar"}
-    # What search_epochs, region_probe and spatial_prior demand.
-    others |= {"region_source": "attention"}
-    others |= {"pooling": "average", "region_pooling": "average"}
+    others |= {"model": model}
+    if model == "rarl":
+        others |= {"region_source": "attention"}  # which its agent demands
     settings = Config(**others)
     assert from_json(settings.to_json(["cat"]))[0] == settings
     assert set(json.loads(settings.to_json(["cat"]))) == {

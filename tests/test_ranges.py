@@ -22,7 +22,6 @@ def test_an_image_no_larger_than_the_margin_is_refused(margin):
         ("batch_size", 0),
         ("epochs", 0),
         ("pooled_epochs", -1),
-        ("search_epochs", -1),
         ("crop_margin", -1),
         ("dropout", 1.0),
         ("dropout", -0.1),
@@ -59,13 +58,6 @@ def test_a_choice_that_is_none_is_refused(field):
         Config(**{field.name: "neither"})
 
 
-def test_regions_are_searched_by_a_model_that_can_read_them_already():
-    with pytest.raises(ValueError, match=r"head_start pooled.*search_epochs=2"):
-        Config(search_epochs=2)
-    settings = {"region_pooling": "average", "head_start": "pooled"}
-    assert Config(**settings, search_epochs=2).search_epochs == 2
-
-
 @pytest.mark.parametrize("name", ["../other", "/tmp/x", "a/b", ".."])
 def test_a_configuration_does_not_say_where_a_model_is_written(name):
     with pytest.raises(ValueError, match="without folders"):
@@ -75,11 +67,6 @@ def test_a_configuration_does_not_say_where_a_model_is_written(name):
 def test_rarl_takes_no_proposals():
     with pytest.raises(ValueError, match=r"region_source.*with rarl"):
         Config(model="rarl", region_source="proposals")
-
-
-def test_an_agent_is_refused_a_probe_of_regions():
-    with pytest.raises(ValueError, match=r"region_probe .* Expected off with rarl"):
-        Config(model="rarl", region_probe=True)
 
 
 AVERAGED = {"pooling": "average", "region_pooling": "average"}

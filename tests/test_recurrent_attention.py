@@ -420,30 +420,6 @@ def test_start_as_a_linear_classifier_scores_regions_like_it(
     assert_near(layer(features)["region_scores"], expected, classifier[1])
 
 
-@pytest.mark.parametrize("layout", [0, 2])
-def test_changed_regions_score_by_the_sum_of_both_and_the_whole_map_as_before(
-    features, layout
-):
-    before = random_dense(CHANNELS, LABELS)
-    change = random_dense(CHANNELS, LABELS, seed=5)
-    layer = make_attention(
-        units=32,
-        randomly=False,
-        region_pooling="average",
-        layout_channels=layout,
-        starts=STARTS[3],
-    )
-    layer.region_lstm.start_as(before, context=0.3)
-    layer.region_lstm.add_to_region_scores(*change)
-    after = [one + other for one, other in zip(before, change, strict=True)]
-    whole, regions = (
-        classify_regions(features, STARTS[3], "average", classifier, context)
-        for classifier, context in ((before, 1.0), (after, 0.0))
-    )
-    expected = 0.3 * whole + 0.7 * regions
-    assert_near(layer(features)["region_scores"], expected, before[1])
-
-
 @pytest.mark.parametrize("context", [0.0, 0.3, 1.0])
 @pytest.mark.parametrize("pooling", ["average", "flatten"])
 def test_start_as_a_hidden_layer_scores_regions_like_it(features, pooling, context):

@@ -15,13 +15,11 @@ import pytest
 from disk import full_above
 from h5_arrays import arrays
 from PIL import Image
-from small_run import FROM_REGIONS
+from small_run import FROM_STEP_1
 
 from ram_tf import progress as progress_module
-from ram_tf import region_probe, run_splits, training
+from ram_tf import run_splits, training
 from ram_tf.config import Config
-from ram_tf.preprocessing import evaluation_pipeline
-from ram_tf.region_features import RegionFeatures
 from ram_tf.run import Run
 from ram_tf.visualization import colour
 
@@ -102,7 +100,7 @@ def resumed(run, folder):
     [
         ("rdar", ()),
         ("rarl", ()),
-        ("rdar", ("--region_probe", "--spatial_prior", *flags_of(FROM_REGIONS))),
+        ("rdar", flags_of(FROM_STEP_1)),
     ],
 )
 def test_a_killed_run_ends_with_the_weights_of_an_undisturbed_one(
@@ -183,63 +181,6 @@ def test_a_run_whose_images_have_changed_is_not_resumed(squares, tmp_path):
     with pytest.raises(ValueError, match="images and labels that it began with"):
         training.train(run, *changed[:2])
     assert not (folder / "step2").exists()
-
-
-@pytest.fixture(scope="module")
-def prepared(squares, tmp_path_factory):
-    """A run whose model was prepared for step 2, which then all but leaves it so."""
-    settings = small_config(
-        squares,
-        **FROM_REGIONS,
-        region_probe=True,
-        spatial_prior=True,
-        search_epochs=1,
-        pooled_epochs=1,
-        epochs=1,
-        learning_rate=1e-9,
-    )
-    run, _, model = trained(tmp_path_factory.mktemp("prepared"), settings)
-    return run, model
-
-
-def test_a_search_moves_regions_before_step_2_begins(prepared):
-    _, model = prepared
-    kernel, _ = model.attention.theta_variables  # zero at the start
-    assert np.abs(kernel).max() > 1e-3
-
-
-def test_regions_say_what_step_1s_first_backbone_teaches_them(prepared):
-    run, model = prepared
-    split, settings = run_splits.load(run.config).train, run.config
-    keras.utils.set_random_seed(settings.seed)
-    pooled = run.build_pooled(settings.pooling)
-    sizes = [settings.image_size], settings.crop
-    batch = evaluation_pipeline(split, *sizes, len(split), settings.max_pixels)
-    images = next(iter(batch))
-    maps = pooled.backbone(*images)
-    kept = run.load_pooled().backbone(*images)
-    assert np.abs(kept - maps).max() > 0.01, "step 1 has trained its own"
-    fresh = run.build_model(pooled).attention
-    features = RegionFeatures(
-        np.mean(maps, (1, 2)),
-        fresh(maps, describe="pooled")["descriptions"].numpy(),
-        split.labels,
-        np.array(fresh.starts),
-    )
-    (before, _), (after, _) = region_probe.fit(
-        features, settings.probe_cost, settings.context
-    )
-    kernel = model.attention.region_lstm.feature.kernel
-    labels = len(split.label_names)
-    # The units that pass a region on, and those that remember the whole map.
-    change = kernel[:, :labels] - kernel[:, 2 * labels : 3 * labels]
-    np.testing.assert_allclose(change, after - before, atol=1e-3)
-    assert np.abs(change).max() > 0.03
-
-
-def test_a_prior_is_fitted_before_step_2_begins_and_kept(prepared):
-    _, model = prepared
-    assert all(w.any() for w in model.attention.spatial_prior.get_weights())
 
 
 @pytest.mark.slow
