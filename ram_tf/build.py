@@ -7,6 +7,7 @@ import numpy as np
 
 from ram_tf import backbones, losses, model
 from ram_tf.recurrent_attention import RecurrentMemorizedAttention
+from ram_tf.region_lstm import factored
 from ram_tf.reinforced_attention import ReinforcedAttention
 
 
@@ -71,9 +72,13 @@ def attention_model(settings, num_labels, pooled):
     if settings.head_start == "feature":
         attention.region_lstm.feature.set_weights(feature)
     if settings.head_start == "pooled":
-        attention.region_lstm.start_as(
-            pooled.classifier.get_weights(), feature, settings.context
+        kernel, bias = pooled.classifier.get_weights()
+        readout = attention.region_lstm.start_as(
+            (kernel, bias), feature, settings.context
         )
+        if attention.content is not None:
+            factors = factored(kernel, readout.shape[1])
+            attention.content.start_as(factors, bias, readout)
         if (kernel := attention.location_kernel) is not None:
             # Scores begin as step 1's: regions begin where their biases say.
             kernel.assign(keras.ops.zeros_like(kernel))
@@ -81,6 +86,7 @@ def attention_model(settings, num_labels, pooled):
 
 
 def _attention(settings, num_labels):
+    finds = settings.locations == "learnt" and not settings.given_regions
     shared = {
         "num_labels": num_labels,
         "units": settings.units,
@@ -88,6 +94,8 @@ def _attention(settings, num_labels):
         "region_pooling": settings.region_pooling,
         "layout_channels": settings.layout_channels,
         "dropout": settings.dropout,
+        "localization": settings.localization if finds else "linear",
+        "start_scale": settings.start_scale,
         "name": "attention",
     }
     if settings.model == "rdar":

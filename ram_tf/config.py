@@ -8,7 +8,7 @@ prediction and export need to build the model again. Each of its fields is a fla
 import dataclasses
 import json
 
-from ram_tf import backbones, datasets, losses, ranges
+from ram_tf import backbones, datasets, losses, ranges, region_attention
 from ram_tf.model import Objective, ReinforceObjective
 from ram_tf.region_scales import region_scales
 
@@ -134,6 +134,13 @@ class Config:
         "of EdgeBoxes (table 3), which can be evaluated but not served",
         ("attention", "proposals"),
     )
+    localization: str = option(
+        "linear",
+        "what finds the next region: the paper's linear layer (Eq. 5), which does not "
+        "see the map, or its content: where it shows most of what is probable and not "
+        "yet explained",
+        region_attention.LOCALIZATIONS,
+    )
     starts: str = option(
         "whole",
         "where regions start: by Xavier around the whole map with one shared bias (the "
@@ -142,7 +149,8 @@ class Config:
         ("whole", "anchors"),
     )
     start_scale: float = option(
-        0.5, "with starts at anchors: scale of the regions", only="rdar"
+        0.5,
+        "with starts at anchors: scale of the regions", only="rdar"
     )
     head_start: str = option(
         "xavier",
@@ -264,13 +272,12 @@ class Config:
             ) from error
         return train, val, test
 
-    def check_units(self, num_labels):
+    def check_units(self):
         """Raises a `ValueError` where units are too few to start from step 1."""
         if self.head_start == "pooled":
             # As `RegionLSTM.start_as` divides them.
-            needed = 2 * (self.pooled_units or 2 * num_labels) + 1
-            expected = f"{needed} or more for {num_labels} labels"
-            ranges.require(self, "units", self.units >= needed, expected)
+            needed = 2 * self.pooled_units + 1 if self.pooled_units else 5
+            ranges.require(self, "units", self.units >= needed, f"{needed} or more")
 
     @property
     def crop(self):

@@ -125,7 +125,11 @@ def _check_effects(settings, given):
         ("difficult", of_voc, "--dataset voc2007 or voc2012"),
         ("split_fraction", settings.dataset == "csv", "--dataset csv"),
         ("manual_dir", through_tfds, "voc or coco without --data_dir"),
-        ("start_scale", settings.starts == "anchors", "--starts anchors"),
+        (
+            "start_scale",
+            settings.starts == "anchors" or settings.localization == "content",
+            "--starts anchors or --localization content",
+        ),
         ("context", settings.head_start == "pooled", "--head_start pooled"),
         ("precision_floor", settings.calibrate, "--calibrate"),
     ):

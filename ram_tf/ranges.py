@@ -99,6 +99,13 @@ def _of_heads(settings):
         # W_fx comes from step 1's hidden layer.
         taken = f"{settings.units}, as units, with head_start 'feature'"
         yield "pooled_units", hidden == settings.units, taken
+    if settings.localization == "content":
+        yield "starts", settings.starts == "whole", "'whole' with content"
+        yield "constraints", "A" not in settings.constraints, "S and P with content"
+        if settings.head_start == "pooled":
+            # Its evidence is what a linear classifier says of a cell.
+            yield "pooled_units", not hidden, "0 with content"
+            yield "pooling", settings.pooling != "flatten", "no 'flatten' with content"
 
 
 def _of_agents(settings):

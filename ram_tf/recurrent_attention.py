@@ -22,6 +22,7 @@ class RecurrentMemorizedAttention(RegionAttention):
             if k > 0: region_scores.append(W_zs(z))            # none for the whole map
             if k < K: regions.append(theta := W_zm(z) + b_m)
 
+    With localization "content" the last line asks the `ContentLocalization` instead.
     The graph runs it as a `tf.while_loop`: its size does not grow with K, and it has a
     static maximum of iterations, without which XLA cannot compile its gradient.
 
@@ -41,6 +42,10 @@ class RecurrentMemorizedAttention(RegionAttention):
             tell the iterations apart). None for the paper's shared ones: `W_zm` by
             Xavier, `b_m` the whole map, as spatial transformers have it.
         dropout: Share of a region's features set to zero in training.
+        localization: "linear", the paper's Eq. 5, or "content" (ours): by what the
+            feature map shows, see `ContentLocalization`.
+        start_scale: With "content", the size that regions start from as a share of the
+            map's edge.
         given_regions: Whether regions 1 ... K come from outside, as in section 5.3.1:
             all other parts are unchanged, but there is no `W_zm` and no `b_m`.
 
@@ -73,6 +78,8 @@ class RecurrentMemorizedAttention(RegionAttention):
         layout_channels=0,
         starts=None,
         dropout=0.0,
+        localization="linear",
+        start_scale=0.25,
         given_regions=False,
         **kwargs,
     ):
@@ -84,6 +91,8 @@ class RecurrentMemorizedAttention(RegionAttention):
             layout_channels,
             starts,
             dropout,
+            localization,
+            start_scale,
             **kwargs,
         )
         if num_regions < 1:
@@ -104,7 +113,11 @@ class RecurrentMemorizedAttention(RegionAttention):
 
     def build(self, features_shape):
         super().build(features_shape)
-        if not self.given_regions:
+        if self.given_regions:
+            return
+        if self.localization == "content":
+            self.add_content(features_shape[-1])
+        else:
             # Xavier, as all that is new (section 5.1); but regions are to begin at
             # `starts`, where there are any.
             start, kernel = [WHOLE_MAP], "glorot_uniform"
@@ -115,48 +128,54 @@ class RecurrentMemorizedAttention(RegionAttention):
     def call(self, features, theta=None, training=False, describe=None):
         given = theta
         batch = tf.shape(features)[0]
-        states = tf.zeros([2, batch, self.units], self.compute_dtype)
+        hidden, memory = tf.unstack(
+            tf.zeros([2, batch, self.units], self.compute_dtype)
+        )
         theta = tf.tile([WHOLE_MAP], [batch, 1])
+        shapes = {"region_scores": [self.num_labels], "regions": [4]}
+        if describe:
+            shapes["descriptions"] = [self.region_lstm.width_of(describe)]
         rows = features.shape[0]  # LiteRT's arrays need it where it is known
-        scores = tf.TensorArray(
-            tf.float32, self.num_regions + 1, element_shape=[rows, self.num_labels]
-        )
-        thetas = tf.TensorArray(
-            tf.float32, self.num_regions + 1, element_shape=[rows, 4]
-        )
-        described = [tf.TensorArray(tf.float32, self.num_regions + 1)] * bool(describe)
+        arrays = {
+            name: tf.TensorArray(
+                tf.float32, self.num_regions + 1, element_shape=[rows, *shape]
+            )
+            for name, shape in shapes.items()
+        }
+        evidence, explained = None, ()
+        if self.content is not None:
+            evidence = self.content.read(tf.cast(features, self.compute_dtype))
+            explained = self.content.begin(evidence)
 
-        def look(k, theta, hidden, memory, scores, thetas, *described):
+        def look(k, theta, hidden, memory, explained, arrays):
             region = self.spatial_transformer(features, theta)
-            spoken, (hidden, memory), vectors = self.region_lstm(
+            scores, (hidden, memory), vectors = self.region_lstm(
                 region, [hidden, memory], training=training
             )
-            z = vectors["z"]
-            scores = scores.write(k, spoken)
-            thetas = thetas.write(k, theta)
+            found = {"region_scores": scores, "regions": theta}
             if describe:
-                chosen = tf.cast(vectors[describe], tf.float32)
-                described = [described[0].write(k, chosen)]
+                found["descriptions"] = tf.cast(vectors[describe], tf.float32)
+            arrays = {name: arrays[name].write(k, found[name]) for name in arrays}
             if self.given_regions:
                 theta = tf.gather(given, tf.minimum(k, self.num_regions - 1), axis=1)
+            elif self.content is not None:
+                theta = self.content.locate(vectors["z"], evidence, explained)
+                explained = self.content.explain(theta, evidence, explained)
             else:
-                theta = self.locate(z, k)
+                theta = self.locate(vectors["z"], k)
             theta = tf.ensure_shape(theta, [None, 4])
-            return k + 1, theta, hidden, memory, scores, thetas, *described
+            return k + 1, theta, hidden, memory, explained, arrays
 
-        _, _, _, _, scores, thetas, *described = tf.while_loop(
+        *_, arrays = tf.while_loop(
             lambda k, *_: k <= self.num_regions,
             look,
-            (tf.constant(0), theta, states[0], states[1], scores, thetas, *described),
+            (tf.constant(0), theta, hidden, memory, explained, arrays),
             maximum_iterations=self.num_regions + 1,
         )
         # k = 0 looked at the whole map only to find the first region.
-        outputs = {"region_scores": scores, "regions": thetas}
-        if describe:
-            outputs["descriptions"] = described[0]
         outputs = {
             name: tf.transpose(array.stack()[1:], [1, 0, 2])
-            for name, array in outputs.items()
+            for name, array in arrays.items()
         }
         return {**outputs, "regions": theta_to_matrix(outputs["regions"])}
 

@@ -4,14 +4,18 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from ram_tf.region_lstm import RegionLSTM
+from ram_tf.content_localization import ContentLocalization
+from ram_tf.region_lstm import RegionLSTM, code_width
+
+LOCALIZATIONS = ("linear", "content")
 
 
 class RegionAttention(keras.layers.Layer):
     """A layer that looks, scores and moves: the base of both systems.
 
-    It holds the `RegionLSTM` and the linear layer that says from its state where to
-    look next. That one has a kernel and a bias for each step, or one of each for all.
+    It holds the `RegionLSTM` and what says from its state where to look next: a linear
+    layer, with a kernel and a bias for each step or one of each for all, or a
+    `ContentLocalization`.
 
     Args:
         num_labels: L.
@@ -21,6 +25,11 @@ class RegionAttention(keras.layers.Layer):
         layout_channels: See `RegionLSTM`.
         starts: Where each step starts from, or None.
         dropout: See `RegionLSTM`.
+        localization: "linear" (Eq. 5) or "content".
+        start_scale: See `ContentLocalization`.
+
+    Raises:
+        ValueError: An unknown localisation, or starts for one that sees the map.
     """
 
     def __init__(
@@ -32,6 +41,8 @@ class RegionAttention(keras.layers.Layer):
         layout_channels,
         starts,
         dropout,
+        localization,
+        start_scale,
         **kwargs,
     ):
         # Keras would cast theta to half precision, too.
@@ -43,7 +54,19 @@ class RegionAttention(keras.layers.Layer):
         self.layout_channels = layout_channels
         self.starts = starts
         self.dropout = dropout
-        self.location_kernel = self.location_bias = None
+        self.localization = localization
+        self.start_scale = start_scale
+        self.location_kernel = self.location_bias = self.content = None
+        if localization not in LOCALIZATIONS:
+            raise ValueError(
+                f"Unknown localisation. Expected one of: {', '.join(LOCALIZATIONS)}. "
+                f"Received: localization={localization!r}"
+            )
+        if localization == "content" and starts is not None:
+            raise ValueError(
+                "Regions that are found by content start nowhere. Expected "
+                f"starts=None. Received: starts={starts}"
+            )
         self.region_lstm = RegionLSTM(
             num_labels,
             units,
@@ -85,9 +108,23 @@ class RegionAttention(keras.layers.Layer):
             **float32,
         )
 
+    def add_content(self, channels):
+        """Adds the `ContentLocalization`, which sees maps of so many channels."""
+        self.content = ContentLocalization(
+            self.num_labels,
+            self.units,
+            code_width(self.units, self.num_labels),
+            self.start_scale,
+            name="content",
+            dtype="float32",
+        )
+        self.content.build(channels)
+
     @property
     def theta_variables(self):
         """The weights that decide where the regions lie, if any do."""
+        if self.content is not None:
+            return self.content.trainable_variables
         if self.location_kernel is None:
             return []
         return [self.location_kernel, self.location_bias]
@@ -121,4 +158,6 @@ class RegionAttention(keras.layers.Layer):
             "layout_channels": self.layout_channels,
             "starts": self.starts,
             "dropout": self.dropout,
+            "localization": self.localization,
+            "start_scale": self.start_scale,
         }

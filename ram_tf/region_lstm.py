@@ -48,6 +48,34 @@ def pool_region(region, pooling):
     )
 
 
+def code_width(units, num_labels):
+    """How many numbers of a linear classifier's scores a state of `units` can hold.
+
+    Each takes four units, see `RegionLSTM.start_as`, beside one for all of them. It is
+    L, so that nothing is lost, up to a quarter of the units.
+    """
+    return min(num_labels, (units - 1) // 4)
+
+
+def factored(kernel, rank):
+    """Factors a kernel `(D, L)` into `(D, rank)` and `(rank, L)`.
+
+    Exact where `rank` is L or more: then the second is the identity. Otherwise the two
+    of that rank whose product is nearest to the kernel, by its singular values.
+    """
+    count = kernel.shape[1]
+    if rank >= count:
+        return kernel, np.eye(count, dtype="float32")
+    left, values, right = np.linalg.svd(kernel, full_matrices=False)
+    # The root on either side keeps both of one size.
+    root = np.sqrt(values[:rank])
+    factors = left[:, :rank] * root, root[:, None] * right[:rank]
+    missing = rank - len(root)  # where D is less than the rank
+    return np.pad(factors[0], [(0, 0), (0, missing)]), np.pad(
+        factors[1], [(0, missing), (0, 0)]
+    )
+
+
 # What of an LSTMCell's configuration Eq. 4 decides.
 OF_EQUATION_4 = {
     "activation": "tanh",
@@ -218,17 +246,27 @@ class RegionLSTM(keras.layers.Layer):
         Args:
             classifier: Kernel and bias of step 1's classifier.
             feature: Kernel and bias of its hidden layer: F is its width. None for a
-                linear classifier: the features are then `relu(s)` and `relu(-s)` of its
-                scores, F = 2 L.
+                linear classifier: the features are then `relu(s)` and `relu(-s)` of the
+                numbers s that its scores are made of, F = 2 `code_width`. These are the
+                scores themselves where the units suffice, see `factored`.
             context: Share of the whole map in a region's scores, in [0, 1].
 
+        Returns:
+            `(units, F)` for a hidden layer, else `(units, code_width)`: what makes of a
+            state `z_k` the whole map's features, else the whole map's numbers s.
+
         Raises:
-            ValueError: There are fewer than 2 F + 1 units.
+            ValueError: There are fewer than 2 F + 1 units, or no label fits.
         """
         kernel, bias = classifier
+        read = np.eye(kernel.shape[0], dtype="float32")
         if feature is None:
-            signs = self._signs()
-            feature, kernel = (kernel @ signs.T, np.zeros(len(signs))), signs
+            width = code_width(self.units, self.num_labels)
+            identity = np.eye(width, dtype="float32")
+            # Scores s to the features s and -s, before the relu.
+            read = np.concatenate([identity, -identity])  # (2 width, width)
+            codes, labels = factored(kernel, width)
+            feature, kernel = (codes @ read.T, np.zeros(len(read))), read @ labels
         rows, count = feature[0].shape
         if self.units < 2 * count + 1:
             raise ValueError(
@@ -272,11 +310,9 @@ class RegionLSTM(keras.layers.Layer):
         w_zs[passing] = (1 - context) * kernel
         w_zs[count : 2 * count] = context * kernel
         self.classifier.set_weights([w_zs, bias])
-
-    def _signs(self):
-        """`(2 L, L)`: scores s to the features s and -s of a linear classifier."""
-        identity = np.eye(self.num_labels, dtype="float32")
-        return np.concatenate([identity, -identity])
+        readout = np.zeros((self.units, read.shape[1]), "float32")
+        readout[count : 2 * count] = read
+        return readout
 
     def get_config(self):
         return {

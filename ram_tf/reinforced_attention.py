@@ -23,7 +23,7 @@ class ReinforcedAttention(RegionAttention):
 
         state = region_lstm(whole_map, zeros)                # only to choose l_1
         for t in range(T):
-            mean = tanh(W_loc(state.hidden) + b_loc)         # f_loc
+            mean = tanh(W_loc(state.hidden) + b_loc)         # f_loc; or by content
             location = mean + sigma * normal() if training else mean
             seen = [region_lstm(region, state) for region in regions_at(location)]
             region_scores += [scores for scores, _ in seen]
@@ -49,6 +49,10 @@ class ReinforcedAttention(RegionAttention):
             `W_loc` and `b_loc` of its own (ours), or where "fixed" locations are. None
             for shared ones that start in the middle.
         dropout: Share of a region's features set to zero in training.
+        localization: "linear", `f_loc` above, or "content" (ours): the policy's mean is
+            where a `ContentLocalization` would look next.
+        start_scale: See `ContentLocalization`; of the part of the map that a location
+            explains.
         locations: "learnt", by the policy; "random", uniform in [-1, 1], drawn anew for
             each step; "fixed", at `starts`. The last two have no policy to learn.
         sigma: Standard deviation of the policy in training, more than 0.
@@ -89,6 +93,8 @@ class ReinforcedAttention(RegionAttention):
         layout_channels=0,
         starts=None,
         dropout=0.0,
+        localization="linear",
+        start_scale=0.25,
         locations="learnt",
         sigma=0.2,
         episodes=1,
@@ -105,6 +111,8 @@ class ReinforcedAttention(RegionAttention):
             layout_channels,
             starts,
             dropout,
+            localization,
+            start_scale,
             **kwargs,
         )
         if locations not in LOCATIONS:
@@ -144,6 +152,9 @@ class ReinforcedAttention(RegionAttention):
         if not self.learns_locations:
             return
         self.baseline.build((None, self.units))
+        if self.localization == "content":
+            self.add_content(features_shape[-1])
+            return
         starts = np.zeros((1, 2)) if self.starts is None else np.array(self.starts)
         self.add_location_weights("W_loc", "b_loc", np.arctanh(starts))
 
@@ -155,6 +166,12 @@ class ReinforcedAttention(RegionAttention):
             _repeat(state, episodes)
             for state in self._look_at_whole(features, training)
         )
+        evidence, explained = None, ()
+        if self.content is not None:
+            evidence = self.content.read(features)
+            scores = _repeat(evidence.scores, episodes)
+            evidence = evidence._replace(scores=scores)
+            explained = self.content.begin(evidence)
         rows, steps, count = tf.shape(hidden)[0], self.num_steps, len(self.scales)
         drawn = self._draw(rows, training)
         learns = training and self.learns_locations
@@ -169,9 +186,15 @@ class ReinforcedAttention(RegionAttention):
             for name, shape in shapes.items()
         }
 
-        def look(step, hidden, memory, arrays):
-            location, seen = self._choose(step, hidden, drawn, learns)
-            theta = regions_at(tf.clip_by_value(location, -1.0, 1.0), self.scales)
+        def look(step, hidden, memory, explained, arrays):
+            mean = self._mean(step, hidden, evidence, explained)
+            location, seen = self._choose(step, mean, hidden, drawn, learns)
+            looked = tf.clip_by_value(location, -1.0, 1.0)
+            if self.content is not None:
+                scale = tf.fill(tf.shape(looked), self.start_scale)
+                own = tf.concat([scale, looked], -1)
+                explained = self.content.explain(own, evidence, explained)
+            theta = regions_at(looked, self.scales)
             # The episodes of an image are sampled from its one map.
             theta = tf.reshape(theta, [-1, episodes * count, 4])
             regions = sample_region(features, theta, self.region_size)
@@ -191,12 +214,12 @@ class ReinforcedAttention(RegionAttention):
                 tf.reduce_mean(tf.reshape(state, [-1, count, self.units]), 1)
                 for state in states
             )
-            return step + 1, hidden, memory, arrays
+            return step + 1, hidden, memory, explained, arrays
 
         *_, arrays = tf.while_loop(
             lambda step, *_: step < steps,
             look,
-            (tf.constant(0), hidden, memory, arrays),
+            (tf.constant(0), hidden, memory, explained, arrays),
             maximum_iterations=steps,
         )
         found = {name: _rows_first(array.stack()) for name, array in arrays.items()}
@@ -225,14 +248,22 @@ class ReinforcedAttention(RegionAttention):
             return keras.random.normal(shape, 0.0, self.sigma, "float32", seed)
         return None
 
-    def _choose(self, step, hidden, drawn, learns):
+    def _mean(self, step, hidden, evidence, explained):
+        """The policy's mean `(rows, 2)`; None where there is no policy."""
+        if not self.learns_locations:
+            return None
+        if self.content is None:
+            return tf.tanh(self.locate(hidden, step))
+        z = self.region_lstm.hidden(hidden)
+        return self.content.locate(z, evidence, explained)[:, 2:]
+
+    def _choose(self, step, mean, hidden, drawn, learns):
         """The next location `(rows, 2)`, and what is to be learnt of the choice."""
         if self.locations == "random":
             return drawn[step], {}
         if self.locations == "fixed":
             place = tf.gather(tf.constant(self.starts, tf.float32), step)
             return tf.tile(place[None], [tf.shape(hidden)[0], 1]), {}
-        mean = tf.tanh(self.locate(hidden, step))
         if not learns:
             return tf.stop_gradient(mean), {}
         state = tf.stop_gradient(tf.cast(hidden, tf.float32))
@@ -305,9 +336,13 @@ def _check_starts(starts, num_steps):
         )
 
 
-def _repeat(states, count):
+def _repeat(values, count):
     """Each row `count` times; the gradient of `tf.repeat` fails under XLA."""
-    return tf.reshape(tf.stack([states] * count, 1), [-1, states.shape[-1]])
+    if count == 1:
+        return values
+    shape = tf.concat([[-1], tf.shape(values)[1:]], 0)
+    repeated = tf.reshape(tf.stack([values] * count, 1), shape)
+    return tf.ensure_shape(repeated, [None, *values.shape[1:]])
 
 
 def _rows_first(stacked):

@@ -58,7 +58,7 @@ class Run:
             OSError: The folder cannot be written.
         """
         run = cls(pathlib.Path(folder), settings, tuple(label_names))
-        settings.check_units(len(label_names))
+        settings.check_units()
         run._check_crop()
         seal.make_folder(run.folder)
         lock.take(run.folder / "lock")
