@@ -20,12 +20,10 @@ class Backbone:
         application: Builds the network, as in `keras.applications`; None for `small`,
             which is built here.
         layer: The layer whose output is the feature map; None for the last one.
-        stride: Pixels of the image per cell of the feature map.
+        stride: Pixels of the image per cell of the feature map. Cells tile an image
+            whose edges are multiples of it.
         scaling: Turns RGB in [0, 255] into what the network was trained on; None
             where it does so itself.
-        padding: Pixels that it adds around the image before anything else. With half
-            a stride the outermost cells lie on the image's border, as coordinates -1
-            and 1 do.
         hidden: Name and kernel's shape of the first layer of its top, fully connected;
             None where there is none before the classifier.
     """
@@ -34,7 +32,6 @@ class Backbone:
     layer: str | None
     stride: int
     scaling: Callable | None
-    padding: int = 0
     hidden: tuple[str, tuple[int, int]] | None = None
 
 
@@ -62,7 +59,7 @@ BACKBONES = {
     ),
     "efficientnet_v2_s": Backbone(applications.EfficientNetV2S, None, 32, None),
     "convnext_tiny": Backbone(applications.ConvNeXtTiny, None, 32, None),
-    "small": Backbone(None, None, 8, None, padding=4),
+    "small": Backbone(None, None, 8, None),
 }
 
 
@@ -79,7 +76,7 @@ def build(name, weights="imagenet", frozen=0.0):
 
     Returns:
         A `keras.Model` named "backbone", images `(B, H, W, 3)` in [0, 255] to features
-        `(B, (H + 2 padding) / stride, (W + 2 padding) / stride, C)`; H and W unknown.
+        `(B, H / stride, W / stride, C)`; H and W unknown.
 
     Raises:
         ValueError: An unknown name, or weights that do not fit.
@@ -175,7 +172,6 @@ def _small():
         [
             keras.Input((None, None, 3)),
             keras.layers.Rescaling(1 / 127.5, -1.0),
-            keras.layers.ZeroPadding2D(BACKBONES["small"].padding),
             # An even kernel, so that its cells lie in the middle of two pixels, as
             # those of the pools do.
             _convolution(16, 4, strides=2),

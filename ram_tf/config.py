@@ -68,7 +68,11 @@ class Config:
     name: str = option("", "of the SavedModel; empty: the data set's")
 
     # Image
-    image_size: int = option(512, "N: images are resized to N x N")
+    image_size: int = option(
+        512,
+        "N: images are resized to N x N; without the margin a multiple of the "
+        "backbone's pixels per cell",
+    )
     crop_margin: int = option(64, "the model sees crops of N - MARGIN")
     flip: bool = option(True, "mirror training images at random")
     zooms: str = option(
@@ -278,6 +282,31 @@ class Config:
             # As `RegionLSTM.start_as` divides them.
             needed = 2 * self.pooled_units + 1 if self.pooled_units else 5
             ranges.require(self, "units", self.units >= needed, f"{needed} or more")
+
+    def check_cells(self, whole_images=False):
+        """Raises a `ValueError` where the backbone's cells do not tile what it sees.
+
+        Only where they do are boxes exact. Of other edges a network leaves pixels out
+        or adds a cell, and its one-sided padding moves all cells.
+
+        Args:
+            whole_images: Whether it sees these, too, to cut views from their features.
+        """
+        stride = backbones.BACKBONES[self.backbone].stride
+        below = self.crop // stride * stride
+        sizes = [c + self.crop_margin for c in (below, below + stride) if c]
+        expected = (
+            f"{' or '.join(map(str, sizes))}, so that {self.backbone}'s cells of "
+            f"{stride} pixels tile what is left after crop_margin={self.crop_margin}"
+        )
+        ranges.require(self, "image_size", self.crop == below, expected)
+        if whole_images:
+            fits = self.image_size % stride == 0
+            expected = (
+                f"a multiple of {stride} pixels, which {self.backbone}'s cells tile, or "
+                "--views_from image"
+            )
+            ranges.require(self, "image_size", fits, expected)
 
     @property
     def crop(self):

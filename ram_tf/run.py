@@ -59,7 +59,7 @@ class Run:
         """
         run = cls(pathlib.Path(folder), settings, tuple(label_names))
         settings.check_units()
-        run._check_crop()
+        settings.check_cells()
         seal.make_folder(run.folder)
         lock.take(run.folder / "lock")
         if run.begun:
@@ -149,15 +149,6 @@ class Run:
         for own in (".", "checksums", "outputs", "images", "step*", "step*/checksums"):
             seal.remove_left(self.folder, own)
 
-    def _check_crop(self):
-        stride = backbones.BACKBONES[self.config.backbone].stride
-        if self.config.crop < stride:
-            raise ValueError(
-                "Images are too small for the backbone. Expected crops of at least "
-                f"{stride} pixels with {self.config.backbone}. Received: image_size="
-                f"{self.config.image_size} less crop_margin={self.config.crop_margin}"
-            )
-
     @property
     def begun(self):
         """Whether anything of it is trained."""
@@ -231,16 +222,19 @@ class Run:
             A `MultiView`.
 
         Raises:
-            ValueError: A size leaves no room for the crop margin.
+            ValueError: A size leaves no room for the crop margin, or the backbone's
+                cells do not tile what it sees.
         """
-        backbone = backbones.BACKBONES[self.config.backbone]
-        cells = backbone.stride, backbone.padding
+        stride = backbones.BACKBONES[self.config.backbone].stride
         scales = [
             dataclasses.replace(self.config, image_size=size)
             for size in sizes or [self.config.image_size]
         ]
-        members = [Member(model, s.image_size, s.crop, *cells) for s in scales]
-        return MultiView(members, **views)
+        members = [Member(model, s.image_size, s.crop, stride) for s in scales]
+        view = MultiView(members, **views)
+        for scale in scales:
+            scale.check_cells(whole_images=view.source == "features")
+        return view
 
     def served_view(self, model):
         """What is exported of a model: its single view, calibrated."""

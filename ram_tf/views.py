@@ -26,14 +26,12 @@ class Member(NamedTuple):
         size: N: images are resized to N x N.
         crop: Edge of a view in pixels, N - 64 in the paper.
         stride: Pixels of the image per cell of the backbone's feature map.
-        padding: Pixels that the backbone adds around an image.
     """
 
     model: AttentionModel
     size: int
     crop: int
     stride: int
-    padding: int = 0
 
 
 def offsets(size, crop, count):
@@ -53,45 +51,38 @@ def offsets(size, crop, count):
     return [(centre, centre), *corners][:count]
 
 
-def cut_features(maps, size, crop, stride, count, padding=0):
+def cut_features(maps, size, crop, stride, count):
     """Cuts the crops of an image from its feature map instead of from the image.
 
-    A crop has as many cells as strides fit it, rounded, one cell apart. Where it does
-    not begin on the border of a cell, it is sampled bilinearly in between; where its
-    cells would reach beyond the map, they are moved inside, as nothing is known there.
+    Where a crop does not begin on the border of a cell, it is sampled bilinearly in
+    between.
 
     Args:
         maps: `(B, H, W, C)`, the feature maps of images of `size` x `size`; H and W
             must be known.
-        size: Edge of the images in pixels.
-        crop: Edge of a crop in pixels.
+        size: Edge of the images in pixels, a multiple of `stride`.
+        crop: Edge of a crop in pixels, a multiple of `stride`.
         stride: Pixels per cell.
         count: 1 or 5, see `offsets`.
-        padding: Pixels that the backbone adds around an image, and so around a crop.
 
     Returns:
-        `(B, count, h, w, C)`.
+        `(B, count, h, w, C)`, `crop / stride` cells high and wide.
     """
-    padded = crop + 2 * padding
-    cells = [min(max(1, round(padded / stride)), edge) for edge in maps.shape[1:3]]
+    cells = crop // stride
     views = []
     for corner in offsets(size, crop, count):
         (s_y, t_y), (s_x, t_x) = (
-            _place(start + padded / 2, stride, *edges)
-            for start, *edges in zip(corner, cells, maps.shape[1:3], strict=True)
+            _place(start + crop / 2, stride, cells, edge)
+            for start, edge in zip(corner, maps.shape[1:3], strict=True)
         )
         theta = tf.tile([[s_x, s_y, t_x, t_y]], [tf.shape(maps)[0], 1])
-        views.append(sample_region(maps, theta, cells))
+        views.append(sample_region(maps, theta, (cells, cells)))
     return tf.stack(views, 1)
 
 
 def _place(middle, stride, cells, edge):
     """Scale and translation of `cells` around a pixel, on a map of `edge` cells."""
-    last = max(1, edge - 1)
-    scale = (cells - 1) / last
-    # Counted in cells from the middle of the first one.
-    translation = 2 * (middle / stride - 0.5) / last - 1
-    return scale, min(max(translation, scale - 1), 1 - scale)
+    return cells / edge, 2 * middle / (stride * edge) - 1
 
 
 def cut_images(images, size, crop, count):
@@ -228,14 +219,12 @@ class MultiView:
 
     def _look(self, member, images, boxes=None):
         """One member's centre view, its scores and its description over the views."""
-        model, size, crop, stride, padding = member
+        model, size, crop, stride = member
         sides = [images] if self.count < 10 else [images, images[:, :, ::-1]]
         per_side = min(self.count, 5)
         if self.source == "features":
             maps = [
-                cut_features(
-                    model.backbone(side), size, crop, stride, per_side, padding
-                )
+                cut_features(model.backbone(side), size, crop, stride, per_side)
                 for side in sides
             ]
             maps = tf.concat(maps, 1)  # (B, V, h, w, C)

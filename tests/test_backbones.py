@@ -3,6 +3,7 @@
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from ram_tf import backbones
 
@@ -41,10 +42,24 @@ def test_every_backbone_is_tested():
 def test_features_have_the_stated_stride_and_channels(name, images):
     backbone = backbones.build(name, "none")
     known = backbones.BACKBONES[name]
-    height, width = ((e + 2 * known.padding) // known.stride for e in (64, 96))
+    height, width = (edge // known.stride for edge in (64, 96))
     expected = (2, height, width, CHANNELS[name])
     assert backbone(images).shape == expected
     assert backbone.output_shape == (None, None, None, CHANNELS[name])
+
+
+@pytest.mark.parametrize("name", ["small", "vgg16"])
+def test_cells_lie_in_the_middle_of_their_pixels(name, images):
+    backbone = backbones.build(name, "none")
+    # Kernels that are their own mirrors: what is left is where they are applied.
+    for weights in backbone.trainable_variables:
+        if len(weights.shape) == 4:
+            kernel = weights + tf.reverse(weights, [0])
+            weights.assign(kernel + tf.reverse(kernel, [1]))
+    features = backbone(images).numpy()
+    for axis in (1, 2):
+        mirrored = backbone(np.flip(images, axis)).numpy()
+        assert_same_features(np.flip(mirrored, axis), features)
 
 
 # Not the same colour for any two channels, so that a swap shows.

@@ -111,11 +111,40 @@ def test_a_calibration_that_was_asked_for_and_is_missing_is_told(tmp_path):
         _ = run.calibration
 
 
-def test_crops_smaller_than_a_cell_of_the_backbone_are_refused(tmp_path):
-    settings = change(image_size=70, crop_margin=64, backbone="vgg16")
-    with pytest.raises(ValueError, match="at least 16 pixels with vgg16"):
+@pytest.mark.parametrize(
+    ("backbone", "size", "margin", "said"),
+    [
+        # The nearest crops are 0 and 16, 416 and 448, 32 and 40 pixels.
+        ("vgg16", 70, 64, "Expected 80, so that vgg16's cells of 16 pixels"),
+        ("mobilenet_v2", 500, 64, "Expected 480 or 512, so that"),
+        ("small", 40, 1, "Expected 33 or 41, so that small's cells of 8 pixels"),
+    ],
+)
+def test_images_that_cells_do_not_tile_are_refused(
+    tmp_path, backbone, size, margin, said
+):
+    settings = change(image_size=size, crop_margin=margin, backbone=backbone)
+    with pytest.raises(ValueError, match=f"{said}.*Received: image_size={size}"):
         Run.start(tmp_path / "run", settings, NAMES)
     assert not (tmp_path / "run").exists()
+
+
+def test_views_whose_images_cells_do_not_tile_are_refused(tmp_path):
+    run = Run.start(tmp_path, change(crop_margin=4, image_size=36), NAMES)
+    model = run.build_model(run.build_pooled("max"))
+    with pytest.raises(ValueError, match=r"Expected 36 or 44, .*image_size=40"):
+        run.view(model, sizes=[36, 40])
+    # Crops of 32 pixels are tiled, images of 36 are not.
+    assert run.view(model, count=5).sizes == (36,)
+    with pytest.raises(ValueError, match=r"multiple of 8 .*--views_from image.*=36"):
+        run.view(model, count=5, source="features")
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_cells_tile_the_images_of_every_preset(name):
+    for backbone in ("small", "vgg16", "mobilenet_v2"):
+        settings = Config(**{"backbone": backbone, **PRESETS[name]})
+        settings.check_cells(whole_images=True)
 
 
 def test_a_folder_that_holds_a_run_is_refused_without_resume(tmp_path):
@@ -296,12 +325,12 @@ def test_pooled_head_start_scores_as_step_1_does(tmp_path, images, pooled_units)
         units=32,
         regions=1,
         starts="whole",
-        region_size=5,
+        region_size=4,
     )
     run = Run.start(tmp_path, settings, NAMES)
     pooled = run.build_pooled("max")
     model = run.build_model(pooled)
-    # The one region is the whole map, which the sampler sees at 5x5 cells as it is.
+    # The one region is the whole map, which the sampler sees at 4x4 cells as it is.
     before, after = pooled(images)["scores"], model(images)["scores"]
     assert np.linalg.norm(after - before) < 0.03 * np.linalg.norm(before)
 

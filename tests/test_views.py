@@ -200,36 +200,6 @@ def test_half_a_cell_further_a_ramp_is_half_a_step_higher():
         np.testing.assert_allclose(views[view], (ramp(5) + first)[0], atol=1e-5)
 
 
-def test_cells_that_do_not_fill_a_crop_lie_in_its_middle():
-    # 18 pixels are 4.5 cells: 4 of them, a quarter of a cell from the crop's borders.
-    views = cut_features(ramp(6), 24, 18, 4, 5)[0]
-    for view, first in ((0, 0.75 + 0.25), (1, 0.25), (4, 1.5 + 0.25)):
-        np.testing.assert_allclose(views[view], (ramp(4) + first)[0], atol=1e-5)
-
-
-def test_a_padded_map_has_cells_on_the_borders_of_image_and_crop():
-    # Cells at 0, 4 ... 24 of 24 pixels; a crop of 16 in the centre has 4 ... 20.
-    views = cut_features(ramp(7), 24, 16, 4, 5, padding=2)[0]
-    for view, first in ((0, 1), (1, 0), (4, 2)):
-        np.testing.assert_allclose(views[view], (ramp(5) + first)[0], atol=1e-5)
-
-
-def test_cells_that_overfill_a_crop_stay_on_the_map():
-    # 14 pixels are 3.5 cells: 4 of them would begin a quarter of a cell outside.
-    views = cut_features(ramp(6), 24, 14, 4, 5)[0]
-    for view, first in ((0, 1.0), (1, 0.0), (4, 2.0)):
-        np.testing.assert_allclose(views[view], (ramp(4) + first)[0], atol=1e-5)
-
-
-@pytest.mark.parametrize("size", [20, 21, 22, 23])
-@pytest.mark.parametrize("margin", [0, 1, 3, 6, 16])
-def test_every_cut_of_an_even_map_is_even(size, margin):
-    # Backbones make either as many cells as fit the image or one more.
-    for cells in (size // 4, -(-size // 4)):
-        views = cut_features(tf.ones([1, cells, cells, 1]), size, size - margin, 4, 5)
-        np.testing.assert_allclose(views, np.ones(views.shape), atol=1e-6)
-
-
 def mirrored(images):
     return images[:, :, ::-1]
 
@@ -281,10 +251,9 @@ def test_one_region_is_enough(source):
     assert outputs["description"].shape == (2, 8)
 
 
-@pytest.mark.parametrize("crop", [STRIDE, STRIDE // 2])
-def test_views_of_a_map_of_one_cell_are_that_cell(model, crop):
+def test_views_of_a_map_of_one_cell_are_that_cell(model):
     images = images_of(STRIDE)
-    member = Member(model, STRIDE, crop, STRIDE)
+    member = Member(model, STRIDE, STRIDE, STRIDE)
     ten = MultiView([member], count=10, source="features")((images,))
     whole = model.attend(model.backbone(images))
     np.testing.assert_allclose(ten["scores"], whole["scores"], atol=1e-5)
