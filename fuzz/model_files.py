@@ -7,7 +7,7 @@ import zipfile
 from hypothesis import strategies as st
 
 from fuzz.mutations import files, spoilt, spoilt_json
-from fuzz.run_files import CONFIG, LABELS
+from fuzz.run_files import CONFIG, LABELS, OLD_CONFIG, check
 from fuzz.target import Target
 from fuzz.views_file import ABOUT
 from ram_tf.litert_model import read_texts
@@ -22,16 +22,15 @@ def target(folder):
     def read(folder):
         path = folder / "a.tflite"
         settings, label_names, about = read_described(path, read_texts(path))
-        assert settings.max_pixels
+        check(settings, label_names)
         thresholds = about.get("thresholds", [0.5] * len(label_names))
         assert len(thresholds) == len(label_names)
         assert all(0 <= each <= 1 for each in thresholds)
         assert about["scales"][0] > 0
 
     valid = _archive()
-    changed = st.builds(
-        _archive, spoilt_json(CONFIG) | st.just(None), spoilt_json(ABOUT)
-    )
+    configs = spoilt_json(CONFIG) | spoilt_json(OLD_CONFIG) | st.just(None)
+    changed = st.builds(_archive, configs, spoilt_json(ABOUT))
     bombs = st.just(_archive(views=b" " * (100 << 20), how=zipfile.ZIP_DEFLATED))
     inputs = st.one_of(changed, changed, spoilt(valid), bombs)
     return Target(

@@ -8,17 +8,31 @@ from hypothesis import strategies as st
 from fuzz.mutations import ODD, files, one_spoilt, spoilt_json
 from fuzz.target import Target
 from ram_tf.calibration import Calibration
-from ram_tf.config import Config
+from ram_tf.config import RETIRED, Config
 from ram_tf.run import Run
 
 LABELS = ("cat", "dog", "fox")
 SETTINGS = Config()
 CONFIG = json.loads(SETTINGS.to_json(LABELS))
+# What is served may be of a version that knew other settings, and no format.
+OLD_CONFIG = {name: value for name, value in CONFIG.items() if name != "format"}
+OLD_CONFIG |= dict.fromkeys(RETIRED, 0)
 CALIBRATION = json.loads(Calibration(1.5, (0.5, 0.25, 1.0)).to_json(LABELS))
 VALID = {
     "config.json": json.dumps(CONFIG).encode(),
     "calibration.json": json.dumps(CALIBRATION).encode(),
 }
+
+
+def check(settings, label_names):
+    """Asserts that settings, however they were read, may be used."""
+    assert all(isinstance(name, str) for name in label_names)
+    assert "/" not in settings.saved_name
+    for field in dataclasses.fields(Config):
+        allowed = (int, float) if field.type is float else field.type
+        assert isinstance(getattr(settings, field.name), allowed), field.name
+    assert settings.crop > 0
+    assert settings.max_pixels > 0
 
 
 def target(folder):
@@ -27,13 +41,8 @@ def target(folder):
     def read(folder):
         run = Run.open(folder)
         run.config.check_units(len(run.label_names))
-        assert all(isinstance(name, str) for name in run.label_names)
-        assert "/" not in run.config.saved_name
-        for field in dataclasses.fields(Config):
-            allowed = (int, float) if field.type is float else field.type
-            assert isinstance(getattr(run.config, field.name), allowed), field.name
+        check(run.config, run.label_names)
         assert run.config.objective
-        assert run.config.crop > 0
         assert len(run.calibration.thresholds) == len(run.label_names)
 
     # One odd value among the right ones, as the strategy below hits a setting seldom.

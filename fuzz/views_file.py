@@ -3,7 +3,7 @@
 import json
 
 from fuzz.mutations import files, one_spoilt, spoilt_json
-from fuzz.run_files import CONFIG, LABELS
+from fuzz.run_files import CONFIG, LABELS, OLD_CONFIG, check
 from fuzz.target import Target
 from ram_tf.predictor import Predictor
 
@@ -20,11 +20,12 @@ def target(folder):
 
     def read(folder):
         predictor = Predictor.load(folder, client=lambda encoded: {})
+        check(predictor.config, predictor.label_names)
         assert predictor.thresholds.shape == (len(predictor.label_names),)
         assert ((predictor.thresholds >= 0) & (predictor.thresholds <= 1)).all()
 
     strategies = {
         "assets.extra/views.json": spoilt_json(ABOUT),
-        "assets.extra/config.json": spoilt_json(CONFIG),
+        "assets.extra/config.json": spoilt_json(CONFIG) | spoilt_json(OLD_CONFIG),
     }
     return Target(one_spoilt(VALID, strategies), files(folder, read), VALID)

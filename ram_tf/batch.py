@@ -15,7 +15,7 @@ import uuid
 from typing import NamedTuple
 
 import ram_tf
-from ram_tf.config_json import from_json
+from ram_tf.config_json import from_exported_json
 from ram_tf.predictor import Predictor
 from ram_tf.records import FORMATS
 
@@ -263,7 +263,7 @@ def describe_model(folder):
     for name, path in _files(folder):
         content = hashlib.sha256(read(path)).hexdigest()
         digest.update(f"{name} {content}\n".encode())
-    settings, label_names = from_json(read(config).decode())
+    settings, label_names = from_exported_json(read(config).decode())
     return settings, list(label_names), digest.hexdigest()
 
 

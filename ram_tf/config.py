@@ -1,8 +1,8 @@
 """Every setting of a run and its default; `ranges` says what values they may have.
 
 A `Config` is written beside the weights as `config.json` and is all that evaluation,
-prediction and export need to build the model again. Each of its fields is a flag, as
-`flags` says.
+prediction and export need to build the model again, where its format is this `FORMAT`.
+Each of its fields is a flag, as `flags` says.
 """
 
 import dataclasses
@@ -11,6 +11,17 @@ import json
 from ram_tf import backbones, datasets, losses, ranges, region_attention
 from ram_tf.model import Objective, ReinforceObjective
 from ram_tf.region_scales import region_scales
+
+# Of a run's folder: what its weights mean, and which settings it has.
+FORMAT = 2
+# Settings that are no more, and since when and why. Command lines and configurations
+# of before still have them.
+BY_CONTENT = "went with version 0.2: regions are found by the content of the image now"
+RETIRED = {
+    "search_epochs": BY_CONTENT,
+    "region_probe": BY_CONTENT,
+    "spatial_prior": BY_CONTENT,
+}
 
 
 def option(default, explanation, choices=None, only=None):
@@ -335,6 +346,10 @@ class Config:
         return kind(**values)
 
     def to_json(self, label_names):
-        """The text of `config.json`: every setting, and the labels in order."""
-        content = {"label_names": list(label_names), **dataclasses.asdict(self)}
+        """The text of `config.json`: format, labels in order, and every setting."""
+        content = {
+            "format": FORMAT,
+            "label_names": list(label_names),
+            **dataclasses.asdict(self),
+        }
         return json.dumps(content, indent=2) + "\n"

@@ -3,7 +3,7 @@
 import argparse
 import dataclasses
 
-from ram_tf.config import Config
+from ram_tf.config import RETIRED, Config
 from ram_tf.presets import OF_RARL, PRESET_OF, PRESETS, preset
 
 # Not the shares of a single csv: cut at other places, it would hand images that were
@@ -51,6 +51,26 @@ def add_arguments(parser):
         ]
         explanation = f"{field.metadata['explanation']} [{'; '.join(defaults)}]"
         _add_flag(parser, field, explanation)
+    for name in RETIRED:
+        parser.add_argument(
+            *(f"--{name}", f"--no-{name}"),
+            dest=name,
+            action=_Retired,
+            nargs="?",  # whatever it once took
+            default=argparse.SUPPRESS,
+            help=argparse.SUPPRESS,
+        )
+
+
+class _Retired(argparse.Action):
+    """Refuses the flag of a setting that is no more, as soon as it is parsed."""
+
+    def __call__(self, parser, namespace, value, option_string=None):
+        received = option_string if value is None else f"{option_string} {value}"
+        raise ValueError(
+            f"{option_string} {RETIRED[self.dest]}. Expected the command without it. "
+            f"Received: {received}"
+        )
 
 
 def _add_flag(parser, field, explanation):

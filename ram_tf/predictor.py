@@ -12,7 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 from ram_tf import fixed_size, litert_model, onnx_model
-from ram_tf.config_json import from_json
+from ram_tf.config_json import from_exported_json
 from ram_tf.export import DESCRIBED, files_of_graph, serve_bytes
 from ram_tf.header import MAX_SIDE
 from ram_tf.run import Run
@@ -32,7 +32,8 @@ class Predictor:
 
     Args:
         serve: From a list of encoded images to that dict.
-        config: The `Config` of the run.
+        config: The `Config` of the run; of an exported model only what serving needs,
+            see `config_json`.
         label_names: The L labels.
         about: How it looks at images, `MultiView.about`.
     """
@@ -87,7 +88,7 @@ class Predictor:
                 f"(saved_model.pb){others * (not client)}. Received: {folder}"
             )
         extra = folder / "assets.extra"
-        settings, label_names = from_json(read(extra / "config.json"))
+        settings, label_names = from_exported_json(read(extra / "config.json"))
         views = extra / "views.json"
         about = _read_about(read(views), len(label_names), views)
         if client:
@@ -137,7 +138,7 @@ def read_described(path, texts):
         for name in DESCRIBED:
             if len(texts[name]) > fixed_size.LARGEST_TEXT:
                 raise ValueError(f"{name} of {len(texts[name])} characters")
-        settings, label_names = from_json(texts["config.json"])
+        settings, label_names = from_exported_json(texts["config.json"])
         about = _read_about(texts["views.json"], len(label_names), "views.json")
         scales = about.get("scales")
         if not (isinstance(scales, list) and len(scales) == 1 and _is_edge(scales[0])):

@@ -1,6 +1,6 @@
 """A run's folder: what it holds, and how a model is made from it again.
 
-config.json             every setting, and the labels in order
+config.json             its format, every setting, and the labels in order
 images.json             what it has learnt from and is selected by, see `seen_images`
 pooled.weights.h5       step 1's best weights, the baseline
 model.weights.h5        step 2's best weights
@@ -81,7 +81,7 @@ class Run:
 
         Raises:
             FileNotFoundError: There is none.
-            ValueError: Its configuration cannot be read.
+            ValueError: Its configuration cannot be read, or is of another version.
         """
         folder = pathlib.Path(folder)
         path = folder / "config.json"
@@ -90,7 +90,7 @@ class Run:
                 "This is no folder of a run. Expected a folder that fit.py wrote, with "
                 f"a config.json in it. Received: {folder}"
             )
-        return cls(folder, *from_json(seal.read(path)))
+        return cls(folder, *from_json(seal.read(path), path))
 
     def _must_equal(self, other):
         ours, theirs = dataclasses.asdict(self.config), dataclasses.asdict(other.config)

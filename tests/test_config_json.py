@@ -5,8 +5,8 @@ import json
 import pytest
 from settings import FIELDS, other_value
 
-from ram_tf.config import Config
-from ram_tf.config_json import from_json
+from ram_tf.config import FORMAT, RETIRED, Config
+from ram_tf.config_json import SERVED, from_exported_json, from_json
 from ram_tf.presets import PRESETS
 
 
@@ -26,6 +26,7 @@ def test_every_setting_comes_back_from_json(model):
     settings = Config(**others)
     assert from_json(settings.to_json(["cat"]))[0] == settings
     assert set(json.loads(settings.to_json(["cat"]))) == {
+        "format",
         "label_names",
         *(field.name for field in FIELDS),
     }
@@ -37,9 +38,13 @@ def test_every_setting_comes_back_from_json(model):
         pytest.param("{", id="no json"),
         pytest.param("[1, 2]", id="a list"),
         pytest.param("{}", id="no labels"),
-        pytest.param('{"label_names": ["a"], "colour": 3}', id="unknown key"),
-        pytest.param('{"label_names": 3}', id="labels are no list"),
-        pytest.param('{"label_names": ["a"], "epochs": "many"}', id="no number"),
+        pytest.param(
+            '{"format": 2, "label_names": ["a"], "colour": 3}', id="unknown key"
+        ),
+        pytest.param('{"format": 2, "label_names": 3}', id="labels are no list"),
+        pytest.param(
+            '{"format": 2, "label_names": ["a"], "epochs": "many"}', id="no number"
+        ),
     ],
 )
 def test_what_is_no_configuration_is_refused(text):
@@ -49,7 +54,7 @@ def test_what_is_no_configuration_is_refused(text):
 
 def test_an_unknown_key_is_named():
     with pytest.raises(ValueError, match="colour"):
-        from_json('{"label_names": ["a"], "colour": 3}')
+        from_json('{"format": 2, "label_names": ["a"], "colour": 3}')
 
 
 @pytest.mark.parametrize(
@@ -78,6 +83,74 @@ def test_labels_are_names(labels):
 
 
 @pytest.mark.parametrize("text", [b"\xff\xfe\xff", b"[" * 100_000, b"9" * 5000])
-def test_bytes_that_are_no_json_are_no_configuration(text):
+@pytest.mark.parametrize("read", [from_json, from_exported_json])
+def test_bytes_that_are_no_json_are_no_configuration(text, read):
     with pytest.raises(ValueError, match="no configuration"):
-        from_json(text)
+        read(text)
+
+
+def as_json(**changes):
+    """The default settings as JSON, some changed; None for those that are left out."""
+    content = {**json.loads(Config().to_json(["cat"])), **changes}
+    return json.dumps({n: v for n, v in content.items() if v is not None})
+
+
+def test_a_run_of_before_is_refused_in_a_sentence_that_says_what_to_do():
+    before = as_json(format=None, region_probe=False, search_epochs=0)
+    with pytest.raises(ValueError, match=r"before 0\.2") as refused:
+        from_json(before, "runs/mine/config.json")
+    said = str(refused.value)
+    assert "train again" in said
+    assert said.endswith("Received: runs/mine/config.json without a format")
+
+
+@pytest.mark.parametrize("number", [FORMAT + 1, 10**400])
+def test_a_run_of_a_newer_version_is_refused_in_a_sentence_that_says_so(number):
+    with pytest.raises(ValueError, match=r"newer version.*Received: .* of format"):
+        from_json(as_json(format=number, of_the_future=1))
+
+
+@pytest.mark.parametrize("number", [0, 1, -2, True, 2.0, "2", [2]])
+def test_what_is_no_format_is_no_configuration(number):
+    with pytest.raises(ValueError, match=r"no configuration.*'format'"):
+        from_json(as_json(format=number))
+
+
+@pytest.mark.parametrize("name", RETIRED)
+def test_a_setting_that_went_is_told_with_the_reason(name):
+    with pytest.raises(ValueError, match=f"no configuration.*{name}, which went with"):
+        from_json(as_json(**{name: 1}))
+
+
+@pytest.mark.parametrize("number", [None, FORMAT, FORMAT + 1, "x"])
+def test_of_an_exported_model_only_what_serving_needs_is_read(number):
+    changed = {field.name: other_value(field) for field in FIELDS}
+    changed |= {"name": "mine", "image_size": 100, "region_source": "attention"}
+    settings, names = from_exported_json(
+        as_json(**{**changed, "format": number}, search_epochs=3, of_the_future=[{}])
+    )
+    assert names == ("cat",)
+    expected = {name: changed[name] for name in SERVED}
+    assert settings == Config(**expected)
+    assert all(value != getattr(Config(), name) for name, value in expected.items())
+
+
+@pytest.mark.parametrize("name", SERVED)
+@pytest.mark.parametrize("value", [[], {}, float("nan"), 10**400, 1.5])
+def test_what_serving_needs_is_not_believed(name, value):
+    with pytest.raises(ValueError, match=f"no configuration.*{name}"):
+        from_exported_json(as_json(**{name: value}))
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("loss", "x"), ("max_pixels", 0), ("name", "../x")]
+)
+def test_what_serving_needs_is_in_range(name, value):
+    with pytest.raises(ValueError, match=f"{name}.*Expected"):
+        from_exported_json(as_json(**{name: value}))
+
+
+@pytest.mark.parametrize("labels", [["a", "a"], [7], ["a\nb"], [""], 3])
+def test_labels_of_an_exported_model_are_names(labels):
+    with pytest.raises(ValueError, match=r"cannot be used|no configuration"):
+        from_exported_json(as_json(label_names=labels))

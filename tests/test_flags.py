@@ -1,12 +1,13 @@
 """The flags of the settings: what they come to, and which are refused."""
 
 import argparse
+import re
 
 import pytest
 from settings import FIELDS, other_value
 
 from ram_tf import flags
-from ram_tf.config import Config
+from ram_tf.config import RETIRED, Config
 from ram_tf.presets import OF_RARL, PRESET_OF, PRESETS, preset
 
 # The data sets that a setting is for, where it is not for all.
@@ -145,3 +146,27 @@ def test_another_preset_can_be_chosen():
     settings = parse("--dataset", "csv", "--preset", "paper", "--epochs", "7")
     expected = {**PRESETS["paper"], "epochs": 7}
     assert settings == Config(dataset="csv", **expected)
+
+
+@pytest.mark.parametrize("name", RETIRED)
+@pytest.mark.parametrize("form", ["--{}", "--no-{}", "--{} 3", "--{}=3"])
+def test_a_flag_that_went_is_refused_in_a_sentence_that_says_why(name, form):
+    given = form.format(name)
+    flag = given.replace("=", " ").split()[0]
+    expected = (
+        f"{flag} {RETIRED[name]}. Expected the command without it. "
+        f"Received: {given.replace('=', ' ')}"
+    )
+    with pytest.raises(ValueError, match=f"^{re.escape(expected)}$"):
+        parse("--dataset=csv", *given.split(), "--no_such_flag")
+
+
+def test_a_flag_that_went_is_in_no_help(capsys):
+    with pytest.raises(SystemExit):
+        parse("--help")
+    shown = capsys.readouterr().out
+    assert not [name for name in RETIRED if name in shown]
+
+
+def test_what_went_is_no_setting():
+    assert not RETIRED.keys() & {field.name for field in FIELDS}

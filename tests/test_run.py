@@ -1,6 +1,7 @@
 """A run's folder: started, resumed, never half written; models made from it."""
 
 import dataclasses
+import json
 import os
 import subprocess
 import sys
@@ -12,7 +13,7 @@ from at_work import at_work
 
 from ram_tf import losses, weights_file
 from ram_tf.calibration import Calibration
-from ram_tf.config import Config
+from ram_tf.config import FORMAT, Config
 from ram_tf.presets import PRESETS
 from ram_tf.run import Run
 from ram_tf.seal import sealing
@@ -178,6 +179,29 @@ def test_resume_with_other_labels_is_refused(tmp_path, names):
     begun(tmp_path)
     with pytest.raises(ValueError, match="label_names="):
         Run.start(tmp_path, TINY, names, resume=True)
+
+
+@pytest.mark.parametrize(
+    ("number", "said"), [(None, "train again"), (FORMAT + 1, "newer version")]
+)
+def test_a_run_of_another_version_is_refused_and_left_as_it_is(tmp_path, number, said):
+    begun(tmp_path)
+    path = tmp_path / "config.json"
+    content = {**json.loads(path.read_text()), "format": number}
+    if number is None:
+        del content["format"]
+    with sealing(path) as beside:
+        beside.write_text(json.dumps(content))
+    before = path.read_text()
+    for take in (Run.open, lambda folder: Run.start(folder, TINY, NAMES, resume=True)):
+        with pytest.raises(ValueError, match=f"{said}.*Received: {path}"):
+            take(tmp_path)
+    assert path.read_text() == before
+
+
+def test_a_run_of_before_of_which_nothing_is_trained_begins_anew(tmp_path):
+    (tmp_path / "config.json").write_text('{"label_names": ["cat"]}')
+    assert Run.start(tmp_path, TINY, NAMES) == Run.open(tmp_path)
 
 
 def test_a_folder_without_a_run_is_refused(tmp_path):

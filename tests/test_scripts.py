@@ -424,6 +424,17 @@ def test_resuming_with_other_settings_names_them(squares, trained, capsys):
     assert "epochs=7 (was 1)" in sentence
 
 
+@pytest.mark.parametrize("name", ["fit", "ablate"])
+def test_a_flag_that_went_ends_in_one_sentence(name, squares, capsys):
+    data = ("--dataset=csv", f"--data_dir={squares}", "--spatial_prior")
+    assert script(name)(*data, "--search_epochs", "3") == 1
+    assert capsys.readouterr().err == (
+        "error: --spatial_prior went with version 0.2: regions are found by the "
+        "content of the image now. Expected the command without it. Received: "
+        "--spatial_prior\n"
+    )
+
+
 def test_a_run_is_not_overwritten(squares, trained, capsys):
     sentence = fit_error(
         capsys, *SMALL, f"--data_dir={squares}", f"--output_dir={trained[0]}"
