@@ -2,10 +2,11 @@
 
 The way of the data: files (`datasets`) -> pipeline (`header`, `exif`, `decoding`,
 `colour_jitter`, `preprocessing`) -> feature map (`backbones`) -> region after region
-(`spatial_transformer`, `region_lstm`; found by `recurrent_attention` or by the agent of
-`reinforced_attention`) -> scores and regions (`model`, in one view or several: `views`)
--> `losses`, `reinforce`, `metrics`, `region_metrics`, `label_pairs`, `reliability` ->
-the two steps, of which the first begins as a linear probe (`linear_probe`;
+(`spatial_transformer`, `region_lstm`, `content_localization`; found by
+`recurrent_attention` or by the agent of `reinforced_attention`) -> scores and regions
+(`model`, in one view or several: `views`) -> `losses`, `reinforce`, `evidence`,
+`metrics`, `region_metrics`, `label_pairs`, `reliability` -> the two steps, of which the
+first begins as a linear probe (`linear_probe`;
 `training`, on one of the `devices` or several) -> figures (`calibration`, `svm`,
 `evaluation`, `results`, `report`; of several seeds: `seeds`; the papers' tables:
 `references`, `ablation`) and a SavedModel (`export`) or other formats (`onnx_model`,

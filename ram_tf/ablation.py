@@ -12,7 +12,15 @@ import statistics
 
 import keras
 
-from ram_tf import cache, evaluation, proposals, results, run_splits, training
+from ram_tf import (
+    cache,
+    evaluation,
+    evidence,
+    proposals,
+    results,
+    run_splits,
+    training,
+)
 from ram_tf.decoding import decode_image
 from ram_tf.joint_view import Views
 from ram_tf.paper_tables import CROPS, LOCATIONS
@@ -125,7 +133,7 @@ def _result(models, views, svm, output_dir, load):
     path = output_dir / "results" / f"{name}-{CROPS[views]}{'-svm' * svm}.json"
     files = [file for run in runs for file in (run.model_weights, run.pooled_weights)]
     files += [run.calibration_file for run in runs if run.config.calibrate]
-    of = [*map(cache.fingerprint, files), load().report.digest]
+    of = [*map(cache.fingerprint, files), load().report.digest, evidence.HOW]
     known = _known(path, of)
     if known:
         return known
@@ -136,7 +144,12 @@ def _result(models, views, svm, output_dir, load):
 
 
 def _known(path, of):
-    """The figures that are kept, if they are of these weights and images; else None."""
+    """The figures that are kept; None where there are none of these.
+
+    Args:
+        path: Of the file.
+        of: What tells them from others: weights, images, what evidence is.
+    """
     if path.exists():
         result = json.loads(read_text(path))
         if result.pop("of", None) == of:

@@ -37,12 +37,11 @@ class Explained(NamedTuple):
     Args:
         scores: `(B, L)` the largest evidence of each label in the middles of them; at
             first that of the whole map.
-        fresh: `(B, H W)` 1 for cells at which a region would overlap none of them, a
-            tenth of it for each that it would overlap.
+        covers: `(B, H W)` how many of them each cell lies in.
     """
 
     scores: tf.Tensor
-    fresh: tf.Tensor
+    covers: tf.Tensor
 
 
 @keras.saving.register_keras_serializable(package="ram_tf")
@@ -147,7 +146,7 @@ class ContentLocalization(keras.layers.Layer):
         """What is `Explained` before the first region: the whole map."""
         return Explained(
             tf.stop_gradient(tf.reduce_mean(evidence.scores, 1)),
-            tf.ones_like(evidence.scores[..., 0]),
+            tf.zeros_like(evidence.scores[..., 0]),
         )
 
     def locate(self, z, evidence, explained):
@@ -190,13 +189,12 @@ class ContentLocalization(keras.layers.Layer):
         scores = tf.stop_gradient(evidence.scores)
         middle = _near(evidence, t_x, t_y, REACH + 1e-3, REACH + 1e-3)
         shown = tf.where(middle[..., None], scores, NOWHERE)
-        # Two regions of one size overlap where they are less than it apart.
-        reach_x = tf.abs(s_x) * tf.cast(evidence.width, tf.float32)
-        reach_y = tf.abs(s_y) * tf.cast(evidence.height, tf.float32)
-        overlaps = _near(evidence, t_x, t_y, reach_x[:, None], reach_y[:, None])
+        reach_x = tf.abs(s_x) * tf.cast(evidence.width, tf.float32) / 2.0
+        reach_y = tf.abs(s_y) * tf.cast(evidence.height, tf.float32) / 2.0
+        inside = _near(evidence, t_x, t_y, reach_x[:, None], reach_y[:, None])
         return Explained(
             tf.maximum(explained.scores, tf.reduce_max(shown, 1)),
-            tf.where(overlaps, 0.1 * explained.fresh, explained.fresh),
+            explained.covers + tf.cast(inside, tf.float32),
         )
 
     def _choose(self, probabilities, evidence, explained):
@@ -210,7 +208,9 @@ class ContentLocalization(keras.layers.Layer):
         gain = tf.matmul(new, weights)[..., 0]
         least = tf.reduce_min(scores, 1, keepdims=True)
         left = tf.matmul(scores - least, weights)[..., 0]
-        worth = gain + LEFT * explained.fresh * left
+        # Nothing in a region looked at is worth as much as anything outside.
+        most = tf.reduce_max(left, -1, keepdims=True) + 1.0
+        worth = gain + LEFT * (left - 2.0 * most * explained.covers)
         cell = tf.argmax(worth, -1, output_type=tf.int32)[:, None]
         chosen = tf.one_hot(cell, evidence.height * evidence.width)  # (B, 1, H W)
         wanted = tf.cast(tf.matmul(chosen, new)[:, 0] > 0, tf.float32)

@@ -8,8 +8,18 @@ import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
 
-from ram_tf import cache, calibration, flags, proposals, run_splits, svm
+from ram_tf import (
+    cache,
+    calibration,
+    evidence,
+    flags,
+    proposals,
+    results,
+    run_splits,
+    svm,
+)
 from ram_tf.joint_view import Views, fit_svms, joint_view, weight_files
+from ram_tf.model import crop_to_image
 from ram_tf.predictor import Predictor
 from ram_tf.preprocessing import evaluation_pipeline, read_files
 from ram_tf.results import PAPER, evaluate
@@ -36,11 +46,54 @@ def look(view, split, settings):
 
 
 def look_pooled(pooled, split, settings):
-    """Runs a pooled classifier over a split, on the centre crop."""
-    sizes, crop = [settings.image_size], settings.crop
-    return _over(
-        split, sizes, crop, settings, lambda inputs: pooled.predict_on_batch(inputs[0])
+    """Runs a pooled classifier over a split, on the centre crop.
+
+    Args:
+        pooled: A `PooledClassifier`.
+        split: The `Split`.
+        settings: The `Config` that the classifier was trained with.
+
+    Returns:
+        A dict of NumPy arrays `scores` and `probabilities`, both `(n, L)`, and where
+        the classifier `has_evidence` also `evidence` `(n, L, 2)`, `y, x` as fractions
+        of the original image.
+    """
+    size, crop = settings.image_size, settings.crop
+    graph = tf.function(
+        lambda images: pooled(images, with_evidence=True),
+        [tf.TensorSpec([None, crop, crop, 3])],
+        autograph=False,
     )
+    found = _over(split, [size], crop, settings, lambda inputs: graph(inputs[0]))
+    if "evidence" in found:
+        found["evidence"] = crop_to_image(found["evidence"], crop / size)
+    return found
+
+
+def see_pooled(run, split, settings):
+    """Looks at a split through a run's pooled classifier, and keeps what it says.
+
+    Args:
+        run: The `Run`, of which step 1 alone need be trained.
+        split: The `Split`.
+        settings: The `Config` of the split.
+
+    Returns:
+        What `look_pooled` does.
+    """
+    return _kept(
+        run,
+        {"pooled": run.pooling, "evidence": evidence.HOW},
+        [run.pooled_weights],
+        split,
+        settings,
+        lambda: look_pooled(run.load_pooled(), split, settings),
+    )
+
+
+def _kept(run, about, files, split, settings, compute):
+    key = cache.key_of(about, files, split, settings)
+    return cache.remember(run.folder / "outputs", key, compute)
 
 
 def _over(split, sizes, crop, settings, forward):
@@ -99,6 +152,31 @@ def calibrate(run, model, split):
     )
     with sealing(run.calibration_file) as beside:
         beside.write_text(fitted.to_json(run.label_names))
+
+
+def report(run, split, pooled, view=None):
+    """Evaluates what is trained of a run, and writes its `results.json`.
+
+    Args:
+        run: The `Run`.
+        split: The `Split` to report on.
+        pooled: Its `PooledClassifier`.
+        view: The view of its attention model; None where step 1 alone is trained.
+
+    Returns:
+        Lines of text: the figures as a person reads them.
+    """
+    settings = run.config
+    before = look_pooled(pooled, split, settings)
+    if view is None:
+        result = results.evaluate_pooled(before, split)
+        text = results.table_of_pooled(result)
+    else:
+        outputs = look(view, split, settings)
+        result = evaluate(outputs, split, settings, about=view.about, pooled=before)
+        text = results.table(result)
+    results.write(result, run.folder / "results.json")
+    return text
 
 
 class Seen(NamedTuple):
@@ -179,15 +257,12 @@ def see_runs(runs, split, settings, views):
     for run in runs:
         run.must_not_have_seen(split, settings)
 
-    def kept(about, files, split, settings, compute):
-        key = cache.key_of(about, files, split, settings)
-        return cache.remember(first.folder / "outputs", key, compute)
-
     def seen(view, split, settings=settings):
         def compute():
             return look(view, proposals.for_run(first, split), settings)
 
-        return kept(view.about, weight_files(view, runs), split, settings, compute)
+        files = weight_files(view, runs)
+        return _kept(first, view.about, files, split, settings, compute)
 
     view = joint_view(runs, views)
     single = first.view(view.models[0])
@@ -204,13 +279,7 @@ def see_runs(runs, split, settings, views):
     else:
         others["single_view"] = seen(single, split)
     outputs = {name: np.asarray(value) for name, value in outputs.items()}
-    others["pooled"] = kept(
-        {"pooled": first.pooling},
-        [first.pooled_weights],
-        split,
-        settings,
-        lambda: look_pooled(first.load_pooled(), split, settings),
-    )
+    others["pooled"] = see_pooled(first, split, settings)
     return Seen(outputs, scored.about, others)
 
 

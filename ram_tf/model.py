@@ -18,7 +18,7 @@ import dataclasses
 import keras
 import tensorflow as tf
 
-from ram_tf import losses, reinforce
+from ram_tf import evidence, losses, reinforce
 from ram_tf.region_lstm import pool_region
 from ram_tf.replicated_model import ReplicatedModel
 from ram_tf.spatial_transformer import (
@@ -187,9 +187,12 @@ class PooledClassifier(MultiLabelModel):
     Call arguments:
         images: `(B, H, W, 3)` in [0, 255].
         training: Whether dropout acts.
+        with_evidence: Whether to say, too, where the evidence of each label lies.
 
     Returns:
-        A dict of float32 `scores` and `probabilities`, both `(B, L)`.
+        A dict of float32 `scores` and `probabilities`, both `(B, L)`. With evidence,
+        where `has_evidence`, also `evidence` `(B, L, 2)`: `y, x` as fractions of the
+        images, see `ram_tf.evidence.points`.
     """
 
     def __init__(
@@ -210,21 +213,32 @@ class PooledClassifier(MultiLabelModel):
         self.feature = units and keras.layers.Dense(units, "relu", name="W_fx")
         self.classifier = keras.layers.Dense(num_labels, dtype="float32", name="W_zs")
 
+    @property
+    def has_evidence(self):
+        """Whether cells can be scored: the classifier is linear, and all are alike."""
+        return not self.feature and self.pooling != "flatten"
+
     def pool(self, images):
         """The feature vectors `(B, D)` of images, before dropout."""
-        features = self.backbone(images)
+        return self._pool(self.backbone(images))
+
+    def _pool(self, features):
         if self.pooling == "flatten":
-            whole = tf.tile([WHOLE_MAP], [tf.shape(images)[0], 1])
+            whole = tf.tile([WHOLE_MAP], [tf.shape(features)[0], 1])
             features = sample_region(features, whole, self.region_size)
         return pool_region(features, self.pooling)
 
-    def call(self, images, training=False):
-        x = self.pooled_dropout(self.pool(images), training=training)
+    def call(self, images, training=False, with_evidence=False):
+        features = self.backbone(images)
+        x = self.pooled_dropout(self._pool(features), training=training)
         if self.feature:
             x = self.feature(x)
         scores = self.classifier(x)
         probabilities = losses.probabilities(scores, self.objective.loss)
-        return {"scores": scores, "probabilities": probabilities}
+        outputs = {"scores": scores, "probabilities": probabilities}
+        if with_evidence and self.has_evidence:
+            outputs["evidence"] = evidence.points(self.classifier(features))
+        return outputs
 
 
 class AttentionModel(MultiLabelModel):

@@ -100,7 +100,14 @@ TABLE_5 = Table(
 LOCATIONS = Table(
     "locations",
     "where the regions come from",
-    ("mAP", "mAP_min10", "pointing"),
+    (
+        "mAP",
+        "mAP_min10",
+        "pointing",
+        "pointing_evidence",
+        "pointing_shuffled",
+        "region_spread",
+    ),
     (),
     (
         Row("RDAR", ({"model": "rdar"},), 1, ()),
@@ -237,7 +244,7 @@ def text(compared):
 
 def _cell(figure):
     if figure["mean"] is None:
-        return "-"
+        return "\N{EN DASH}"
     if figure["deviation"] is None:
         return f"{figure['mean']:.1f}"
     return f"{figure['mean']:.1f} ± {figure['deviation']:.1f}"

@@ -19,6 +19,7 @@ from ram_tf import (
     label_pairs,
     metrics,
     protocols,
+    region_metrics,
     reliability,
     results,
     shades,
@@ -48,6 +49,18 @@ MEANINGS = {
     "CP": "the labels' own precision, averaged",
     "CR": "the labels' own recall, averaged",
     "CF1": "of CP and CR, or of the labels' own, as the protocol has it",
+}
+OF_REGIONS = {
+    "pointing": "the middle of the region that speaks for a present label lies in one "
+    "of its boxes",
+    "pointing_evidence": "the same of step 1's own evidence map: its classifier on "
+    "each cell, the best mean of 3 by 3 cells",
+    "pointing_centre": "the same of the middle of the image",
+    "pointing_shuffled": "the same with each region where it is on another image: what "
+    "is missing to pointing is what regions gain by going where the image asks for",
+    "region_spread": "how far a region's middle moves from image to image: root of the "
+    "mean of its variances across and down, as a share of the image's edge",
+    "region_iou": "mean intersection over union of an image's pairs of regions",
 }
 # Ours: what is still read at a glance.
 NUMBERED = 20  # labels up to which a matrix has numbers in its cells
@@ -115,6 +128,7 @@ def render(seen, split, settings, result, protocol, title, pictures=3):
         about=seen.about,
         sections=SECTIONS,
         meanings=MEANINGS,
+        of_regions={n: text for n, text in OF_REGIONS.items() if n in result},
         figures=sorted(
             (name for name in result if name.startswith(results.FIGURES)),
             key=lambda name: not name.startswith("mAP"),
@@ -132,7 +146,7 @@ def render(seen, split, settings, result, protocol, title, pictures=3):
         ),
         panels=_panels(outputs["probabilities"], split, result, protocol, confusion),
         reliability=_reliability(split.labels, outputs["probabilities"]),
-        regions=_regions(outputs, split.labels, settings.regions_a_step),
+        regions=_regions(seen, split.labels, settings.regions_a_step),
         confusion=confusion,
         instead=_instead(labels, predicted, split.label_names),
         albums=albums.albums(outputs, split, predicted, settings, pictures),
@@ -267,8 +281,9 @@ def _reliability(labels, probabilities):
     }
 
 
-def _regions(outputs, labels, together):
+def _regions(seen, labels, together):
     """Where each look goes and what it speaks for, `together` regions a look."""
+    outputs = seen.outputs
     boxes = outputs["boxes"]
     looks = boxes.shape[1] // together
     speaker = outputs["region_scores"].argmax(1) // together  # (n, L)
@@ -279,8 +294,8 @@ def _regions(outputs, labels, together):
     median = np.median(boxes, 0).reshape(looks, together, 4)
     # The regions of a look have one middle, the first of them is seldom cut off.
     first = boxes[:, ::together]
-    middles = (first[..., :2] + first[..., 2:]) / 2  # (n, looks, 2)
-    stray = np.sqrt(middles.var(0).sum(-1))
+    centres = results.region_centres(outputs, seen.about)
+    spreads = region_metrics.spreads(centres[:, ::together])
     rows = []
     for k, heat in enumerate(heats):
         ground = visualization.colour(k)
@@ -291,7 +306,7 @@ def _regions(outputs, labels, together):
                 "heat": _heat(heat),
                 "share": float(spoken[:, k].sum() / max(1, whole[:, 0].sum())),
                 "boxes": [charts.frame(box) for box in median[k]],
-                "stray": float(stray[k]),
+                "spread": float(spreads[k]),
                 "width": float(np.median(first[:, k, 3] - first[:, k, 1])),
                 "height": float(np.median(first[:, k, 2] - first[:, k, 0])),
             }

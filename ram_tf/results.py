@@ -13,6 +13,14 @@ from ram_tf.seal import replacing
 PAPER = protocols.PROTOCOLS["rdar"]
 INTERPOLATIONS = ("none", "voc2010", "voc2007")
 FIGURES = ("mAP", "OP", "OR", "OF1", "CP", "CR", "CF1")  # beginnings of their names
+OF_REGIONS = (
+    "pointing",
+    "pointing_evidence",
+    "pointing_centre",
+    "pointing_shuffled",
+    "region_spread",
+    "region_iou",
+)
 
 
 def evaluate(outputs, split, settings, protocol=PAPER, about=None, **others):
@@ -35,9 +43,8 @@ def evaluate(outputs, split, settings, protocol=PAPER, about=None, **others):
         bootstrap intervals of those figures that the protocol counts as the bootstrap
         does; for each of `others` the same figures under its name, and
         under `above_<name>` the paired bootstrap of the difference in `mAP_min10`;
-        `region_iou`; and on data with boxes `pointing`, `pointing_centre` (always the
-        centre of the image) and `pointing_pairs`; `calibration_error`, and
-        `at_thresholds`, OP to CF1 where each label has its fitted threshold.
+        what `region_figures` returns; `calibration_error`, and `at_thresholds`, OP to
+        CF1 where each label has its fitted threshold.
     """
     about = about or {
         "views": 1,
@@ -63,10 +70,7 @@ def evaluate(outputs, split, settings, protocol=PAPER, about=None, **others):
         result["at_thresholds"] = metrics.precision_recall_f1(
             labels, probabilities, about["thresholds"]
         )
-    result["region_iou"] = region_metrics.region_iou(outputs["boxes"])
-    if split.boxes is not None:
-        crop_fraction = about["crops"][0] / about["scales"][0]
-        result |= _pointing(outputs, split, crop_fraction)
+    result |= region_figures(outputs, split, about, others.get("pooled"))
     result["pooled"] = None
     for name, other in others.items():
         result[name] = figures(labels, other, split.label_names, protocol)
@@ -74,6 +78,22 @@ def evaluate(outputs, split, settings, protocol=PAPER, about=None, **others):
             labels, other["probabilities"], probabilities
         )
     return _without_nan(result)
+
+
+def evaluate_pooled(outputs, split):
+    """Computes what is known of step 1 by itself.
+
+    Args:
+        outputs: What `evaluation.look_pooled` says of the split.
+        split: The `Split`.
+
+    Returns:
+        A dict ready for JSON, NaN as None: `images`, `split`, `pooled` as `evaluate`
+        has it, and on data with boxes `pointing_evidence` and `pointing_centre`.
+    """
+    result = {"images": len(split), "split": split.name}
+    result["pooled"] = figures(split.labels, outputs, split.label_names)
+    return _without_nan(result | _compared_pointing(split, outputs.get("evidence")))
 
 
 def _intervals(labels, probabilities, protocol):
@@ -119,22 +139,68 @@ def figures(labels, outputs, label_names, protocol=PAPER):
     return found
 
 
-def _pointing(outputs, split, crop_fraction):
-    # As predicted: a region may lie half outside, its clipped box would be shifted.
-    centres = (outputs["regions"][:, :, ::-1, 2] + 1) / 2  # (n, K, 2), y first
-    centres = crop_to_image(centres, crop_fraction)
-    known = split.boxes, split.labels, split.label_names
-    score, pairs = region_metrics.pointing_score(
-        *known, centres, outputs["region_scores"]
-    )
-    middle = np.full((len(split), 1, 2), 0.5)
-    alone = np.zeros((len(split), 1, len(split.label_names)))
-    centre, _ = region_metrics.pointing_score(*known, middle, alone)
-    return {
-        "pointing": score,
-        "pointing_centre": centre,
-        "pointing_pairs": pairs,
+def region_figures(outputs, split, about, pooled=None):
+    """What regions are judged by.
+
+    Args:
+        outputs: See `evaluate`; the regions are those of the (first) centre view.
+        split: The `Split`.
+        about: `MultiView.about` of the view that gave the outputs.
+        pooled: What `evaluation.look_pooled` says of the split; None for unknown.
+
+    Returns:
+        A dict of shares, NaN where there is nothing to count: `region_iou` and
+        `region_spread` (of the image's edge); and on data with boxes `pointing`,
+        `pointing_pairs`, and for comparison `pointing_centre` (always the centre of the
+        image), `pointing_shuffled` (each region where it is on another image) and
+        `pointing_evidence` (the evidence map of step 1's own classifier, see
+        `ram_tf.evidence`). The last is NaN where there is no such map: without a pooled
+        classifier, where that is not linear or flattens, and for several models, which
+        have none in common.
+    """
+    centres = region_centres(outputs, about)
+    found = {
+        "region_spread": region_metrics.region_spread(centres),
+        "region_iou": region_metrics.region_iou(outputs["boxes"]),
     }
+    if split.boxes is None:
+        return found
+    known = split.boxes, split.labels, split.label_names
+    speaking = centres, outputs["region_scores"]
+    found["pointing"], pairs = region_metrics.pointing_score(*known, *speaking)
+    found["pointing_pairs"] = pairs
+    found["pointing_shuffled"] = region_metrics.shuffled_pointing_score(
+        *known, *speaking
+    )
+    alone = pooled and about.get("models", 1) == 1
+    return found | _compared_pointing(split, pooled.get("evidence") if alone else None)
+
+
+def _compared_pointing(split, evidence):
+    """What pointing is compared with, whatever the regions; none without boxes."""
+    if split.boxes is None:
+        return {}
+    known = split.boxes, split.labels, split.label_names
+    middle = np.full((*split.labels.shape, 2), 0.5)
+    centre, _ = region_metrics.hit_rate(*known, middle)
+    rate = math.nan
+    if evidence is not None:
+        rate, _ = region_metrics.hit_rate(*known, evidence)
+    return {"pointing_evidence": rate, "pointing_centre": centre}
+
+
+def region_centres(outputs, about):
+    """The centres of regions as predicted: a region may lie half outside.
+
+    Args:
+        outputs: See `evaluate`.
+        about: See `region_figures`.
+
+    Returns:
+        `(n, K, 2)` `y, x` as fractions of the original image, not clipped to it.
+    """
+    centres = (outputs["regions"][:, :, ::-1, 2] + 1) / 2  # (n, K, 2), y first
+    return crop_to_image(centres, about["crops"][0] / about["scales"][0])
 
 
 def _without_nan(value):
@@ -183,7 +249,7 @@ def table(result):
     figures = [name for name in result if name.startswith(FIGURES)]
     for name in figures:
         rows.append((name, *(_percent(m[name]) for m in models.values())))
-    for name in ("calibration_error", "pointing", "pointing_centre", "region_iou"):
+    for name in ("calibration_error", *OF_REGIONS):
         if name in result:
             rows.append((name, _percent(result[name]), *[""] * len(compared)))
     if "at_thresholds" in result:
@@ -215,6 +281,16 @@ def table(result):
     return "\n".join([*lines, *result["warnings"]])
 
 
+def table_of_pooled(result):
+    """Writes what `evaluate_pooled` returned as the text that a person reads."""
+    shown = {n: v for n, v in result["pooled"].items() if n.startswith(FIGURES)}
+    shown |= {name: result[name] for name in OF_REGIONS if name in result}
+    width = max(map(len, shown))
+    lines = [f"{result['split']}, {result['images']} images; step 1 alone"]
+    lines += [f"{n.ljust(width)}{_percent(v).rjust(12)}" for n, v in shown.items()]
+    return "\n".join(lines)
+
+
 def _counted(result):
     how = result["protocol"]
     views = f"{how['views']} view{'s' * (how['views'] > 1)} from {how['views_from']}"
@@ -226,7 +302,7 @@ def _counted(result):
 
 
 def _percent(value):
-    return "-" if value is None else f"{100 * value:.1f}"
+    return "\N{EN DASH}" if value is None else f"{100 * value:.1f}"
 
 
 def write(result, path):

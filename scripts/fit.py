@@ -5,17 +5,17 @@
 
 The output folder then holds the weights of both steps, config.json, results.json, a
 picture of regions and TensorBoard's logs; the SavedModel is in saved_models/NAME.
-Interrupted, the same command with --resume goes on after the last whole epoch. On
-several machines it is started on each, with TF_CONFIG; worker 0 alone writes.
+Interrupted, the same command with --resume goes on after the last whole epoch; without
+--pooled_only, after step 1. On several machines it is started on each, with TF_CONFIG;
+worker 0 alone writes.
 """
 
 import argparse
 import pathlib
 
 from ram_tf import cli, devices, flags, proposals, run_splits, seal, training
-from ram_tf.evaluation import calibrate, look, look_pooled
+from ram_tf.evaluation import calibrate, report
 from ram_tf.export import export
-from ram_tf.results import evaluate, table, write
 from ram_tf.run import Run
 from ram_tf.samples import how_to_try, write_samples
 
@@ -30,6 +30,9 @@ def parse(argv):
     )
     parser.add_argument(
         "--resume", action="store_true", help="go on with the run, if there is one"
+    )
+    parser.add_argument(
+        "--pooled_only", action="store_true", help="stop after step 1 and report it"
     )
     devices.add_argument(parser)
     flags.add_arguments(parser)
@@ -46,27 +49,27 @@ def main(argv):
         seal.must_be_writable(folder, arguments.saved_models)
     splits = run_splits.load(settings)
     labels = splits.train.label_names
+    train = training.train_pooled if arguments.pooled_only else training.train
     if not team.chief:
-        training.train(Run(folder, settings, labels), *splits[:2], team)
+        train(Run(folder, settings, labels), *splits[:2], team)
         return 0
     run = Run.start(folder, settings, labels, arguments.resume)
     splits = run_splits.RunSplits(*(proposals.for_run(run, split) for split in splits))
 
-    pooled, model = training.train(run, splits.train, splits.selection, team)
+    trained = train(run, splits.train, splits.selection, team)
+    if arguments.pooled_only:
+        print(report(run, splits.report, run.load_pooled()))
+        return 0
+    pooled, model = trained
     if settings.calibrate:
         calibrate(run, model, splits.selection)
     view = run.served_view(model)
-    report = splits.report
-    seen, before = look(view, report, settings), look_pooled(pooled, report, settings)
-    result = evaluate(seen, report, settings, about=view.about, pooled=before)
-    write(result, run.folder / "results.json")
-    print(table(result))
+    print(report(run, splits.report, pooled, view))
     if settings.given_regions:
         print("\nnot exported: object proposals cannot be found in the model's graph")
         return 0
-    version = export(
-        view, run, pathlib.Path(arguments.saved_models, settings.saved_name)
-    )
+    place = pathlib.Path(arguments.saved_models, settings.saved_name)
+    version = export(view, run, place)
     samples = write_samples(run, view, splits.report)
     print(how_to_try(version, samples, folder / "predictions"))
     return 0

@@ -10,7 +10,15 @@ import pytest
 from PIL import Image
 from small_run import SMALL
 
-from ram_tf import ablation, evaluation, metrics, run_splits, training, weights_file
+from ram_tf import (
+    ablation,
+    evaluation,
+    evidence,
+    metrics,
+    run_splits,
+    training,
+    weights_file,
+)
 from ram_tf.paper_tables import LOCATIONS, TABLE_5, table_6
 from ram_tf.predictor import Predictor
 from ram_tf.run import Run
@@ -163,6 +171,15 @@ def test_figures_of_other_weights_are_computed_anew(squares, undisturbed, tmp_pa
         100 * metrics.mean_average_precision(split.labels, scores)
     )
     assert changed != compared["rows"][1]["ours"]["mAP"]["mean"]
+
+
+@pytest.mark.slow
+def test_figures_of_other_evidence_are_computed_anew(squares, undisturbed, monkeypatch):
+    folder, _ = undisturbed
+    monkeypatch.setattr(evidence, "HOW", "as an earlier state had it")
+    monkeypatch.delattr(evaluation, "evaluate_runs")
+    with pytest.raises(AttributeError, match="evaluate_runs"):
+        ablation.compare(TABLE, base(squares), [0], folder)
 
 
 @pytest.mark.slow

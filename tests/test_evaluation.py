@@ -12,6 +12,7 @@ from ram_tf import (
     calibration,
     evaluation,
     evaluation_flags,
+    evidence,
     metrics,
     protocols,
     results,
@@ -24,7 +25,7 @@ from ram_tf.config import Config
 from ram_tf.evaluation import evaluate_runs
 from ram_tf.export import export
 from ram_tf.joint_view import Views, joint_view, svm_view
-from ram_tf.model import PooledClassifier
+from ram_tf.model import crop_to_image
 from ram_tf.prediction import predict
 from ram_tf.predictor import Predictor
 from ram_tf.preprocessing import evaluation_pipeline
@@ -90,6 +91,62 @@ def test_pointing_maps_centres_from_the_crop_to_the_image():
         assert result["pointing"] == expected
         assert result["pointing_pairs"] == 1
         assert result["pointing_centre"] == 0.0
+
+
+BOXED = ({"a": np.array([[0.0, 0.5, 0.5, 1.0]])}, {"b": np.array([[0, 0, 1, 0.5]])})
+
+
+def with_evidence(outputs):
+    """As a pooled classifier says it: on a's box in the first image, on no other."""
+    points = np.array([[[0.2, 0.8], [0.2, 0.8]], [[0.2, 0.8], [0.2, 0.8]]])
+    return outputs | {"evidence": points}
+
+
+def test_evidence_of_the_pooled_classifier_points_beside_the_regions():
+    # The second region is in the lower right, where neither object is.
+    outputs = outputs_of([[0.9, 0.1], [0.2, 0.7]], [0.8, 0.8])
+    split = split_of([[1, 0], [0, 1]], BOXED)
+    pooled = with_evidence(outputs)
+    result = results.evaluate(outputs, split, SETTINGS, pooled=pooled)
+    assert (result["pointing"], result["pointing_evidence"]) == (0.0, 0.5)
+    assert results.evaluate_pooled(pooled, split)["pointing_evidence"] == 0.5
+    assert result["pointing_shuffled"] == result["pointing"]
+    assert result["region_spread"] == 0
+
+
+@pytest.mark.parametrize("case", ["no classifier", "not linear", "several models"])
+def test_where_there_is_no_evidence_it_is_null_and_a_dash(case):
+    outputs = outputs_of([[0.9, 0.1], [0.2, 0.7]], [0, 0])
+    split = split_of([[1, 0], [0, 1]], BOXED)
+    others = {"no classifier": {}, "not linear": {"pooled": outputs}}
+    others = others.get(case, {"pooled": with_evidence(outputs)})
+    about = {"views": 1, "views_from": "image", "scales": [512], "crops": [448]}
+    about["models"] = 1 + (case == "several models")
+    result = results.evaluate(outputs, split, SETTINGS, about=about, **others)
+    assert result["pointing_evidence"] is None
+    (row,) = (
+        line.split()
+        for line in results.table(result).splitlines()
+        if line.startswith("pointing_evidence")
+    )
+    assert row[1] == "\N{EN DASH}"
+
+
+def test_pointing_of_a_single_image_from_another_is_null():
+    outputs = outputs_of([[0.9, 0.1]], [0, 0])
+    result = results.evaluate(outputs, split_of([[1, 0]], BOXED[:1]), SETTINGS)
+    assert result["pointing_shuffled"] is None
+
+
+def test_spread_is_that_of_centres_outside_too_as_fractions_of_the_image():
+    # In x from 0.5 to 1.25 of a crop of 448 of 512 pixels; without boxes as well.
+    outputs = outputs_of([[0.9, 0.1], [0.2, 0.7]], [0, 0])
+    outputs["regions"][1, 1, 0, 2] = 1.5
+    result = results.evaluate(outputs, split_of([[1, 0], [0, 1]]), SETTINGS)
+    move = 0.375 * 448 / 512
+    # Averaged with the first region, which stays.
+    assert result["region_spread"] == pytest.approx(np.sqrt(move**2 / 2) / 2)
+    assert "pointing_shuffled" not in result
 
 
 def test_a_result_is_json_without_nan():
@@ -330,6 +387,34 @@ def test_an_image_that_the_exported_model_refuses_is_named(runs, split, tmp_path
         evaluation.look_served(Predictor.load(version), split)
 
 
+def test_evidence_is_mapped_from_the_crop_to_the_image(runs, split):
+    run = runs[0]
+    pooled = run.load_pooled()
+    found = evaluation.look_pooled(pooled, split, run.config)
+    (images,) = next(iter(evaluation_pipeline(split, [40], 32, len(split))))
+    seen = pooled(images, with_evidence=True)
+    expected = crop_to_image(seen["evidence"], 32 / 40)
+    np.testing.assert_allclose(found["evidence"], expected, rtol=1e-6)
+    np.testing.assert_allclose(found["scores"], seen["scores"], rtol=1e-5, atol=1e-6)
+
+
+def test_what_was_kept_without_evidence_or_of_another_is_not_taken(
+    squares, tmp_path, monkeypatch
+):
+    run = start(tmp_path, squares, seed=0)
+    split = run_splits.load_report(run.config, "val", run.label_names)
+    # As an earlier state of the program kept it.
+    about = {"pooled": run.pooling}
+    key = cache.key_of(about, [run.pooled_weights], split, run.config)
+    kept = run.folder / "outputs" / f"{key}.npz"
+    cache.write(kept, {"key": np.array(key), "probabilities": np.zeros((16, 3))})
+    assert "evidence" in evaluation.see_pooled(run, split, run.config)
+    monkeypatch.setattr(evaluation, "look_pooled", lambda *_: {"evidence": np.ones(1)})
+    assert len(evaluation.see_pooled(run, split, run.config)["evidence"]) == 16
+    monkeypatch.setattr(evidence, "HOW", "other cells")
+    assert len(evaluation.see_pooled(run, split, run.config)["evidence"]) == 1
+
+
 def test_two_runs_at_two_scales_look_together(runs, split):
     together = joint_view(runs, Views())
     assert together.sizes == (40, 48)
@@ -343,6 +428,8 @@ def test_two_runs_at_two_scales_look_together(runs, split):
     assert result["AP"] == pytest.approx(precisions(split, outputs))
     # What it is compared with: the first run alone.
     assert result["single_view"]["AP"] == pytest.approx(precisions(split, alone[0]))
+    assert result["pointing_evidence"] is None
+    assert evaluated(runs[:1], split, Views())["pointing_evidence"] >= 0
 
 
 @pytest.mark.slow
@@ -442,7 +529,7 @@ def test_a_second_evaluation_asks_no_model(runs, split, result, monkeypatch):
         raise AssertionError("a model was asked")
 
     monkeypatch.setattr(MultiView, "__call__", fail)
-    monkeypatch.setattr(PooledClassifier, "predict_on_batch", fail)
+    monkeypatch.setattr(evaluation, "look_pooled", fail)
     assert evaluated(runs, split, FIVE) == result
     with pytest.raises(AssertionError, match="a model was asked"):
         evaluated(runs, split, dataclasses.replace(FIVE, feature="x"))

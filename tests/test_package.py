@@ -34,6 +34,7 @@ ORDER = (
     "reinforce",
     "reinforced_attention",
     "losses",
+    "evidence",
     "replicated_model",
     "model",
     "views",

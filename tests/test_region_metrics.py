@@ -99,3 +99,95 @@ def test_scores_of_other_regions_than_those_placed_are_refused():
         region_metrics.pointing_score(
             ({},), np.ones((1, 1)), ("cat",), np.zeros((1, 2, 2)), np.zeros((1, 1, 1))
         )
+
+
+@pytest.mark.parametrize("count", [2, 3, 17, 400])
+def test_a_derangement_leaves_none_in_its_place_and_is_the_same_each_time(count):
+    others = region_metrics.derangement(count)
+    assert sorted(others) == list(range(count))
+    assert (others != np.arange(count)).all()
+    np.testing.assert_array_equal(region_metrics.derangement(count), others)
+
+
+def test_one_image_has_no_other():
+    with pytest.raises(ValueError, match="Received: 1"):
+        region_metrics.derangement(1)
+    known = ({"cat": np.array([[0, 0, 1, 1]])},), column(1), ("cat",)
+    score = region_metrics.shuffled_pointing_score(
+        *known, np.full((1, 1, 2), 0.5), np.zeros((1, 1, 1))
+    )
+    assert np.isnan(score)
+
+
+def scattered(images, edge, seed=0):
+    """Centres of objects, and the boxes around them."""
+    middles = np.random.default_rng(seed).random((images, 2))
+    boxes = np.concatenate([middles - edge / 2, middles + edge / 2], 1)
+    return middles, tuple({"cat": box[None]} for box in boxes)
+
+
+def both(boxes, centres, region_scores):
+    known = boxes, np.ones((len(boxes), 1)), ("cat",)
+    score, _ = region_metrics.pointing_score(*known, centres, region_scores)
+    return score, region_metrics.shuffled_pointing_score(*known, centres, region_scores)
+
+
+def test_fixed_places_point_as_well_from_another_image():
+    _, boxes = scattered(200, 0.3)
+    places = np.random.default_rng(1).random((1, 9, 2)).astype("float32")
+    centres = np.repeat(places, 200, 0)
+    score, shuffled = both(boxes, centres, np.random.default_rng(2).random((200, 9, 1)))
+    assert 0 < score < 1
+    assert shuffled == score
+    assert region_metrics.region_spread(centres) == 0
+
+
+def test_regions_that_follow_their_object_miss_that_of_another_image():
+    # On a grid of 10 x 10 no two objects touch.
+    middles = (np.stack(np.divmod(np.arange(100), 10), -1) + 0.5) / 10
+    boxes = np.concatenate([middles - 0.04, middles + 0.04], 1)
+    boxes = tuple({"cat": box[None]} for box in boxes)
+    # The second of two regions speaks, and it is the one that follows.
+    centres = np.stack([np.full_like(middles, 0.01), middles], 1)
+    score, shuffled = both(boxes, centres, np.tile([[0.0], [1.0]], (100, 1, 1)))
+    assert (score, shuffled) == (1, 0)
+
+
+def test_the_region_that_speaks_stays_the_one_of_its_own_image():
+    # Region 1 lies on all objects and region 2 on none; where an image's own region 2
+    # speaks, another image's region 1 does not make it a hit.
+    boxes = ({"cat": np.array([[0.4, 0.4, 0.6, 0.6]])},) * 40
+    centres = np.tile([[[0.5, 0.5], [0.9, 0.9]]], (40, 1, 1))
+    region_scores = np.zeros((40, 2, 1))
+    region_scores[:10, 0], region_scores[10:, 1] = 1, 1
+    assert both(boxes, centres, region_scores) == (0.25, 0.25)
+
+
+def test_jitter_gains_nothing():
+    images = 4000
+    _, boxes = scattered(images, 0.5)
+    moves = np.random.default_rng(3).normal(0, 0.15, (images, 1, 2))
+    score, shuffled = both(boxes, 0.5 + moves, np.zeros((images, 1, 1)))
+    # Both are shares of as many draws: four standard deviations of their difference.
+    deviation = np.sqrt(2 * score * (1 - score) / images)
+    assert 0.2 < score < 0.8
+    assert abs(score - shuffled) < 4 * deviation
+    assert region_metrics.region_spread(0.5 + moves) == pytest.approx(0.15, rel=0.05)
+
+
+def test_spread_by_hand():
+    # In y the first region moves by 0.2 about its mean, the second stays.
+    centres = np.array([[[0.1, 0.7], [0.4, 0.4]], [[0.5, 0.7], [0.4, 0.4]]])
+    root = np.sqrt((0.2**2 + 0) / 2)
+    np.testing.assert_allclose(region_metrics.spreads(centres), [root, 0])
+    assert region_metrics.region_spread(centres) == pytest.approx(root / 2)
+
+
+def test_spread_over_all_regions_is_that_over_the_locations_of_steps():
+    locations = np.random.default_rng(0).random((30, 5, 2))
+    of_all = region_metrics.region_spread(np.repeat(locations, 9, 1))
+    assert of_all == pytest.approx(region_metrics.region_spread(locations))
+
+
+def test_spread_without_images_is_no_number():
+    assert np.isnan(region_metrics.region_spread(np.zeros((0, 2, 2))))

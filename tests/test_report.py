@@ -330,6 +330,27 @@ def test_regions_around_one_location_have_one_map_and_speak_together():
     assert [row[1:] for row in speakers.values()] == [["100", ""], *[["", "100"]] * 2]
 
 
+def test_what_regions_are_judged_by_is_that_of_evaluate():
+    split, outputs = boxed()
+    outputs["regions"][:, :, :, 2] = np.random.default_rng(0).random((24, 2, 2))
+    _, result = evaluated(split, outputs)
+    assert result["pointing_evidence"] is None
+    page = Page(page_of(split, outputs))
+    rows = {name.split()[0]: row for name, row in page.table("measure").items()}
+    assert rows == {name: [percent(result[name])] for name in results.OF_REGIONS}
+    # Those of the maps are averaged in it.
+    told = re.findall(r"middle moves by ([\d.]+)", "".join(page.text))
+    assert np.mean([float(each) for each in told]) == pytest.approx(
+        100 * result["region_spread"], abs=0.1
+    )
+
+
+def test_without_boxes_regions_are_judged_by_spread_and_overlap():
+    page = Page(page_of(*made()))
+    names = [name.split()[0] for name in page.table("measure")]
+    assert names == ["region_spread", "region_iou"]
+
+
 def test_pictures_are_small_and_not_more_than_asked_for():
     split, outputs = made(40)
     page = Page(page_of(split, outputs, pictures=2))

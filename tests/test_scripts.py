@@ -14,6 +14,7 @@ from PIL import Image
 from ram_tf import ablation, cli
 from ram_tf.joint_view import svm_view
 from ram_tf.preprocessing import evaluation_pipeline
+from ram_tf.results import OF_REGIONS
 from ram_tf.run import Run
 from ram_tf.run_splits import load_report
 from ram_tf.samples import Samples, how_to_try
@@ -84,7 +85,7 @@ def test_fit_leaves_what_its_help_promises(trained):
     result = json.loads((run / "results.json").read_text())
     for name in "mAP AP OP OR OF1 CP CR CF1 protocol images mAP_min10 pooled".split():
         assert name in result
-    for name in ("pointing", "pointing_centre", "region_iou"):
+    for name in OF_REGIONS:
         assert 0 <= result[name] <= 1
 
 
@@ -102,9 +103,12 @@ def test_run_and_saved_model_evaluate_to_what_fit_reported(trained, squares, tmp
         assert status == 0
         result = json.loads(place.read_text())
         assert result["split"] == "val"
-        for name in ("mAP", "CF1", "pointing", "region_iou"):
+        # Of a SavedModel's step 1 nothing is known.
+        unknown = {"pointing_evidence"} if model is version else set()
+        for name in {"mAP", "CF1", *OF_REGIONS} - unknown:
             assert result[name] == pytest.approx(reported[name], abs=1e-5)
     assert result["pooled"] is None
+    assert result["pointing_evidence"] is None
 
 
 def test_predict_writes_a_line_and_a_picture_per_image(
@@ -170,13 +174,41 @@ def test_compare_repeats_what_each_run_found(trained, tmp_path, capsys):
     result = json.loads((trained[0] / "results.json").read_text())
     copies = [shutil.copytree(trained[0], tmp_path / name) for name in "ab"]
     assert script("compare")(*copies) == 0
-    of_all = capsys.readouterr().out.split("\n\n")[-1].splitlines()
+    *_, of_all, regions = capsys.readouterr().out.split("\n\n")
+    of_all, regions = of_all.splitlines(), regions.splitlines()
     assert of_all[0].startswith("mAP, 3 labels")
     first, second = 100 * result["mAP"], 100 * result["pooled"]["mAP"]
     for line in (*of_all[1:3], of_all[3].partition("(")[0]):
         _, attention, pooled, difference = line.split()
         assert (attention, pooled) == (f"{first:.1f}", f"{second:.1f}")
         assert difference == f"{first - second:+.1f}"
+    assert regions[0].split()[-6:] == [*OF_REGIONS]
+    for line in regions[1:3]:
+        assert line.split()[1:] == [f"{100 * result[name]:.1f}" for name in OF_REGIONS]
+
+
+@pytest.mark.slow
+def test_step_1_alone_is_a_baseline_and_goes_on(trained, squares, tmp_path, capsys):
+    flags = *SMALL, f"--data_dir={squares}", f"--output_dir={tmp_path / 'run'}"
+    flags = *flags, f"--saved_models={tmp_path / 'saved'}"
+    assert script("fit")(*flags, "--pooled_only") == 0
+    whole = json.loads((trained[0] / "results.json").read_text())
+    result = json.loads((tmp_path / "run" / "results.json").read_text())
+    assert set(result) == {
+        *("images", "split", "pooled", "pointing_evidence", "pointing_centre")
+    }
+    # The same seed and settings: the same step 1.
+    for name in result:
+        assert result[name] == whole[name]
+    assert not (tmp_path / "saved").exists()
+    capsys.readouterr()
+    assert script("compare")(trained[0], "--baseline", tmp_path / "run") == 0
+    printed = capsys.readouterr().out
+    assert f"its own step 1 for {trained[0]}" in printed
+    assert "step 1 of 1 epochs" in printed
+    assert script("fit")(*flags, "--resume") == 0
+    result = json.loads((tmp_path / "run" / "results.json").read_text())
+    assert result["mAP"] == whole["mAP"]
 
 
 def test_runs_that_report_on_other_images_are_not_compared(trained, tmp_path, capsys):

@@ -1,0 +1,56 @@
+"""Where a linear classifier of pooled features sees what it names: its evidence map.
+
+The baseline that regions are held against: a class activation map (Zhou et al.,
+Learning Deep Features for Discriminative Localization, CVPR 2016), for which nothing
+beyond step 1 is trained.
+"""
+
+import tensorflow as tf
+
+# What points mean, and in the keys of what is kept: whoever moves them changes it, and
+# is not given the points of before.
+HOW = "best mean of 3x3 cells, half-pixel centres"
+
+
+def cell_centres(cells):
+    """Where the cells of a feature map lie: cell j of n at (j + 1/2) / n.
+
+    This is the one place that says so; a backbone whose cells are shifted against its
+    image would have that shift added here.
+
+    Args:
+        cells: n, the number of cells along an axis, an int or a scalar tensor.
+
+    Returns:
+        `(n,)` float32 in (0, 1): fractions of what the backbone saw.
+    """
+    count = tf.cast(cells, tf.float32)
+    return (tf.range(count) + 0.5) / count
+
+
+def points(scores):
+    """The place of each label's strongest evidence.
+
+    The evidence in a cell is the mean score of the cell and of those of its eight
+    neighbours that exist; of equal cells the first one counts, line by line.
+
+    Args:
+        scores: `(B, H, W, L)` float32: what the classifier says of each cell. A bias
+            changes nothing.
+
+    Returns:
+        `(B, L, 2)` float32 `y, x`: the centre of the best cell, as fractions of what
+        the backbone saw.
+    """
+    # TensorFlow averages a window that overhangs over the cells inside alone.
+    evidence = tf.nn.avg_pool2d(scores, 3, 1, "SAME")
+    shape = tf.shape(evidence)
+    height, width = (evidence.shape[i] or shape[i] for i in (1, 2))
+    cells = height * width
+    flat = tf.reshape(evidence, [-1, cells, evidence.shape[-1]])
+    worse = flat < tf.reduce_max(flat, 1, keepdims=True)
+    # tf.argmax does not promise which of equal cells it takes.
+    best = tf.reduce_min(tf.where(worse, cells, tf.range(cells)[:, None]), 1)  # (B, L)
+    y = tf.gather(cell_centres(height), best // width)
+    x = tf.gather(cell_centres(width), best % width)
+    return tf.stack([y, x], -1)
