@@ -1,0 +1,313 @@
+"""Regions found by content: on the objects of toy maps, and as in NumPy."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from ram_tf.content_localization import LEFT, REACH, TEMPERATURE, ContentLocalization
+from ram_tf.recurrent_attention import RecurrentMemorizedAttention
+from ram_tf.region_lstm import code_width, factored
+from ram_tf.reinforced_attention import ReinforcedAttention
+
+EDGE, CHANNELS, SCALE = 10, 4, 0.3
+BLOB = np.outer([0.7, 1.0, 0.7], [0.7, 1.0, 0.7])
+
+
+def map_of(*objects):
+    """A map `(1, 10, 10, 4)` with objects `(row, column, channel, strength)`."""
+    maps = np.zeros((1, EDGE, EDGE, CHANNELS), "float32")
+    for row, column, channel, strength in objects:
+        place = slice(row - 1, row + 2), slice(column - 1, column + 2), channel
+        maps[0][place] += strength * BLOB
+    return maps
+
+
+def started(labels=2, regions=3, kind=RecurrentMemorizedAttention, **arguments):
+    """A layer before any training, whose label l is shown by channel l."""
+    layer = kind(
+        labels,
+        regions,
+        64,
+        (EDGE, EDGE),
+        "average",
+        localization="content",
+        start_scale=SCALE,
+        **arguments,
+    )
+    layer.build((None, None, None, CHANNELS))
+    kernel = 4 * np.eye(CHANNELS, labels, dtype="float32")
+    bias = np.full(labels, -1.0, "float32")
+    readout = layer.region_lstm.start_as((kernel, bias), None, 0.7)
+    factors = factored(kernel, readout.shape[1])
+    layer.content.start_as(factors, bias, readout)
+    return layer
+
+
+def cells_of(regions):
+    """The centres `(K, 2)` row, column of one image's regions, in cells."""
+    return (np.array(regions)[0, :, ::-1, 2] * EDGE + EDGE - 1) / 2
+
+
+def distance(a, b):
+    return np.abs(np.subtract(a, b)).max()
+
+
+def test_two_regions_lie_on_two_objects_before_any_training():
+    found = cells_of(started()(map_of((2, 2, 0, 1.0), (6, 7, 1, 1.0)))["regions"])
+    near = [[distance(cell, peak) <= 1 for peak in ((2, 2), (6, 7))] for cell in found]
+    assert sorted(near[:2]) == [[False, True], [True, False]]
+
+
+def test_the_label_that_is_more_probable_is_looked_for_first():
+    maps = map_of((2, 2, 0, 1.0), (6, 7, 1, 2.0))
+    assert distance(cells_of(started()(maps)["regions"])[0], (6, 7)) <= 1
+
+
+@pytest.mark.parametrize("labels", [1, 2])
+def test_no_region_returns_to_an_object_that_was_looked_at(labels):
+    found = cells_of(started(labels, 4)(map_of((4, 4, 0, 1.0)))["regions"])
+    assert distance(found[0], (4, 4)) <= 0.1
+    # A region reaches 1.5 cells to each side.
+    for cell in found[1:]:
+        assert distance(cell, found[0]) > 1.5
+
+
+def test_two_labels_in_one_place_take_one_region():
+    maps = map_of((2, 2, 0, 1.0), (2, 2, 1, 1.0), (7, 7, 2, 0.5))
+    found = cells_of(started(3)(maps)["regions"])
+    assert distance(found[0], (2, 2)) <= 0.1
+    assert distance(found[1], (7, 7)) <= 1
+
+
+def test_two_equal_peaks_are_not_averaged():
+    found = cells_of(started(1)(map_of((4, 2, 0, 1.0), (4, 7, 0, 1.0)))["regions"])
+    assert distance(found[0], (4, 2)) <= 1
+    assert distance(found[1], (4, 7)) <= 1
+
+
+def test_a_map_that_shows_nothing_has_regions_apart_from_one_another():
+    found = cells_of(started(1)(map_of())["regions"])
+    assert all(distance(a, b) > 1.5 for a, b in zip(found, found[1:], strict=False))
+
+
+def search_by_numpy(scores, probabilities, scale, count):
+    """The docstring of `ContentLocalization` once more, cell by cell.
+
+    Args:
+        scores: `(H, W, L)` evidence.
+        probabilities: `(L,)`.
+        scale: `s_x, s_y`.
+        count: Regions to find.
+
+    Returns:
+        `(count, 2)` row and column of their centres.
+    """
+    height, width, _ = scores.shape
+    cells = [(row, column) for row in range(height) for column in range(width)]
+    explained, covers = scores.mean((0, 1)), np.zeros((height, width))
+    left = (scores - scores.min((0, 1))) @ probabilities
+    found = []
+    for _ in range(count):
+        worth = {
+            cell: probabilities @ np.maximum(scores[cell] - explained, 0)
+            + LEFT * (left[cell] - 2 * (left.max() + 1) * covers[cell])
+            for cell in cells
+        }
+        row, column = max(cells, key=worth.get)  # the first of equal ones
+        wanted = scores[row, column] > explained
+        query = probabilities * (wanted if wanted.any() else 1)
+        match = scores @ query / query.sum()
+        near = [c for c in cells if max(abs(c[0] - row), abs(c[1] - column)) <= 1]
+        drawn = np.exp([match[cell] / TEMPERATURE for cell in near])
+        centre = (drawn / drawn.sum()) @ np.array(near, float)
+        centre = np.array([row, column]) + REACH * (centre - [row, column])
+        found.append(centre)
+        explained = np.maximum(explained, scores[row, column])
+        reach = np.array([scale[1] * height, scale[0] * width]) / 2
+        for cell in cells:
+            covers[cell] += (np.abs(cell - centre) <= reach).all()
+    return np.array(found)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_regions_equal_a_search_cell_by_cell(seed):
+    rng = np.random.default_rng(seed)
+    layer = ContentLocalization(3, 6, 3, SCALE)
+    layer.build(CHANNELS)
+    weights = [rng.normal(0, 0.7, w.shape) for w in layer.get_weights()]
+    layer.set_weights(weights)
+    maps = rng.normal(size=(1, 5, 7, CHANNELS)).astype("float32")
+    z = rng.uniform(size=(1, 6)).astype("float32")
+    cell, query, bias, size_kernel, size_bias = weights
+    padded = np.pad(maps[0] @ cell, [(1, 1), (1, 1), (0, 0)], constant_values=np.nan)
+    windows = np.lib.stride_tricks.sliding_window_view(padded, (3, 3), (0, 1))
+    scores = np.nanmean(windows, (-2, -1))
+    scale = SCALE * np.exp(z[0] @ size_kernel + size_bias)
+    probabilities = 1 / (1 + np.exp(-(z[0] @ query + bias)))
+
+    evidence = layer.read(tf.constant(maps))
+    explained, thetas = layer.begin(evidence), []
+    for _ in range(5):
+        thetas.append(layer.locate(z, evidence, explained))
+        explained = layer.explain(thetas[-1], evidence, explained)
+    thetas = np.concatenate(thetas)
+    expected = search_by_numpy(scores, probabilities, scale, 5)
+    found = (thetas[:, :1:-1] * [5, 7] + [4, 6]) / 2
+    np.testing.assert_allclose(found, expected, atol=1e-4)
+    np.testing.assert_allclose(thetas[:, :2], np.tile(scale, (5, 1)), rtol=1e-5)
+
+
+def test_probabilities_begin_as_step_1s_of_the_whole_map():
+    layer = started(3)
+    maps = map_of((2, 2, 0, 2.0), (6, 7, 1, 1.0))
+    whole = maps.mean((1, 2))
+    states = [np.zeros((1, 64), "float32")] * 2
+    for _ in range(3):  # and are remembered, whatever is looked at
+        _, states, vectors = layer.region_lstm(maps, states)
+        maps = map_of((5, 5, 2, 9.0))
+    content = layer.content
+    scores = vectors["z"] @ content.query_kernel + content.query_bias
+    np.testing.assert_allclose(scores, 4 * whole[:, :3] - 1, atol=0.01)
+
+
+def test_the_gradient_of_where_a_region_lies_is_that_of_finite_differences():
+    layer = started(2, 1)
+    maps = map_of((2, 2, 0, 1.0), (2, 3, 1, 0.5), (6, 7, 1, 0.4))
+    rng = np.random.default_rng(0)
+    maps += rng.uniform(0, 0.1, maps.shape).astype("float32")
+
+    def place(maps):
+        return tf.reduce_sum(layer(maps)["regions"][:, 0, :, 2] * [1.0, 2.0])
+
+    with tf.GradientTape() as tape:
+        tape.watch(maps := tf.constant(maps))
+        value = place(maps)
+    gradient = tape.gradient(value, maps).numpy()
+    step = rng.normal(size=maps.shape).astype("float32")
+    by_difference = (place(maps + 1e-2 * step) - place(maps - 1e-2 * step)) / 2e-2
+    np.testing.assert_allclose((gradient * step).sum(), by_difference, rtol=2e-2)
+
+
+def test_training_can_move_and_resize_regions():
+    layer = started(2, 2)
+    maps = tf.constant(map_of((2, 2, 0, 1.0), (2, 4, 1, 0.9)))
+    with tf.GradientTape() as tape:
+        loss = tf.reduce_sum(layer(maps)["regions"] ** 2)
+    for gradient in tape.gradient(loss, layer.theta_variables):
+        assert np.abs(gradient).max() > 0
+
+
+def test_sizes_stay_positive_whatever_is_learnt():
+    layer = started()
+    layer.content.size_bias.assign([-9.0, 2.0])
+    regions = layer(map_of((2, 2, 0, 1.0)))["regions"].numpy()
+    assert (regions[..., 0, 0] > 0).all()
+    assert (regions[..., 1, 1] > SCALE).all()
+
+
+@pytest.mark.parametrize("compiled", [False, True], ids=["graph", "xla"])
+def test_sizes_unknown_to_the_graph_change_nothing(compiled):
+    layer = started(2, 1 + 2 * compiled)
+    rng = np.random.default_rng(0)
+    maps = rng.uniform(size=(2, EDGE, EDGE, CHANNELS)).astype("float32")
+    shape = [None, EDGE, EDGE] if compiled else [None] * 3
+    graph = tf.function(
+        layer,
+        [tf.TensorSpec([*shape, CHANNELS])],
+        autograph=False,
+        jit_compile=compiled,
+    )
+    expected = layer(maps)
+    for name, value in graph(maps).items():
+        np.testing.assert_allclose(value, expected[name], atol=1e-5)
+
+
+def test_regions_are_exact_in_half_precision():
+    layer = started(2, 2, dtype="mixed_bfloat16")
+    regions = layer(map_of((2, 2, 0, 1.0), (6, 7, 1, 1.0)))["regions"]
+    assert regions.dtype == tf.float32
+    # 0.3 is no bfloat16.
+    np.testing.assert_allclose(regions[..., 0, 0], 0.3, rtol=1e-6)
+
+
+def test_a_map_that_is_no_number_makes_no_region():
+    maps = map_of((2, 2, 0, 1.0))
+    maps[0, 5, 5] = np.nan
+    assert np.isnan(started()(maps)["region_scores"]).any()
+
+
+def test_the_policys_mean_begins_where_the_first_region_does():
+    maps = map_of((2, 2, 0, 1.0), (6, 7, 1, 1.5))
+    found = started(2, 2)(maps)["regions"]
+    agent = started(2, 2, ReinforcedAttention, sides=(SCALE,), ratios=(1.0,))
+    np.testing.assert_allclose(agent(maps)["regions"], found, atol=1e-5)
+
+
+def test_an_agent_in_training_draws_its_locations_around_what_content_finds():
+    maps = map_of((2, 2, 0, 1.0), (6, 7, 1, 1.5))
+    kind = {"kind": ReinforcedAttention, "sides": (SCALE,), "ratios": (1.0,)}
+    agent = started(2, 1, episodes=300, sigma=0.05, **kind)
+    mean = agent(maps)["regions"][0, 0, :, 2]
+    drawn = agent(maps, training=True)["locations"].numpy()[:, 0]
+    np.testing.assert_allclose(drawn.mean(0), mean, atol=0.02)
+    np.testing.assert_allclose(drawn.std(0), 0.05, atol=0.01)
+
+
+@pytest.mark.parametrize("labels", [1, 2, 130, 1000, 5000])
+def test_any_number_of_labels_starts_from_step_1_with_512_units(labels):
+    rng = np.random.default_rng(0)
+    layer = RecurrentMemorizedAttention(
+        labels, 1, 512, (4, 4), "average", localization="content", start_scale=SCALE
+    )
+    layer.build((None, None, None, 30))
+    kernel = rng.normal(0, 0.1, (30, labels)).astype("float32")
+    bias = rng.normal(size=labels).astype("float32")
+    readout = layer.region_lstm.start_as((kernel, bias), None, 0.7)
+    layer.content.start_as(factored(kernel, readout.shape[1]), bias, readout)
+    maps = np.full((1, 4, 4, 30), 0.5, "float32")
+    scores = layer(maps)["region_scores"][:, 0]
+    # 30 channels have a kernel of rank 30, which 127 numbers hold.
+    np.testing.assert_allclose(scores, maps[:, 0, 0] @ kernel + bias, atol=0.02)
+
+
+def test_the_width_of_a_code_is_the_number_of_labels_up_to_a_quarter_of_the_units():
+    widths = [code_width(512, labels) for labels in (1, 127, 128, 5000)]
+    assert widths == [1, 127, 127, 127]
+
+
+def test_a_kernel_of_few_labels_is_not_factored():
+    kernel = np.random.default_rng(0).normal(size=(6, 3)).astype("float32")
+    codes, labels = factored(kernel, 3)
+    np.testing.assert_array_equal(codes @ labels, kernel)
+
+
+@pytest.mark.parametrize("shape", [(6, 9), (9, 6), (3, 9)])
+def test_a_factored_kernel_misses_what_its_least_singular_values_are(shape):
+    kernel = np.random.default_rng(0).normal(size=shape).astype("float32")
+    codes, labels = factored(kernel, 4)
+    assert (codes.shape, labels.shape) == ((shape[0], 4), (4, shape[1]))
+    missed = np.linalg.svd(kernel, compute_uv=False)[4:]
+    error = np.linalg.norm(kernel - codes @ labels)
+    np.testing.assert_allclose(error, np.linalg.norm(missed), atol=1e-5)
+
+
+def test_starts_beside_content_are_refused():
+    with pytest.raises(ValueError, match="found by content start nowhere"):
+        RecurrentMemorizedAttention(
+            2, 1, localization="content", starts=[[1.0, 1.0, 0.0, 0.0]]
+        )
+
+
+def test_an_unknown_localization_is_refused():
+    with pytest.raises(ValueError, match="Unknown localisation.*'elsewhere'"):
+        RecurrentMemorizedAttention(2, 1, localization="elsewhere")
+
+
+def test_a_layer_is_made_again_from_its_configuration():
+    layer = started()
+    again = RecurrentMemorizedAttention.from_config(layer.get_config())
+    again.build((None, None, None, CHANNELS))
+    again.set_weights(layer.get_weights())
+    maps = map_of((2, 2, 0, 1.0), (6, 7, 1, 1.0))
+    for name, value in again(maps).items():
+        np.testing.assert_array_equal(value, layer(maps)[name])
