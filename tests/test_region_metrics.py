@@ -134,7 +134,7 @@ def both(boxes, centres, region_scores):
 
 def test_fixed_places_point_as_well_from_another_image():
     _, boxes = scattered(200, 0.3)
-    places = np.random.default_rng(1).random((1, 9, 2)).astype("float32")
+    places = np.random.default_rng(1).random((1, 9, 2))
     centres = np.repeat(places, 200, 0)
     score, shuffled = both(boxes, centres, np.random.default_rng(2).random((200, 9, 1)))
     assert 0 < score < 1
