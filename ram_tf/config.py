@@ -314,8 +314,8 @@ class Config:
         if whole_images:
             fits = self.image_size % stride == 0
             expected = (
-                f"a multiple of {stride} pixels, which {self.backbone}'s cells tile, or "
-                "--views_from image"
+                f"a multiple of {stride} pixels, which cells of {self.backbone} tile, "
+                "or --views_from image"
             )
             ranges.require(self, "image_size", fits, expected)
 
