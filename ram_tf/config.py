@@ -164,8 +164,7 @@ class Config:
         ("whole", "anchors"),
     )
     start_scale: float = option(
-        0.5,
-        "with starts at anchors: scale of the regions", only="rdar"
+        0.5, "with starts at anchors: scale of the regions", only="rdar"
     )
     head_start: str = option(
         "xavier",

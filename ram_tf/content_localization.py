@@ -63,12 +63,12 @@ class ContentLocalization(keras.layers.Layer):
     that is apart from the regions looked at.
 
     The largest gain chooses the cell and the labels looked for, and has no gradient.
-    From there `z_k` asks the map a query: the sum of the kernels of these labels,
-    each by its p. The region's centre is the expected position under a softmax of the
-    match between query and cells, over the chosen cell and its neighbours alone, so
-    that two peaks are never averaged; it moves half of the way there. Its gradient reaches `z_k`, the kernels and the
-    features; so training can move regions. Sizes are learnt: `s = scale * exp(W_size
-    z_k + b_size)`, positive by themselves.
+    From there `z_k` asks the map a query: the sum of the kernels of these labels, each
+    by its p. The match between query and cells draws the region's centre, which lies
+    half of the way from the chosen cell to the expected position under a softmax of the
+    match over that cell and its neighbours; two peaks are never averaged. Its gradient
+    reaches `z_k`, the kernels and the features: so training moves regions. Sizes are
+    learnt, too: `s = scale * exp(W_size z_k + b_size)`, which cannot be negative.
 
     Args:
         num_labels: L.

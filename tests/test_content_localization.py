@@ -1,5 +1,7 @@
 """Regions found by content: on the objects of toy maps, and as in NumPy."""
 
+import itertools
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -87,7 +89,7 @@ def test_two_equal_peaks_are_not_averaged():
 
 def test_a_map_that_shows_nothing_has_regions_apart_from_one_another():
     found = cells_of(started(1)(map_of())["regions"])
-    assert all(distance(a, b) > 1.5 for a, b in zip(found, found[1:], strict=False))
+    assert all(distance(a, b) > 1.5 for a, b in itertools.pairwise(found))
 
 
 def search_by_numpy(scores, probabilities, scale, count):
@@ -299,7 +301,7 @@ def test_starts_beside_content_are_refused():
 
 
 def test_an_unknown_localization_is_refused():
-    with pytest.raises(ValueError, match="Unknown localisation.*'elsewhere'"):
+    with pytest.raises(ValueError, match=r"Unknown localisation.*'elsewhere'"):
         RecurrentMemorizedAttention(2, 1, localization="elsewhere")
 
 

@@ -28,6 +28,7 @@ ORDER = (
     "backbones",
     "spatial_transformer",
     "region_lstm",
+    "content_localization",
     "region_attention",
     "recurrent_attention",
     "region_scales",
