@@ -1,0 +1,1 @@
+b2aba816975f1b1187a3e5d0c8c994a4fe39d7aef7d7b9a5a11434682507dad6  saved_model.pb
