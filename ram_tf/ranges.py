@@ -100,12 +100,12 @@ def _of_heads(settings):
         taken = f"{settings.units}, as units, with head_start 'feature'"
         yield "pooled_units", hidden == settings.units, taken
     if settings.localization == "content":
+        # Its evidence is what step 1's linear classifier says of a cell.
+        yield "head_start", settings.head_start == "pooled", "'pooled' with content"
+        yield "pooled_units", not hidden, "0 with content"
+        yield "pooling", settings.pooling != "flatten", "no 'flatten' with content"
         yield "starts", settings.starts == "whole", "'whole' with content"
         yield "constraints", "A" not in settings.constraints, "S and P with content"
-        if settings.head_start == "pooled":
-            # Its evidence is what a linear classifier says of a cell.
-            yield "pooled_units", not hidden, "0 with content"
-            yield "pooling", settings.pooling != "flatten", "no 'flatten' with content"
 
 
 def _of_agents(settings):

@@ -17,12 +17,16 @@ def test_presets_come_back_from_json(preset):
     assert from_json(settings.to_json(names)) == (settings, names)
 
 
-@pytest.mark.parametrize("model", ["rdar", "rarl"])
-def test_every_setting_comes_back_from_json(model):
-    others = {field.name: other_value(field) for field in FIELDS}
-    others |= {"model": model}
-    if model == "rarl":
-        others |= {"region_source": "attention"}  # which its agent demands
+# Content has no starts, and an agent no proposals.
+DEMANDED = [
+    {"model": "rdar", "localization": "linear"},
+    {"model": "rarl", "starts": "whole", "region_source": "attention"},
+]
+
+
+@pytest.mark.parametrize("demanded", DEMANDED, ids=["rdar", "rarl"])
+def test_every_setting_comes_back_from_json(demanded):
+    others = {field.name: other_value(field) for field in FIELDS} | demanded
     settings = Config(**others)
     assert from_json(settings.to_json(["cat"]))[0] == settings
     assert set(json.loads(settings.to_json(["cat"]))) == {

@@ -71,6 +71,8 @@ def test_rarl_takes_no_proposals():
 
 AVERAGED = {"pooling": "average", "region_pooling": "average"}
 FEATURE = {"head_start": "feature", "units": 64}
+CONTENT = {**AVERAGED, "localization": "content", "constraints": "SP"}
+FOUND = {**CONTENT, "head_start": "pooled"}
 
 
 @pytest.mark.parametrize(
@@ -87,6 +89,11 @@ FEATURE = {"head_start": "feature", "units": 64}
             {**AVERAGED, **FEATURE, "pooled_units": 64, "layout_channels": 4},
             "layout_channels",
         ),
+        (CONTENT, "head_start"),
+        ({**FOUND, "pooled_units": 64}, "pooled_units"),
+        ({**FOUND, "pooling": "flatten", "region_pooling": "flatten"}, "pooling"),
+        ({**FOUND, "starts": "anchors"}, "starts"),
+        ({**FOUND, "constraints": "ASP"}, "constraints"),
     ],
 )
 def test_settings_that_do_not_go_together_are_refused(changes, refused):
@@ -98,3 +105,4 @@ def test_settings_that_go_together_are_taken():
     assert Config(**AVERAGED, region_size=1).region_size == 1
     assert Config(**AVERAGED, **FEATURE, pooled_units=64).head_start == "feature"
     assert Config(region_source="proposals").given_regions
+    assert Config(**FOUND).localization == "content"
