@@ -54,7 +54,7 @@ def code_width(units, num_labels):
     Each takes four units, see `RegionLSTM.start_as`, beside one for all of them. It is
     L, so that nothing is lost, up to a quarter of the units.
     """
-    return min(num_labels, (units - 1) // 4)
+    return max(1, min(num_labels, (units - 1) // 4))
 
 
 def factored(kernel, rank):

@@ -40,8 +40,8 @@ def test_every_setting_has_a_flag(field):
     if field.name == "pooled_units":
         # A hidden layer has no place beside a probe.
         begin += ["--probe_cost", "0"]
-    if field.name in ("pooled_units", "starts"):
-        # Nor beside content, which has no starts, either.
+    if field.name in ("pooled_units", "starts", "head_start"):
+        # Nor beside content, which begins as step 1 and has no starts.
         begin += ["--localization", "linear"]
     without = getattr(parse(*begin), field.name)
     if field.metadata["only"] == "rarl":

@@ -444,11 +444,21 @@ def test_start_as_leaves_gradients_to_every_weight(features):
         assert np.abs(gradient).max() > 1e-9
 
 
-def test_start_as_needs_two_units_a_feature_and_one(features):
-    layer = make_attention(units=4 * LABELS, region_pooling="max")
+def test_start_as_needs_two_units_a_feature_and_one():
+    feature, classifier = random_dense(CHANNELS, 6), random_dense(6, LABELS)
+    layer = make_attention(units=12, region_pooling="max")
     with pytest.raises(
         ValueError, match=r"Too few units.*least 13\. Received: units=12"
     ):
-        layer.region_lstm.start_as(random_dense(CHANNELS, LABELS))
-    layer = make_attention(units=4 * LABELS + 1, region_pooling="max")
-    layer.region_lstm.start_as(random_dense(CHANNELS, LABELS))
+        layer.region_lstm.start_as(classifier, feature)
+    make_attention(units=13, region_pooling="max").region_lstm.start_as(
+        classifier, feature
+    )
+
+
+def test_start_as_a_linear_classifier_needs_five_units():
+    classifier = random_dense(CHANNELS, LABELS)
+    layer = make_attention(units=4, region_pooling="max")
+    with pytest.raises(ValueError, match=r"Too few units.*least 5\. Received: units=4"):
+        layer.region_lstm.start_as(classifier)
+    make_attention(units=5, region_pooling="max").region_lstm.start_as(classifier)
