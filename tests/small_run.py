@@ -25,3 +25,11 @@ FROM_STEP_1 = {
     "region_pooling": "average",
     "probe_cost": 0.01,
 }
+# The same, with regions found by content.
+BY_CONTENT = {
+    **FROM_STEP_1,
+    "starts": "whole",
+    "localization": "content",
+    "start_scale": 0.3,
+    "constraints": "SP",
+}

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from h5_arrays import arrays
 from several_devices import CASES, train_cases
-from small_run import FROM_STEP_1, SMALL
+from small_run import BY_CONTENT, SMALL
 
 from benchmarks.devices import cluster
 from ram_tf import devices as devices_module
@@ -232,7 +232,7 @@ def test_workers_of_which_one_is_killed_end_as_undisturbed_ones_and_one_writes(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("more", [{}, FROM_STEP_1])
+@pytest.mark.parametrize("more", [{}, BY_CONTENT])
 def test_fit_on_two_devices_reports_and_exports_what_fit_on_one_does(
     squares, tmp_path, more
 ):

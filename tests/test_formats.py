@@ -12,7 +12,7 @@ import zipfile
 
 import numpy as np
 import pytest
-from small_run import SMALL
+from small_run import BY_CONTENT, SMALL
 
 from benchmarks import photographs
 from ram_tf import fixed_size, litert_model, onnx_model, svm
@@ -26,13 +26,24 @@ FORMATS = (onnx_model, litert_model)
 LITERT = ("ai_edge_litert",)
 
 
+ANCHORED = {"starts": "anchors"}
+KINDS = {
+    "rdar": ANCHORED,
+    "rarl": {"model": "rarl", **ANCHORED},
+    "rdar by content": BY_CONTENT,
+    "rarl by content": {"model": "rarl", **BY_CONTENT},
+}
+
+
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory):
-    names = ("rdar", "rarl")
-    return {name: trained(tmp_path_factory.mktemp(name), name) for name in names}
+    return {
+        name: trained(tmp_path_factory.mktemp("run"), changes)
+        for name, changes in KINDS.items()
+    }
 
 
-@pytest.fixture(scope="module", params=["rdar", "rarl"])
+@pytest.fixture(scope="module", params=KINDS)
 def run(request, runs):
     return runs[request.param]
 
@@ -42,10 +53,8 @@ def rdar(runs):
     return runs["rdar"]
 
 
-def trained(folder, model):
-    settings = dataclasses.replace(
-        SMALL, model=model, steps=2, regions=3, units=64, starts="anchors"
-    )
+def trained(folder, changes):
+    settings = dataclasses.replace(SMALL, steps=2, regions=3, units=64, **changes)
     run = Run.start(folder, settings, LABELS)
     pooled = run.build_pooled("average")
     pooled.save_weights(run.pooled_weights)

@@ -15,7 +15,7 @@ import pytest
 from disk import full_above
 from h5_arrays import arrays
 from PIL import Image
-from small_run import FROM_STEP_1
+from small_run import BY_CONTENT
 
 from ram_tf import progress as progress_module
 from ram_tf import run_splits, training
@@ -100,7 +100,7 @@ def resumed(run, folder):
     [
         ("rdar", ()),
         ("rarl", ()),
-        ("rdar", flags_of(FROM_STEP_1)),
+        ("rdar", flags_of(BY_CONTENT)),
     ],
 )
 def test_a_killed_run_ends_with_the_weights_of_an_undisturbed_one(
