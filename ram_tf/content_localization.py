@@ -5,6 +5,8 @@ from typing import NamedTuple
 import keras
 import tensorflow as tf
 
+from ram_tf.evidence import mean_of_neighbours
+
 # Weight of the evidence that is left beside that which is new. Small, so that it counts
 # once the regions looked at have explained all that is probable.
 LEFT = 0.01
@@ -137,8 +139,7 @@ class ContentLocalization(keras.layers.Layer):
         width = features.shape[2] or shape[2]
         kernel = tf.cast(self.cell_kernel, features.dtype)
         codes = tf.nn.conv2d(features, kernel[None, None], 1, "VALID")
-        # The mean of those of the 3x3 cells that exist.
-        codes = tf.nn.avg_pool2d(tf.cast(codes, tf.float32), 3, 1, "SAME")
+        codes = mean_of_neighbours(tf.cast(codes, tf.float32))
         codes = tf.reshape(codes, [-1, height * width, self.rank])
         return Evidence(self._of_labels(codes), height, width)
 

@@ -28,6 +28,19 @@ def cell_centres(cells):
     return (tf.range(count) + 0.5) / count
 
 
+def mean_of_neighbours(maps):
+    """The mean of each cell and of those of its eight neighbours that exist.
+
+    Args:
+        maps: `(B, H, W, C)` of any float type.
+
+    Returns:
+        `(B, H, W, C)`.
+    """
+    # TensorFlow averages a window that overhangs over the cells inside alone.
+    return tf.nn.avg_pool2d(maps, 3, 1, "SAME")
+
+
 def points(scores):
     """The place of each label's strongest evidence.
 
@@ -42,8 +55,7 @@ def points(scores):
         `(B, L, 2)` float32 `y, x`: the centre of the best cell, as fractions of what
         the backbone saw.
     """
-    # TensorFlow averages a window that overhangs over the cells inside alone.
-    evidence = tf.nn.avg_pool2d(scores, 3, 1, "SAME")
+    evidence = mean_of_neighbours(scores)
     shape = tf.shape(evidence)
     height, width = (evidence.shape[i] or shape[i] for i in (1, 2))
     cells = height * width

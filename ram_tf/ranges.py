@@ -100,12 +100,15 @@ def _of_heads(settings):
         taken = f"{settings.units}, as units, with head_start 'feature'"
         yield "pooled_units", hidden == settings.units, taken
     if settings.localization == "content":
+        where = "with localization 'content'"
         # Its evidence is what step 1's linear classifier says of a cell.
-        yield "head_start", settings.head_start == "pooled", "'pooled' with content"
-        yield "pooled_units", not hidden, "0 with content"
-        yield "pooling", settings.pooling != "flatten", "no 'flatten' with content"
-        yield "starts", settings.starts == "whole", "'whole' with content"
-        yield "constraints", "A" not in settings.constraints, "S and P with content"
+        yield "head_start", settings.head_start == "pooled", f"'pooled' {where}"
+        yield "pooled_units", not hidden, f"0 {where}"
+        yield "pooling", settings.pooling != "flatten", f"no 'flatten' {where}"
+        # Its regions have no anchors.
+        yield "starts", settings.starts == "whole", f"'whole' {where}"
+        anchored = "A" in settings.constraints
+        yield "constraints", not anchored, f"S and P alone {where}"
 
 
 def _of_agents(settings):
