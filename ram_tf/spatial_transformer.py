@@ -18,37 +18,50 @@ def hat_weights(scale, translation, samples, cells):
 
     Args:
         scale: `(B, ...)` s of Eq. 1; a negative one mirrors.
-        translation: `(B, ...)` t of Eq. 1, in [-1, 1] from the first cell's centre to
-            the last one's.
-        samples: Number of points, spread evenly from `t - s` to `t + s`.
-        cells: Number of cells of the map along the axis (int or scalar tensor).
+        translation: `(B, ...)` t of Eq. 1; -1 and 1 are the borders of the map.
+        samples: m, number of points: the middles of m equal parts of the region, which
+            reaches from `t - s` to `t + s`.
+        cells: n, number of cells of the map along the axis (int or scalar tensor).
 
     Returns:
-        `(B, ..., samples, cells)` float32. Outside the map the weights fade linearly to
-        0 within one cell, as if it were padded with zeros.
+        `(B, ..., samples, cells)` float32. The map is sampled as if its outermost cells
+        were repeated once around it, with zeros beyond: up to half a cell beyond the
+        border the outermost cell weighs 1, then it fades linearly to 0 within one cell.
     """
-    grid = tf.linspace(-1.0, 1.0, samples) if samples > 1 else tf.zeros([1])
-    points = scale[..., None] * grid + translation[..., None]  # (B, ..., samples)
-    last = tf.cast(cells - 1, tf.float32)
-    points = (points + 1.0) * last / 2.0
-    cell = tf.range(tf.cast(cells, tf.float32))
-    offset = points[..., None] - cell
-    # relu(1 - |offset|), but at its kinks with the derivative to the right, which is
-    # the difference of the two cells that are mixed. TensorFlow's would be 0 there: a
-    # point that lies on a cell, as the whole map's corners do, would not move.
-    hat = tf.where(offset < 0.0, 1.0 + offset, 1.0 - offset)
-    # Asked this way round a NaN is not outside: it must reach the loss to be seen.
-    return tf.where((offset < -1.0) | (offset >= 1.0), 0.0, hat)
+    count = tf.cast(cells, tf.float32)
+    # Counted in cells from the middle of the first one. In this order s = 1, t = 0 and
+    # m = n give whole numbers without rounding.
+    steps = tf.range(samples, dtype=tf.float32) + (0.5 - samples / 2)
+    points = scale[..., None] * (count / samples) * steps
+    points += (translation[..., None] * count + count - 1.0) / 2.0
+    points = points[..., None]  # (B, ..., samples, 1)
+    cell = tf.range(count)
+    # A cell lies at one point; the first and the last, with their repetitions, at all
+    # points of an interval. relu(1 - |distance|), but at its kinks with the derivative
+    # to the right, which is the difference of the two cells that are mixed.
+    # TensorFlow's would be 0 there: a point that lies on a cell, as all of the whole
+    # map's may do, would not move.
+    first = tf.where(cell == 0.0, -1.0, cell)
+    last = tf.where(cell == count - 1.0, count, cell)
+    # Asked this way round a NaN is neither on a cell nor outside: it must reach the
+    # loss to be seen.
+    hat = tf.where(points < last, 1.0, 1.0 + last - points)
+    hat = tf.where(points < first, 1.0 - first + points, hat)
+    return tf.where((points < first - 1.0) | (points >= last + 1.0), 0.0, hat)
 
 
 def sample_region(maps, theta, size):
     """Samples the region `theta` of each map bilinearly (section 3.1, Eq. 1-2).
 
+    Centres are half-pixel as in `tf.image.resize`: sample i of m lies in the middle of
+    the i-th of m equal parts of the region, so that the whole map at its own size is
+    the map.
+
     Args:
         maps: `(B, H, W, C)` feature maps, of any float type.
         theta: `(B, 4)` `s_x, s_y, t_x, t_y`, or `(B, R, 4)` for R regions of each map,
-            which is then not repeated. Coordinates run from -1 to 1, x right and y
-            down, corners aligned: -1 is the centre of the first cell, 1 of the last.
+            which is then not repeated. Coordinates run from -1 to 1, from border to
+            border of the map, x right and y down.
         size: `(h, w)` of the sampled region.
 
     Returns:
@@ -87,6 +100,8 @@ def theta_to_matrix(theta):
 def matrix_to_box(matrices, clip=True):
     """The part of the map that each region covers.
 
+    Every sample stands for its share of the box, in whose middle it was taken.
+
     Args:
         matrices: `(..., 2, 3)` of Eq. 1.
         clip: Whether to cut the box at the border of the map.
@@ -121,9 +136,8 @@ def box_to_theta(boxes):
 class SpatialTransformer(keras.layers.Layer):
     """Samples an attentional region from a feature map (paper, section 3.1).
 
-    Bilinear, corners aligned, zero outside the map, which is what
-    `torch.nn.functional.grid_sample(align_corners=True)` and the resampler of
-    TensorFlow Addons compute. The gradient reaches both the map and theta.
+    Bilinear with half-pixel centres, as `tf.image.resize` has them; outside, the map is
+    repeated for one cell and zero beyond. The gradient reaches both the map and theta.
 
     Args:
         size: `(h, w)` of the sampled region. The paper leaves it open; 14x14 here, so
@@ -131,7 +145,8 @@ class SpatialTransformer(keras.layers.Layer):
 
     Call arguments:
         maps: `(B, H, W, C)`; H and W may be unknown.
-        theta: `(B, 4)` `s_x, s_y, t_x, t_y` in [-1, 1] coordinates, x right, y down.
+        theta: `(B, 4)` `s_x, s_y, t_x, t_y`; -1 and 1 are the borders of the map, x
+            runs right, y down.
 
     Returns:
         `(B, h, w, C)` in the layer's compute type.
@@ -139,8 +154,8 @@ class SpatialTransformer(keras.layers.Layer):
     Example:
         >>> import tensorflow as tf
         >>> maps = tf.reshape(tf.range(9.0), [1, 3, 3, 1])
-        >>> region = SpatialTransformer((1, 1))(maps, tf.constant([[1., 1., 1., 1.]]))
-        >>> float(region[0, 0, 0, 0])  # the centre of the last cell
+        >>> corner = tf.constant([[1/3, 1/3, 2/3, 2/3]])
+        >>> float(SpatialTransformer((1, 1))(maps, corner)[0, 0, 0, 0])  # the last cell
         8.0
 
     Reference:

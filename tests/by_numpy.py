@@ -1,8 +1,39 @@
-"""Eq. 3-5 written once more, in NumPy: what the layers are compared with."""
+"""Eq. 2-5 written once more, in NumPy: what the layers are compared with."""
 
 import numpy as np
+from scipy import ndimage
 
 from ram_tf.region_lstm import pool_region
+
+
+def sample_by_numpy(maps, theta, size):
+    """What `sample_region` returns of one region a map, by SciPy's interpolation.
+
+    Args:
+        maps: `(B, H, W, C)` array.
+        theta: `(B, 4)` array.
+        size: `(h, w)`.
+
+    Returns:
+        `(B, h, w, C)` float64.
+    """
+    regions = []
+    for image, (s_x, s_y, t_x, t_y) in zip(maps, np.float64(theta), strict=True):
+        padded = np.pad(np.float64(image), ((1, 1), (1, 1), (0, 0)), mode="edge")
+        axes = zip(((t_y, s_y), (t_x, s_x)), size, image.shape, strict=False)
+        places = []
+        for (middle, half), samples, cells in axes:
+            parts = np.linspace(middle - half, middle + half, samples + 1)
+            from_border = ((parts[:-1] + parts[1:]) / 2 + 1) / 2 * cells
+            # The first cell's middle is half a cell from it, and 1 in `padded`.
+            places.append(from_border - 0.5 + 1)
+        grid = np.meshgrid(*places, indexing="ij")
+        channels = [
+            ndimage.map_coordinates(channel, grid, order=1, mode="grid-constant")
+            for channel in np.moveaxis(padded, -1, 0)
+        ]
+        regions.append(np.stack(channels, -1))
+    return np.stack(regions)
 
 
 def sigmoid(x):
