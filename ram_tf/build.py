@@ -7,7 +7,6 @@ import numpy as np
 
 from ram_tf import backbones, losses, model
 from ram_tf.recurrent_attention import RecurrentMemorizedAttention
-from ram_tf.region_lstm import factored
 from ram_tf.reinforced_attention import ReinforcedAttention
 
 
@@ -73,11 +72,11 @@ def attention_model(settings, num_labels, pooled):
         attention.region_lstm.feature.set_weights(feature)
     if settings.head_start == "pooled":
         kernel, bias = pooled.classifier.get_weights()
-        readout = attention.region_lstm.start_as(
+        started = attention.region_lstm.start_as(
             (kernel, bias), feature, settings.context
         )
         if attention.content is not None:
-            factors = factored(kernel, readout.shape[1])
+            factors, readout = started
             attention.content.start_as(factors, bias, readout)
         if (kernel := attention.location_kernel) is not None:
             # Scores begin as step 1's: regions begin where their biases say.
@@ -86,7 +85,6 @@ def attention_model(settings, num_labels, pooled):
 
 
 def _attention(settings, num_labels):
-    finds = settings.locations == "learnt" and not settings.given_regions
     shared = {
         "num_labels": num_labels,
         "units": settings.units,
@@ -94,7 +92,7 @@ def _attention(settings, num_labels):
         "region_pooling": settings.region_pooling,
         "layout_channels": settings.layout_channels,
         "dropout": settings.dropout,
-        "localization": settings.localization if finds else "linear",
+        "localization": settings.localization if settings.finds_regions else "linear",
         "start_scale": settings.start_scale,
         "name": "attention",
     }

@@ -209,8 +209,8 @@ class Config:
     )
     localization_rate: float = option(
         1.0,
-        "learning rate of W_zm and b_m (rarl: W_loc, b_loc and the baseline) as a "
-        "share of the new layers'",
+        "learning rate of what finds regions, W_zm and b_m (rarl: W_loc, b_loc and the "
+        "baseline; by content: its kernels, too), as a share of the new layers'",
     )
     schedule: str = option(
         "step",
@@ -327,6 +327,12 @@ class Config:
     def regions_a_step(self):
         """How many regions the model looks at around one location."""
         return len(region_scales()) if self.model == "rarl" else 1
+
+    @property
+    def finds_regions(self):
+        """Whether the model itself learns where its regions lie."""
+        drawn = self.model == "rarl" and self.locations != "learnt"
+        return not (drawn or self.given_regions)
 
     @property
     def given_regions(self):

@@ -5,30 +5,32 @@ from typing import NamedTuple
 import keras
 import tensorflow as tf
 
-from ram_tf.evidence import mean_of_neighbours
+from ram_tf.evidence import first_largest, mean_of_neighbours
 
-# Weight of the evidence that is left beside that which is new. Small, so that it counts
-# once the regions looked at have explained all that is probable.
-LEFT = 0.01
-# In units of a score: how much better a neighbour has to match to draw the region.
-TEMPERATURE = 1.0
-# How far a region's centre may lie from the middle of the chosen cell, in cells: on the
-# cell's border at most, so that the cell is explained by it.
+# Weight of all evidence beside that which is new. Small, so that it decides only once
+# the regions looked at have explained what is probable.
+REMAINING = 0.01
+# How far the match of its neighbours draws a region from the middle of its cell, in
+# cells: at most to the border of the cell, so that a look there explains the cell.
 REACH = 0.5
+# How many times larger or smaller than it starts a region may be made by training.
+RESIZED = 3.0
 NOWHERE = -1e9
 
 
 class Evidence(NamedTuple):
-    """What the cells of a map show of the labels.
+    """What a feature map shows of the labels.
 
     Args:
         scores: `(B, H W, L)` float32, row after row: a linear classifier's scores of
             the mean of each cell and its neighbours.
+        whole: `(B, L)` its scores of the mean of all cells.
         height: H.
         width: W.
     """
 
     scores: tf.Tensor
+    whole: tf.Tensor
     height: int | tf.Tensor
     width: int | tf.Tensor
 
@@ -37,9 +39,9 @@ class Explained(NamedTuple):
     """What the regions looked at have shown.
 
     Args:
-        scores: `(B, L)` the largest evidence of each label in the middles of them; at
-            first that of the whole map.
-        covers: `(B, H W)` how many of them each cell lies in.
+        scores: `(B, L)` the largest evidence of each label in the middle of a region;
+            at first that of the whole map.
+        covers: `(B, H W)` in how many regions each cell lies.
     """
 
     scores: tf.Tensor
@@ -51,51 +53,51 @@ class ContentLocalization(keras.layers.Layer):
     """Puts the next region where the map shows most that is not explained yet.
 
     Evidence `e` is a linear classifier applied to each cell of the map, as in a class
-    activation map, averaged over the cell and its neighbours. With `p` the
-    probabilities of the labels, which are read off `z_k`, and `m` the largest evidence
-    of each label in the middle of a region looked at, the whole map among them, a look
-    at cell c would add::
+    activation map, averaged over the cell and its neighbours. Let `p` be the
+    probabilities of the labels, read off `z_k`, and `m` the largest evidence of each
+    label in the middle of a region looked at, the whole map among them. A region in the
+    middle of cell c would raise the largest evidence of the labels by::
 
         gain(c) = sum over l of p_l relu(e_l(c) - m_l)
 
-    to what Eq. 6 takes the maximum of. The next region lies at the cell of the largest
-    gain, the first of equal ones: the best next step towards regions that together
-    explain all that is probable, which takes one region for labels in one place, and
-    does not return to it. Where nothing is to be gained, it lies at the most evidence
-    that is apart from the regions looked at.
+    The next region lies at the cell of the largest gain. So labels in one place share a
+    region, and a label whose evidence was looked at is not looked for again. Where
+    nothing is to be gained, the region lies at the cell of the largest evidence outside
+    of the regions looked at, as long as they leave one.
 
-    The largest gain chooses the cell and the labels looked for, and has no gradient.
-    From there `z_k` asks the map a query: the sum of the kernels of these labels, each
-    by its p. The match between query and cells draws the region's centre, which lies
-    half of the way from the chosen cell to the expected position under a softmax of the
-    match over that cell and its neighbours; two peaks are never averaged. Its gradient
-    reaches `z_k`, the kernels and the features: so training moves regions. Sizes are
-    learnt, too: `s = scale * exp(W_size z_k + b_size)`, which cannot be negative.
+    The choice of the cell has no gradient. Within the cell, the region is drawn towards
+    those neighbours that match a query better: the sum of the kernels of the labels
+    with a gain there, each by its p. To this training adds a linear layer of `z_k`, as
+    Eq. 5 has it, which starts at zero: with `a = W_zm z_k / sqrt(units) + b_m`, each
+    size is `scale * 3^tanh(a)`, and the centre is moved by `scale * tanh(a)`.
 
     Args:
         num_labels: L.
         units: Width of `z_k`.
-        rank: Width of the kernels' factor: evidence is `cells @ (D, rank) @ (rank, L)`,
-            exact where it is L or more, and then not factored.
-        scale: What sizes start from, as a share of the map's edge.
+        rank: Width of the kernels' factor: evidence is `cells @ (D, rank) @ (rank, L)`;
+            L or more for kernels that are not factored.
+        scale: The size that regions start from, as a share of the map's edge.
+        resizes: Whether sizes are learnt.
 
     Reference:
-        The gain is that of greedy maximum coverage: Nemhauser et al., An analysis of
-        approximations for maximizing submodular set functions, 1978. Regions from class
-        maps: Gao and Zhou, Learning to Discover Multi-Class Attentional Regions for
-        Multi-Label Image Recognition, 2021, who take the best labels' maps one by one.
+        Greedy maximum coverage: Nemhauser et al., An analysis of approximations for
+        maximizing submodular set functions, 1978. Regions from class activation maps:
+        Gao and Zhou, Learning to Discover Multi-Class Attentional Regions for
+        Multi-Label Image Recognition, 2021; theirs are of the most probable labels, one
+        each.
     """
 
-    def __init__(self, num_labels, units, rank, scale, **kwargs):
+    def __init__(self, num_labels, units, rank, scale, resizes=True, **kwargs):
         super().__init__(autocast=False, **kwargs)
         self.num_labels = num_labels
         self.units = units
         self.rank = min(rank, num_labels)
         self.scale = scale
+        self.resizes = resizes
 
-    def build(self, channels):
-        # Which region is next is decided in float32, as where it lies.
+    def build(self, features_shape):
         def weight(name, shape, initializer="glorot_uniform"):
+            # float32, which Keras would cast to the features' type.
             return self.add_weight(
                 name=name,
                 shape=shape,
@@ -104,54 +106,52 @@ class ContentLocalization(keras.layers.Layer):
                 autocast=False,
             )
 
-        self.cell_kernel = weight("W_cell", (channels, self.rank))
+        self.cell_kernel = weight("W_cell", (features_shape[-1], self.rank))
         self.label_kernel = None
         if self.rank < self.num_labels:
             self.label_kernel = weight("W_label", (self.rank, self.num_labels))
         self.query_kernel = weight("W_query", (self.units, self.rank))
         self.query_bias = weight("b_query", (self.num_labels,), "zeros")
-        # Sizes start as `scale` says.
-        self.size_kernel = weight("W_size", (self.units, 2), "zeros")
-        self.size_bias = weight("b_size", (2,), "zeros")
+        numbers = 4 if self.resizes else 2
+        self.move_kernel = weight("W_zm", (self.units, numbers), "zeros")
+        self.move_bias = weight("b_m", (numbers,), "zeros")
 
-    def start_as(self, kernel, bias, readout):
-        """Starts it from step 1's classifier: its evidence, its probabilities.
+    def start_as(self, factors, bias, readout):
+        """Starts it from a linear classifier: its evidence and its probabilities.
 
         Args:
-            kernel: The pair of `(D, rank)` and `(rank, L)` whose product is the
+            factors: The pair of `(D, rank)` and `(rank, L)` whose product is the
                 classifier's kernel.
             bias: `(L,)` of the classifier.
             readout: `(units, rank)`, what makes of `z_k` the product of the whole map's
                 features and the first factor.
         """
-        self.cell_kernel.assign(kernel[0])
+        self.cell_kernel.assign(factors[0])
         if self.label_kernel is not None:
-            self.label_kernel.assign(kernel[1])
+            self.label_kernel.assign(factors[1])
         self.query_kernel.assign(readout)
         self.query_bias.assign(bias)
-        self.size_kernel.assign(tf.zeros_like(self.size_kernel))
-        self.size_bias.assign(tf.zeros_like(self.size_bias))
 
     def read(self, features):
         """Reads a map: `(B, H, W, D)` of any float type to its `Evidence`."""
+        # Half precision would call cells equal that are not.
+        features = tf.cast(features, tf.float32)
         shape = tf.shape(features)
         height = features.shape[1] or shape[1]
         width = features.shape[2] or shape[2]
-        kernel = tf.cast(self.cell_kernel, features.dtype)
-        codes = tf.nn.conv2d(features, kernel[None, None], 1, "VALID")
-        codes = mean_of_neighbours(tf.cast(codes, tf.float32))
+        codes = tf.nn.conv2d(features, self.cell_kernel[None, None], 1, "VALID")
+        whole = tf.reduce_mean(codes, [1, 2])
+        codes = mean_of_neighbours(codes)
         codes = tf.reshape(codes, [-1, height * width, self.rank])
-        return Evidence(self._of_labels(codes), height, width)
+        return Evidence(self._of_labels(codes), self._of_labels(whole), height, width)
 
     def begin(self, evidence):
         """What is `Explained` before the first region: the whole map."""
-        return Explained(
-            tf.stop_gradient(tf.reduce_mean(evidence.scores, 1)),
-            tf.zeros_like(evidence.scores[..., 0]),
-        )
+        covers = tf.zeros_like(evidence.scores[..., 0])
+        return Explained(tf.stop_gradient(evidence.whole), covers)
 
     def locate(self, z, evidence, explained):
-        """Where to look next.
+        """Finds where to look next.
 
         Args:
             z: `(B, units)` the state `z_k`, of any float type.
@@ -162,36 +162,35 @@ class ContentLocalization(keras.layers.Layer):
             `(B, 4)` float32 theta: `s_x, s_y, t_x, t_y`.
         """
         z = tf.cast(z, tf.float32)
-        asked = self._of_labels(tf.matmul(z, self.query_kernel)) + self.query_bias
-        probabilities = tf.sigmoid(asked)
-        row, column, wanted = self._choose(probabilities, evidence, explained)
-        query = wanted * probabilities
-        query = tf.math.divide_no_nan(query, tf.reduce_sum(query, -1, keepdims=True))
-        match = tf.matmul(evidence.scores, query[..., None])[..., 0]  # (B, H W)
+        scores = self._of_labels(tf.matmul(z, self.query_kernel)) + self.query_bias
+        probabilities = tf.sigmoid(scores)
+        row, column, gained = self._choose(probabilities, evidence, explained)
+        query = (gained * probabilities)[..., None]
+        match = tf.matmul(evidence.scores, query)[..., 0]  # (B, H W)
         rows, columns = _cells(evidence)
         near = (tf.abs(rows - row) <= 1) & (tf.abs(columns - column) <= 1)
-        # Asked this way round a NaN is not far: it must reach the loss to be seen.
-        drawn = tf.nn.softmax(tf.where(near, match / TEMPERATURE, NOWHERE))
-        centre = []
-        for cells, cell, edge in (
-            (columns, column, evidence.width),
-            (rows, row, evidence.height),
-        ):
-            offset = tf.cast(cells - cell, tf.float32)
-            middle = tf.cast(cell[:, 0], tf.float32) + 0.5
-            middle += REACH * tf.reduce_sum(drawn * offset, -1)
-            centre.append(2.0 * middle / tf.cast(edge, tf.float32) - 1.0)
-        size = self.scale * tf.exp(tf.matmul(z, self.size_kernel) + self.size_bias)
-        return tf.concat([size, tf.stack(centre, -1)], -1)
+        weights = tf.nn.softmax(tf.where(near, match, NOWHERE))
+        centre = [
+            _middle(columns, column, weights, evidence.width),
+            _middle(rows, row, weights, evidence.height),
+        ]
+        change = tf.matmul(z, self.move_kernel) / self.units**0.5 + self.move_bias
+        change = tf.tanh(change)
+        centre = tf.stack(centre, -1) + self.scale * change[:, -2:]
+        size = tf.fill(tf.shape(centre), self.scale)
+        if self.resizes:
+            size *= RESIZED ** change[:, :2]
+        return tf.concat([size, centre], -1)
 
     def explain(self, theta, evidence, explained):
         """What is `Explained` after a look at a region, `(B, 4)`."""
         s_x, s_y, t_x, t_y = tf.unstack(tf.stop_gradient(theta), axis=-1)
         scores = tf.stop_gradient(evidence.scores)
+        # A little more than half a cell, so that one is always in the middle.
         middle = _near(evidence, t_x, t_y, REACH + 1e-3, REACH + 1e-3)
         shown = tf.where(middle[..., None], scores, NOWHERE)
-        reach_x = tf.abs(s_x) * tf.cast(evidence.width, tf.float32) / 2.0
-        reach_y = tf.abs(s_y) * tf.cast(evidence.height, tf.float32) / 2.0
+        reach_x = s_x * tf.cast(evidence.width, tf.float32) / 2.0
+        reach_y = s_y * tf.cast(evidence.height, tf.float32) / 2.0
         inside = _near(evidence, t_x, t_y, reach_x[:, None], reach_y[:, None])
         return Explained(
             tf.maximum(explained.scores, tf.reduce_max(shown, 1)),
@@ -199,26 +198,25 @@ class ContentLocalization(keras.layers.Layer):
         )
 
     def _choose(self, probabilities, evidence, explained):
-        """Row and column `(B, 1)` of the next cell, and `(B, L)` 1 for labels wanted.
-
-        All without gradients.
-        """
+        """Row and column `(B, 1)` of the next cell, and `(B, L)` 1 for labels that gain
+        by it; all labels, where it is the best of what remains.
+        """  # noqa: D205
         weights = tf.stop_gradient(probabilities)[..., None]
         scores = tf.stop_gradient(evidence.scores)
         new = tf.nn.relu(scores - explained.scores[:, None])
         gain = tf.matmul(new, weights)[..., 0]
-        least = tf.reduce_min(scores, 1, keepdims=True)
-        left = tf.matmul(scores - least, weights)[..., 0]
-        # Nothing in a region looked at is worth as much as anything outside.
-        most = tf.reduce_max(left, -1, keepdims=True) + 1.0
-        worth = gain + LEFT * (left - 2.0 * most * explained.covers)
-        cell = tf.argmax(worth, -1, output_type=tf.int32)[:, None]
-        chosen = tf.one_hot(cell, evidence.height * evidence.width)  # (B, 1, H W)
-        wanted = tf.cast(tf.matmul(chosen, new)[:, 0] > 0, tf.float32)
-        # All labels, where the cell is the best of what is left.
-        none = tf.reduce_max(wanted, -1, keepdims=True) <= 0
-        wanted = tf.where(none, tf.ones_like(wanted), wanted)
-        return cell // evidence.width, cell % evidence.width, wanted
+        remaining = tf.matmul(scores, weights)[..., 0]
+        remaining -= tf.reduce_min(remaining, -1, keepdims=True)
+        # Of the evidence that remains, each cell outside of all regions comes first.
+        largest = tf.reduce_max(remaining, -1, keepdims=True) + 1.0
+        remaining -= 2.0 * largest * explained.covers
+        cell = first_largest(gain + REMAINING * remaining)  # (B,)
+        chosen = tf.one_hot(cell, evidence.height * evidence.width)
+        gained = tf.cast(tf.matmul(chosen[:, None], new)[:, 0] > 0, tf.float32)
+        nothing = tf.reduce_max(gained, -1, keepdims=True) <= 0
+        gained = tf.where(nothing, tf.ones_like(gained), gained)
+        cell = cell[:, None]
+        return cell // evidence.width, cell % evidence.width, gained
 
     def _of_labels(self, codes):
         if self.label_kernel is None:
@@ -232,6 +230,7 @@ class ContentLocalization(keras.layers.Layer):
             "units": self.units,
             "rank": self.rank,
             "scale": self.scale,
+            "resizes": self.resizes,
         }
 
 
@@ -241,10 +240,24 @@ def _cells(evidence):
     return cells // evidence.width, cells % evidence.width
 
 
+def _middle(places, cell, weights, edge):
+    """Where a region lies along an axis that starts in a cell: `(B,)` in [-1, 1].
+
+    Args:
+        places: `(1, H W)` rows or columns of all cells.
+        cell: `(B, 1)` that of the chosen cell.
+        weights: `(B, H W)` how much each cell draws.
+        edge: Number of rows or columns.
+    """
+    drawn = tf.reduce_sum(weights * tf.cast(places - cell, tf.float32), -1)
+    middle = tf.cast(cell[:, 0], tf.float32) + 0.5 + REACH * drawn
+    return 2.0 * middle / tf.cast(edge, tf.float32) - 1.0
+
+
 def _near(evidence, t_x, t_y, reach_x, reach_y):
-    """Which cells have their middle so many cells from a point, `(B, H W)`."""
+    """Which cells have their middle at most so many cells from a point: `(B, H W)`."""
     near = True
-    for cells, edge, translation, reach in zip(
+    for places, edge, translation, reach in zip(
         _cells(evidence),
         (evidence.height, evidence.width),
         (t_y, t_x),
@@ -252,6 +265,6 @@ def _near(evidence, t_x, t_y, reach_x, reach_y):
         strict=True,
     ):
         edge = tf.cast(edge, tf.float32)
-        place = (translation * edge + edge - 1.0)[:, None] / 2.0
-        near &= tf.abs(tf.cast(cells, tf.float32) - place) <= reach
+        point = (translation * edge + edge - 1.0)[:, None] / 2.0
+        near &= tf.abs(tf.cast(places, tf.float32) - point) <= reach
     return near

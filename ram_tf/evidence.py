@@ -41,6 +41,21 @@ def mean_of_neighbours(maps):
     return tf.nn.avg_pool2d(maps, 3, 1, "SAME")
 
 
+def first_largest(values):
+    """The index of the largest value along the last axis, the first of equal ones.
+
+    Args:
+        values: `(..., n)` of any float type.
+
+    Returns:
+        `(...)` int32.
+    """
+    # tf.argmax does not promise which of equal ones it takes.
+    count = tf.shape(values)[-1]
+    smaller = values < tf.reduce_max(values, -1, keepdims=True)
+    return tf.reduce_min(tf.where(smaller, count, tf.range(count)), -1)
+
+
 def points(scores):
     """The place of each label's strongest evidence.
 
@@ -60,9 +75,7 @@ def points(scores):
     height, width = (evidence.shape[i] or shape[i] for i in (1, 2))
     cells = height * width
     flat = tf.reshape(evidence, [-1, cells, evidence.shape[-1]])
-    worse = flat < tf.reduce_max(flat, 1, keepdims=True)
-    # tf.argmax does not promise which of equal cells it takes.
-    best = tf.reduce_min(tf.where(worse, cells, tf.range(cells)[:, None]), 1)  # (B, L)
+    best = first_largest(tf.transpose(flat, [0, 2, 1]))  # (B, L)
     y = tf.gather(cell_centres(height), best // width)
     x = tf.gather(cell_centres(width), best % width)
     return tf.stack([y, x], -1)

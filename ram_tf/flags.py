@@ -150,6 +150,11 @@ def _check_effects(settings, given):
             settings.starts == "anchors" or settings.localization == "content",
             "--starts anchors or --localization content",
         ),
+        (
+            "localization",
+            settings.finds_regions,
+            "--region_source attention and --locations learnt",
+        ),
         ("context", settings.head_start == "pooled", "--head_start pooled"),
         ("precision_floor", settings.calibrate, "--calibrate"),
     ):

@@ -72,6 +72,7 @@ def _of_numbers(settings):
     ):
         for name in names:
             yield name, fits(getattr(settings, name)), expected
+    yield "start_scale", settings.start_scale <= 1, "1 or less, the whole map"
     margin = settings.crop_margin
     larger = f"more than the crop margin of {margin} pixels"
     yield "image_size", settings.image_size > margin, larger
@@ -101,13 +102,18 @@ def _of_heads(settings):
         yield "pooled_units", hidden == settings.units, taken
     if settings.localization == "content":
         where = "with localization 'content'"
-        # Its evidence is what step 1's linear classifier says of a cell.
+        # Its evidence is what step 1's linear classifier says of the mean of cells.
         yield "head_start", settings.head_start == "pooled", f"'pooled' {where}"
         yield "pooled_units", not hidden, f"0 {where}"
-        yield "pooling", settings.pooling != "flatten", f"no 'flatten' {where}"
-        # Its regions have no anchors.
+        for name in ("pooling", "region_pooling"):
+            fits = getattr(settings, name) == "average"
+            yield name, fits, f"'average' {where}"
+        # Its probabilities are each label's own.
+        yield "loss", settings.loss != "euclidean", f"'bce' or 'asl' {where}"
+        # Its regions have no anchors, and are not found by their layout.
         yield "starts", settings.starts == "whole", f"'whole' {where}"
-        anchored = "A" in settings.constraints
+        yield "layout_channels", not layout, f"0 {where}"
+        anchored = settings.model == "rdar" and "A" in settings.constraints
         yield "constraints", not anchored, f"S and P alone {where}"
 
 

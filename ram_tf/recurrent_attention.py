@@ -116,7 +116,7 @@ class RecurrentMemorizedAttention(RegionAttention):
         if self.given_regions:
             return
         if self.localization == "content":
-            self.add_content(features_shape[-1])
+            self.add_content(features_shape)
         else:
             # Xavier, as all that is new (section 5.1); but regions are to begin at
             # `starts`, where there are any.
@@ -144,7 +144,7 @@ class RecurrentMemorizedAttention(RegionAttention):
         }
         evidence, explained = None, ()
         if self.content is not None:
-            evidence = self.content.read(tf.cast(features, self.compute_dtype))
+            evidence = self.content.read(features)
             explained = self.content.begin(evidence)
 
         def look(k, theta, hidden, memory, explained, arrays):

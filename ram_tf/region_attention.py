@@ -108,17 +108,18 @@ class RegionAttention(keras.layers.Layer):
             **float32,
         )
 
-    def add_content(self, channels):
-        """Adds the `ContentLocalization`, which sees maps of so many channels."""
+    def add_content(self, features_shape, resizes=True):
+        """Adds the `ContentLocalization`, see there."""
         self.content = ContentLocalization(
             self.num_labels,
             self.units,
             code_width(self.units, self.num_labels),
             self.start_scale,
+            resizes,
             name="content",
             dtype="float32",
         )
-        self.content.build(channels)
+        self.content.build(features_shape)
 
     @property
     def theta_variables(self):

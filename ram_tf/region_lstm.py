@@ -252,15 +252,16 @@ class RegionLSTM(keras.layers.Layer):
             context: Share of the whole map in a region's scores, in [0, 1].
 
         Returns:
-            `(units, F)` for a hidden layer, else `(units, code_width)`: what makes of a
-            state `z_k` the whole map's features, else the whole map's numbers s.
+            None for a hidden layer. For a linear classifier its kernel's factors, see
+            `factored`, and `(units, code_width)`, what makes of a state `z_k` the
+            whole map's numbers s.
 
         Raises:
             ValueError: There are fewer than 2 F + 1 units, or no label fits.
         """
         kernel, bias = classifier
-        read = np.eye(kernel.shape[0], dtype="float32")
-        if feature is None:
+        linear = feature is None
+        if linear:
             width = code_width(self.units, self.num_labels)
             identity = np.eye(width, dtype="float32")
             # Scores s to the features s and -s, before the relu.
@@ -310,9 +311,11 @@ class RegionLSTM(keras.layers.Layer):
         w_zs[passing] = (1 - context) * kernel
         w_zs[count : 2 * count] = context * kernel
         self.classifier.set_weights([w_zs, bias])
-        readout = np.zeros((self.units, read.shape[1]), "float32")
+        if not linear:
+            return None
+        readout = np.zeros((self.units, width), "float32")
         readout[count : 2 * count] = read
-        return readout
+        return (codes, labels), readout
 
     def get_config(self):
         return {

@@ -34,8 +34,9 @@ class ReinforcedAttention(RegionAttention):
     map and the look at the whole image, so that neither is computed again.
 
     No gradient reaches a location through the sampler. What moves locations is
-    `log_probabilities`, whose gradient goes through the means into `W_loc` and on
-    through the states into the LSTM and the features. `baselines` are read off the
+    `log_probabilities`, whose gradient goes through the means into `W_loc` (by content:
+    into the weights of the `ContentLocalization`) and on through the states into the
+    LSTM and the features. `baselines` are read off the
     states as constants: their loss reaches the layer `baseline` alone (ours).
 
     Args:
@@ -153,7 +154,7 @@ class ReinforcedAttention(RegionAttention):
             return
         self.baseline.build((None, self.units))
         if self.localization == "content":
-            self.add_content(features_shape[-1])
+            self.add_content(features_shape, resizes=False)
             return
         starts = np.zeros((1, 2)) if self.starts is None else np.array(self.starts)
         self.add_location_weights("W_loc", "b_loc", np.arctanh(starts))
@@ -169,8 +170,10 @@ class ReinforcedAttention(RegionAttention):
         evidence, explained = None, ()
         if self.content is not None:
             evidence = self.content.read(features)
-            scores = _repeat(evidence.scores, episodes)
-            evidence = evidence._replace(scores=scores)
+            evidence = evidence._replace(
+                scores=_repeat(evidence.scores, episodes),
+                whole=_repeat(evidence.whole, episodes),
+            )
             explained = self.content.begin(evidence)
         rows, steps, count = tf.shape(hidden)[0], self.num_steps, len(self.scales)
         drawn = self._draw(rows, training)

@@ -17,10 +17,10 @@ def test_presets_come_back_from_json(preset):
     assert from_json(settings.to_json(names)) == (settings, names)
 
 
-# Content has no starts, and an agent no proposals.
+# What goes with the other values of the other settings, and what an agent demands.
 DEMANDED = [
     {"model": "rdar", "localization": "linear"},
-    {"model": "rarl", "starts": "whole", "region_source": "attention"},
+    {"model": "rarl", "localization": "linear", "region_source": "attention"},
 ]
 
 
@@ -34,6 +34,12 @@ def test_every_setting_comes_back_from_json(demanded):
         "label_names",
         *(field.name for field in FIELDS),
     }
+
+
+def test_localization_by_content_comes_back_from_json():
+    settings = Config(**PRESETS["photographs"])
+    assert settings.localization == "content"
+    assert from_json(settings.to_json(["cat"]))[0] == settings
 
 
 @pytest.mark.parametrize(

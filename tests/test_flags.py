@@ -32,6 +32,11 @@ def test_help_can_be_printed(capsys):
     assert all(f"--{field.name}" in shown for field in FIELDS)
 
 
+NOT_BY_CONTENT = (
+    "pooled_units starts head_start pooling region_pooling layout_channels".split()
+)
+
+
 @pytest.mark.parametrize("field", FIELDS, ids=lambda field: field.name)
 def test_every_setting_has_a_flag(field):
     begin = ["--dataset", ACTS_ON.get(field.name, "csv")]
@@ -40,8 +45,7 @@ def test_every_setting_has_a_flag(field):
     if field.name == "pooled_units":
         # A hidden layer has no place beside a probe.
         begin += ["--probe_cost", "0"]
-    if field.name in ("pooled_units", "starts", "head_start"):
-        # Nor beside content, which begins as step 1 and has no starts.
+    if field.name in NOT_BY_CONTENT:
         begin += ["--localization", "linear"]
     without = getattr(parse(*begin), field.name)
     if field.metadata["only"] == "rarl":

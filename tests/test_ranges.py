@@ -38,6 +38,7 @@ def test_an_image_no_larger_than_the_margin_is_refused(margin):
         ("alpha", -0.1),
         ("beta", -0.1),
         ("start_scale", 0.0),
+        ("start_scale", 1.1),
         ("max_pixels", 0),
         ("precision_floor", 1.1),
     ],
@@ -71,7 +72,12 @@ def test_rarl_takes_no_proposals():
 
 AVERAGED = {"pooling": "average", "region_pooling": "average"}
 FEATURE = {"head_start": "feature", "units": 64}
-CONTENT = {**AVERAGED, "localization": "content", "constraints": "SP"}
+CONTENT = {
+    **AVERAGED,
+    "localization": "content",
+    "constraints": "SP",
+    "loss": "bce",
+}
 FOUND = {**CONTENT, "head_start": "pooled"}
 
 
@@ -91,7 +97,10 @@ FOUND = {**CONTENT, "head_start": "pooled"}
         ),
         (CONTENT, "head_start"),
         ({**FOUND, "pooled_units": 64}, "pooled_units"),
-        ({**FOUND, "pooling": "flatten", "region_pooling": "flatten"}, "pooling"),
+        ({**FOUND, "pooling": "max"}, "pooling"),
+        ({**FOUND, "region_pooling": "centre"}, "region_pooling"),
+        ({**FOUND, "loss": "euclidean"}, "loss"),
+        ({**FOUND, "layout_channels": 4}, "layout_channels"),
         ({**FOUND, "starts": "anchors"}, "starts"),
         ({**FOUND, "constraints": "ASP"}, "constraints"),
     ],
@@ -106,3 +115,5 @@ def test_settings_that_go_together_are_taken():
     assert Config(**AVERAGED, **FEATURE, pooled_units=64).head_start == "feature"
     assert Config(region_source="proposals").given_regions
     assert Config(**FOUND).localization == "content"
+    # An agent has no constraints that could be in force.
+    assert Config(**{**FOUND, "constraints": "ASP"}, model="rarl").model == "rarl"
