@@ -60,6 +60,11 @@ def compare(table, base, seeds, output_dir, svm=False):
     def splits(seed):
         return run_splits.load(dataclasses.replace(base, seed=seed))
 
+    # Before any is trained: a row may have a setting that does not go with `base`.
+    models = {
+        row.name: [dataclasses.replace(base, **changes) for changes in row.models]
+        for row in table.rows
+    }
     by_row = {row.name: [] for row in table.rows}
     for seed in seeds:
         for number, row in enumerate(table.rows, 1):
@@ -67,12 +72,8 @@ def compare(table, base, seeds, output_dir, svm=False):
                 f"table {table.number}, seed {seed}, row {number} of "
                 f"{len(table.rows)}: {row.name}"
             )
-            models = [
-                dataclasses.replace(base, seed=seed, **changes)
-                for changes in row.models
-            ]
             result = _result(
-                models,
+                [dataclasses.replace(each, seed=seed) for each in models[row.name]],
                 min(row.views, most),
                 svm,
                 output_dir,

@@ -16,6 +16,7 @@ from ram_tf.progress import (
     RegionPictures,
     StopWhenNotFinite,
 )
+from ram_tf.region_lstm import code_width
 from ram_tf.seal import sealing
 
 
@@ -56,6 +57,8 @@ def train(run, train_split, selection_split, devices=None):
 
 def _train_attention(run, data, devices):
     settings = run.config
+    if devices.chief:
+        _tell_of_many_labels(settings, len(run.label_names))
     with devices.strategy.scope():
         pooled = _load_pooled(run, devices)
         keras.utils.set_random_seed(settings.seed)
@@ -64,6 +67,16 @@ def _train_attention(run, data, devices):
         _fit(run, "step2", model, *args)
     if devices.chief:
         weights_file.save(model, run.model_weights)
+
+
+def _tell_of_many_labels(settings, labels):
+    held = code_width(settings.units, labels)
+    linear = settings.head_start == "pooled" and not settings.pooled_units
+    if linear and held < labels:
+        print(
+            f"step2: {settings.units} units begin with a factor of rank {held} of step "
+            f"1's kernel of {labels} labels; --units {4 * labels + 1} holds all of it"
+        )
 
 
 def train_pooled(run, train_split, selection_split, devices=None):

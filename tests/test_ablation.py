@@ -8,7 +8,7 @@ import statistics
 import numpy as np
 import pytest
 from PIL import Image
-from small_run import SMALL
+from small_run import BY_CONTENT, SMALL
 
 from ram_tf import (
     ablation,
@@ -37,6 +37,14 @@ def undisturbed(squares, tmp_path_factory):
     """Table 5 of small runs: the folder of the runs, and the comparison."""
     folder = tmp_path_factory.mktemp("undisturbed")
     return folder, ablation.compare(TABLE, base(squares), [0], folder)
+
+
+def test_rows_whose_settings_do_not_go_together_are_refused_before_training(
+    squares, tmp_path
+):
+    with pytest.raises(ValueError, match=r"constraints .* with localization 'content'"):
+        ablation.compare(TABLE_5, base(squares, **BY_CONTENT), [0], tmp_path)
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.slow

@@ -302,6 +302,22 @@ def test_a_start_that_no_epoch_betters_is_kept_and_named(squares, tmp_path, caps
     )
 
 
+@pytest.mark.parametrize("units", [9, 13])
+def test_units_that_do_not_hold_all_labels_are_told(squares, tmp_path, capsys, units):
+    settings = small_config(
+        squares,
+        head_start="pooled",
+        pooling="max",
+        region_pooling="max",
+        units=units,
+        epochs=1,
+    )
+    trained(tmp_path, settings)
+    told = "9 units begin with a factor of rank 2 of step 1's kernel of 3 labels; "
+    told += "--units 13 holds all of it"
+    assert (told in capsys.readouterr().out) == (units == 9)
+
+
 def test_early_stopping_waits_for_patience_epochs(squares, tmp_path):
     settings = small_config(squares, learning_rate=1e-12, epochs=6, patience=2)
     trained(tmp_path, settings)
