@@ -148,6 +148,7 @@ def test_regions_equal_a_search_cell_by_cell(seed, rank):
 
     evidence = layer.read(tf.constant(maps))
     explained = layer.begin(evidence)
+    np.testing.assert_allclose(explained.scores[0], whole, atol=1e-5)
     covers = np.zeros((5, 7))
     for state in z:
         asked = state[0] @ by_name["W_query"] @ labels + by_name["b_query"]
@@ -161,6 +162,8 @@ def test_regions_equal_a_search_cell_by_cell(seed, rank):
         found = (theta[0, :1:-1] * [5, 7] + [4, 6]) / 2
         np.testing.assert_allclose(found, centre, atol=1e-4)
         np.testing.assert_allclose(theta[0, :2], scale, rtol=1e-5)
+        np.testing.assert_allclose(explained.scores[0], whole, atol=1e-5)
+        np.testing.assert_array_equal(explained.covers[0], covers.ravel())
 
 
 def test_probabilities_begin_as_step_1s_of_the_whole_map():
