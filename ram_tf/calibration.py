@@ -19,6 +19,9 @@ COLDEST, HOTTEST = 0.01, 100.0
 # Thresholds of labels that the data say nothing about: that of section 5.2.2, and one
 # that only a probability of 1 reaches.
 UNFITTED, UNREACHED = 0.5, 1.0
+# Ours: fitted to fewer, a threshold is chance. That of a label with one positive among
+# the last ranked would name the label on every image.
+MIN_POSITIVES = 5
 
 
 @dataclasses.dataclass(frozen=True)
@@ -211,7 +214,7 @@ def fit(labels, scores, loss, precision_floor=None):
     temperature = fit_temperature(labels, scores, loss)
     before = losses.probabilities(scores, loss).numpy()
     after = losses.probabilities(scores / temperature, loss).numpy()
-    thresholds, unfitted = fit_thresholds(labels, after, precision_floor)
+    thresholds, unfitted = fit_thresholds(labels, after, precision_floor, MIN_POSITIVES)
     return Calibration(
         temperature,
         tuple(thresholds.tolist()),
@@ -288,7 +291,7 @@ def fit_temperature(labels, scores, loss):
     return float(np.exp(best.x))
 
 
-def fit_thresholds(labels, probabilities, precision_floor=None):
+def fit_thresholds(labels, probabilities, precision_floor=None, min_positives=1):
     """The threshold of each label: of highest F1, or of highest recall above a floor.
 
     A threshold lies midway between the lowest probability that is predicted and the
@@ -304,11 +307,12 @@ def fit_thresholds(labels, probabilities, precision_floor=None):
         labels: `(n, L)` 1, 0 or -1; unknown entries are left out.
         probabilities: `(n, L)` in [0, 1].
         precision_floor: Lowest precision that is accepted, in [0, 1]; None for F1.
+        min_positives: Labels with fewer positives have no threshold of their own.
 
     Returns:
         `(thresholds, unfitted)`: `(L,)` float64 in [0, 1], and the list of the labels'
-        indices that have no threshold of their own: 0.5 without positives, 1 where the
-        floor is out of reach.
+        indices that have no threshold of their own: 0.5 with too few positives, 1 where
+        the floor is out of reach.
 
     Raises:
         ValueError: An argument is out of range.
@@ -329,7 +333,7 @@ def fit_thresholds(labels, probabilities, precision_floor=None):
         order = np.argsort(-probabilities[known, index])
         ranked = probabilities[known, index][order]
         present = labels[known, index][order] > 0
-        if not present.any():
+        if present.sum() < max(1, min_positives):
             unfitted.append(index)
             continue
         following = np.append(ranked[1:], -np.inf)

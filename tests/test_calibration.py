@@ -246,6 +246,18 @@ def test_labels_that_cannot_be_fitted_are_listed():
     assert unfitted == [1, 2, 3]
 
 
+@pytest.mark.parametrize("positives", [4, 5])
+def test_a_label_with_fewer_than_five_positives_keeps_a_threshold_of_one_half(
+    positives,
+):
+    # Ranked last, it would be named on every image.
+    labels = np.array([[0]] * 20 + [[1]] * positives)
+    scores = -np.arange(len(labels), dtype=float)[:, None]
+    fitted = calibration.fit(labels, scores, "bce")
+    assert fitted.unfitted == ((0,) if positives == 4 else ())
+    assert (fitted.thresholds[0] == 0.5) == (positives == 4)
+
+
 def test_unknown_images_are_out_of_that_threshold_alone(table):
     labels, scores = table
     probabilities = expit(scores)
