@@ -40,7 +40,7 @@ def target(folder):
 
     def read(folder):
         run = Run.open(folder)
-        run.config.check_units(len(run.label_names))
+        run.config.check_units()
         check(run.config, run.label_names)
         assert run.config.objective
         assert len(run.calibration.thresholds) == len(run.label_names)

@@ -12,7 +12,7 @@ PRESETS = {
         "zooms": "1,1,1.25",
         "colour_jitter": 0.4,
         "frozen": 0.75,
-        # More labels than that are seldom found; five point nearly as well.
+        # Enough for the labels of one photograph; five point nearly as well.
         "regions": 9,
         # The cells of the map at 480 pixels, so that M_0 is all of them.
         "region_size": 13,

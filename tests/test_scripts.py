@@ -34,7 +34,7 @@ def script(name):
 
 SMALL = (
     "--dataset=csv --backbone=small --weights=none --image_size=40 --crop_margin=8 "
-    "--regions=2 --region_size=4 --units=16 --layout_channels=2 --batch_size=8 "
+    "--regions=2 --region_size=4 --units=16 --batch_size=8 "
     "--pooled_epochs=1 --epochs=1 --frozen=0 --learning_rate=1e-3"
 ).split()
 
@@ -543,7 +543,7 @@ def test_ablate_prints_table_3_over_seeds(squares, tmp_path, capsys):
         assert f"{row['ours']['mAP']['mean']:.1f} ± " in line
     assert {path.name for path in tmp_path.glob("*-seed*")} == {
         f"{kind}-40-seed{seed}"
-        for kind in ("step1", "proposals", "attention-ASP")
+        for kind in ("step1", "proposals", "attention-SP")
         for seed in (0, 1)
     }
 
