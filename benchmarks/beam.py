@@ -25,8 +25,8 @@ import subprocess
 import sys
 import time
 
-from ram_tf import cli
-from ram_tf.prediction import find_images
+from ram_tf.cli import command
+from ram_tf.serving.predict_files import find_images
 
 SCRIPTS = pathlib.Path(__file__).parents[1] / "scripts"
 BROKEN_EVERY = 100
@@ -264,4 +264,4 @@ def main(argv):
 
 
 if __name__ == "__main__":
-    raise SystemExit(cli.run(main))
+    raise SystemExit(command.run(main))

@@ -21,9 +21,10 @@ import tensorflow as tf
 
 from benchmarks import record, timing
 from benchmarks.subject import Subject
-from ram_tf import backbones, cli
-from ram_tf.devices import Devices, add_argument
-from ram_tf.training import compile_model
+from ram_tf.cli import command
+from ram_tf.models import backbones
+from ram_tf.training.devices import Devices, add_argument
+from ram_tf.training.two_steps import compile_model
 
 FIGURES = (
     timing.Figure("two_devices_over_one", "two_devices", "one_device"),
@@ -173,4 +174,4 @@ def train(arguments):
 
 
 if __name__ == "__main__":
-    raise SystemExit(cli.run(main))
+    raise SystemExit(command.run(main))

@@ -24,8 +24,8 @@ import statistics
 import tensorflow as tf
 
 from benchmarks.timing import Candidate, Figure
-from ram_tf.region_lstm import pool_region
-from ram_tf.spatial_transformer import sample_region
+from ram_tf.models.attention.region_lstm import pool_region
+from ram_tf.models.attention.spatial_transformer import sample_region
 
 PROPOSALS = 500
 TIMED = 8  # of them

@@ -10,8 +10,8 @@ Both start anew for every pass, with as many threads as cores.
 import tensorflow as tf
 
 from benchmarks.timing import Candidate, Figure
-from ram_tf.decoding import decode_image
-from ram_tf.preprocessing import Place, cut, resize, training_pipeline, untuned
+from ram_tf.data.decoding import decode_image
+from ram_tf.data.pipelines import Place, cut, resize, training_pipeline, untuned
 
 # A throughput: the time of the functions over that of the pipeline.
 FIGURES = (Figure("pipeline_over_functions", "functions", "pipeline", at_least=0.9),)

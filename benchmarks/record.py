@@ -8,7 +8,7 @@ import platform
 import keras
 import tensorflow as tf
 
-from ram_tf.seal import replacing
+from ram_tf.storage.atomic_files import replacing
 
 
 def add_output(parser):

@@ -28,7 +28,8 @@ from benchmarks import (
     training_step,
 )
 from benchmarks.subject import Subject
-from ram_tf import backbones, cli
+from ram_tf.cli import command
+from ram_tf.models import backbones
 
 
 class Group(NamedTuple):
@@ -175,4 +176,4 @@ def measure(group, backbone, arguments):
 
 
 if __name__ == "__main__":
-    raise SystemExit(cli.run(main))
+    raise SystemExit(command.run(main))

@@ -8,9 +8,9 @@
 import tensorflow as tf
 
 from benchmarks.timing import Candidate, Figure
-from ram_tf.export import export
-from ram_tf.predictor import Predictor
-from ram_tf.preprocessing import evaluation_pipeline, read_files
+from ram_tf.data.pipelines import evaluation_pipeline, read_files
+from ram_tf.serving.export import export
+from ram_tf.serving.predictor import Predictor
 
 FIGURES = (Figure("saved_model_over_keras", "serving_default", "keras", at_most=1.05),)
 

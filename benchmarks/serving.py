@@ -23,9 +23,10 @@ import numpy as np
 from tqdm import tqdm
 
 from benchmarks import photographs, record
-from ram_tf import cli, client
-from ram_tf.prediction import find_images
-from ram_tf.predictor import Predictor
+from ram_tf.cli import command
+from ram_tf.serving.clients import connection
+from ram_tf.serving.predict_files import find_images
+from ram_tf.serving.predictor import Predictor
 
 
 def parse(argv):
@@ -63,7 +64,7 @@ def main(argv):
     arguments = parse(argv)
     record.read(arguments.output)  # A file that cannot be updated is told at once.
     machine = record.machine()
-    remote = client.connect(arguments.url, retries=0)
+    remote = connection.connect(arguments.url, retries=0)
     local = Predictor.load(arguments.model_dir)
     batches = read_batches(arguments.images, arguments.batch_size)
     require_the_same(remote(batches[0]), local(batches[0]), arguments)
@@ -206,4 +207,4 @@ def row(clients, measured):
 
 
 if __name__ == "__main__":
-    raise SystemExit(cli.run(main))
+    raise SystemExit(command.run(main))

@@ -22,9 +22,9 @@ from tqdm import tqdm
 
 from benchmarks import photographs, record
 from benchmarks.serving import load
-from ram_tf import cli
-from ram_tf.prediction import find_images
-from ram_tf.predictor import Predictor
+from ram_tf.cli import command
+from ram_tf.serving.predict_files import find_images
+from ram_tf.serving.predictor import Predictor
 
 EDGES = (16, 64, 160, 320, 500, 1000, 2400)  # longer ones, in pixels
 FLAT = 1.0  # MiB a minute
@@ -213,4 +213,4 @@ def entries(soak, growth, error, arguments):
 
 
 if __name__ == "__main__":
-    raise SystemExit(cli.run(main))
+    raise SystemExit(command.run(main))

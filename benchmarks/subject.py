@@ -12,11 +12,11 @@ import numpy as np
 import tensorflow as tf
 
 from benchmarks import photographs
-from ram_tf import voc
-from ram_tf.config import Config
-from ram_tf.presets import PRESETS, preset
-from ram_tf.run import Run
-from ram_tf.split import Split
+from ram_tf.data.readers import voc
+from ram_tf.data.split import Split
+from ram_tf.runs.config import Config
+from ram_tf.runs.presets import PRESETS, preset
+from ram_tf.runs.run import Run
 
 # VGG-16 as in the paper, small networks as on photographs.
 PRESET_OF = {"vgg16": "paper", "small": "digits"}

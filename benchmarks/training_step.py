@@ -15,7 +15,7 @@ import tensorflow as tf
 from benchmarks import input_pipeline
 from benchmarks.forward import graph
 from benchmarks.timing import Candidate, Figure
-from ram_tf.training import compile_model
+from ram_tf.training.two_steps import compile_model
 
 STEPS = 1000  # of the schedule
 FIGURES = (

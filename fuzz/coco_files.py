@@ -1,11 +1,11 @@
-"""COCO's instances: `ram_tf.coco`."""
+"""COCO's instances: `ram_tf.data.readers.coco`."""
 
 import json
 
 from fuzz import splits
 from fuzz.mutations import files, spoilt_json
 from fuzz.target import Target
-from ram_tf import coco
+from ram_tf.data.readers import coco
 
 PLACE = "annotations/instances_train2017.json"
 CONTENT = {

@@ -4,8 +4,8 @@ import tensorflow as tf
 
 from fuzz import pictures
 from fuzz.target import REFUSALS, Target
-from ram_tf.decoding import decode_image
-from ram_tf.preprocessing import prepare_image
+from ram_tf.data.decoding import decode_image
+from ram_tf.data.pipelines import prepare_image
 
 EDGE = 32
 LIMIT = pictures.MAX_PIXELS

@@ -10,8 +10,8 @@ from fuzz.mutations import files, spoilt, spoilt_json
 from fuzz.run_files import CONFIG, LABELS, OLD_CONFIG, check
 from fuzz.target import Target
 from fuzz.views_file import ABOUT
-from ram_tf.litert_model import read_texts
-from ram_tf.predictor import read_described
+from ram_tf.serving.litert_model import read_texts
+from ram_tf.serving.predictor import read_described
 
 LABELS_TEXT = "".join(f"{name}\n" for name in LABELS).encode()
 

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from fuzz import pictures
 from fuzz.target import Target
-from ram_tf.preprocessing import evaluation_pipeline, find_unreadable
-from ram_tf.split import Split
+from ram_tf.data.pipelines import evaluation_pipeline, find_unreadable
+from ram_tf.data.split import Split
 
 EDGE = 32
 LIMIT = pictures.MAX_PIXELS

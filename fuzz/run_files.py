@@ -7,9 +7,9 @@ from hypothesis import strategies as st
 
 from fuzz.mutations import ODD, files, one_spoilt, spoilt_json
 from fuzz.target import Target
-from ram_tf.calibration import Calibration
-from ram_tf.config import RETIRED, Config
-from ram_tf.run import Run
+from ram_tf.metrics.calibration import Calibration
+from ram_tf.runs.config import RETIRED, Config
+from ram_tf.runs.run import Run
 
 LABELS = ("cat", "dog", "fox")
 SETTINGS = Config()

@@ -6,9 +6,9 @@ from hypothesis import strategies as st
 
 from fuzz import pictures
 from fuzz.target import Target
-from ram_tf.config import Config
-from ram_tf.export import export
-from ram_tf.run import Run
+from ram_tf.runs.config import Config
+from ram_tf.runs.run import Run
+from ram_tf.serving.export import export
 
 SETTINGS = Config(
     dataset="csv",

@@ -1,4 +1,4 @@
-"""What a server may answer: `ram_tf.rest_client` and `ram_tf.grpc_client`.
+"""What a server may answer: `rest_client`, `grpc_client` in `ram_tf.serving.clients`.
 
 Over REST it is sent over a socket; of gRPC it is the bytes of the tensors, which gRPC's
 own parser takes or refuses.
@@ -18,8 +18,8 @@ from tensorflow.core.framework import tensor_pb2
 
 from fuzz.mutations import one_spoilt, spoilt, spoilt_json
 from fuzz.target import Target
-from ram_tf import client
-from ram_tf.grpc_client import outputs_of
+from ram_tf.serving.clients import connection
+from ram_tf.serving.clients.grpc_client import outputs_of
 
 ROW = {
     "scores": [0.5, -1.0],
@@ -41,7 +41,7 @@ def target(folder):
     """The client, of a server that answers whatever it is told to."""
     server = _serve()
     url = f"http://127.0.0.1:{server.server_address[1]}/v1/models/m:predict"
-    ask = client.connect(url, timeout=5, retries=0)
+    ask = connection.connect(url, timeout=5, retries=0)
 
     def read(answer):
         if isinstance(answer, dict):

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import hypothesis
 from hypothesis import HealthCheck, Phase
 
-# What `ram_tf.cli` turns into a sentence, beside TensorFlow's errors.
+# What `ram_tf.cli.command` turns into a sentence, beside TensorFlow's errors.
 REFUSALS = (ValueError, OSError)
 # Examples that share a generator: it remembers all of them, which takes memory.
 AT_ONCE = 500

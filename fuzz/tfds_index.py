@@ -1,11 +1,11 @@
-"""The index beside images of tensorflow-datasets: `ram_tf.tfds_folder`."""
+"""The index beside images of tensorflow-datasets: `ram_tf.data.readers.tfds_folder`."""
 
 import json
 
 from fuzz import splits
 from fuzz.mutations import files, spoilt_json
 from fuzz.target import Target
-from ram_tf import tfds_folder, voc
+from ram_tf.data.readers import tfds_folder, voc
 
 PLACE = "ram_tf/voc2007/train/index.json"
 CONTENT = {

@@ -5,7 +5,7 @@ import json
 from fuzz.mutations import files, one_spoilt, spoilt_json
 from fuzz.run_files import CONFIG, LABELS, OLD_CONFIG, check
 from fuzz.target import Target
-from ram_tf.predictor import Predictor
+from ram_tf.serving.predictor import Predictor
 
 ABOUT = {"views": 1, "scales": [40], "crops": [32], "thresholds": [0.5] * len(LABELS)}
 VALID = {

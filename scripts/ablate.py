@@ -15,16 +15,15 @@ Interrupted and started again, it goes on with the run that it was at.
 import argparse
 import pathlib
 
-from ram_tf import ablation, cli, flags, paper_tables
-from ram_tf.prediction import find_images
-from ram_tf.predictor import Predictor
-from ram_tf.presets import PRESET_OF
+from ram_tf.cli import command, setting_flags
+from ram_tf.evaluation.papers import ablation, ablation_tables
+from ram_tf.runs.presets import PRESET_OF
+from ram_tf.serving.predict_files import find_images
+from ram_tf.serving.predictor import Predictor
 
 
 def parse(argv):
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = command.parser(__doc__)
     what = parser.add_mutually_exclusive_group(required=True)
     what.add_argument("--table", choices=("3", "4", "5", "6", "locations"))
     what.add_argument("--figure", type=int, choices=(5,))
@@ -42,7 +41,7 @@ def parse(argv):
     )
     parser.add_argument("--model_dir", help="figure 5: a run's folder, or a SavedModel")
     parser.add_argument("images", nargs="*", help="figure 5: files, or folders of them")
-    flags.add_arguments(parser)
+    setting_flags.add_arguments(parser)
     arguments = parser.parse_args(argv)
     if arguments.figure and not (arguments.model_dir and arguments.images):
         parser.error("figure 5 is drawn with --model_dir RUN IMAGE...")
@@ -55,7 +54,8 @@ def parse(argv):
 
 def main(argv):
     arguments = parse(argv)
-    settings = flags.from_arguments(arguments, of_both=arguments.table == "locations")
+    both = arguments.table == "locations"
+    settings = setting_flags.from_arguments(arguments, of_both=both)
     folder = arguments.output_dir or pathlib.Path(f"runs/ablation-{settings.run_name}")
     if arguments.figure:
         path = folder / "figure5.png"
@@ -66,14 +66,14 @@ def main(argv):
     by_paper = (arguments.preset or PRESET_OF[settings.dataset]) == "paper"
     number = int(arguments.table) if arguments.table.isdigit() else arguments.table
     svm = by_paper if arguments.svm is None else arguments.svm
-    size, model = settings.image_size, settings.model
-    table = paper_tables.of(number, size, arguments.scales, model)
-    flags.check_free(arguments, table.decides, f"table {number}")
+    sizes = settings.image_size, arguments.scales
+    table = ablation_tables.of(number, *sizes, settings.model)
+    setting_flags.check_free(arguments, table.decides, f"table {number}")
     seeds = arguments.seeds or [settings.seed]
     compared = ablation.compare(table, settings, seeds, folder, svm)
-    print(f"\n{paper_tables.text(compared)}")
+    print(f"\n{ablation_tables.text(compared)}")
     return 0
 
 
 if __name__ == "__main__":
-    raise SystemExit(cli.run(main))
+    raise SystemExit(command.run(main))

@@ -16,16 +16,13 @@ The baseline is step 1 trained on for as many epochs as both steps have:
 A gain over a weak baseline is none: the better of the two pooled classifiers counts.
 """
 
-import argparse
-
-from ram_tf import cli, seeds
-from ram_tf.run import Run
+from ram_tf.cli import command
+from ram_tf.evaluation import compare_seeds
+from ram_tf.runs.run import Run
 
 
 def parse(argv):
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = command.parser(__doc__)
     parser.add_argument("runs", nargs="+", help="output folders of fit.py")
     parser.add_argument(
         "--baseline",
@@ -40,10 +37,10 @@ def main(argv):
     arguments = parse(argv)
     baseline = arguments.baseline and Run.open(arguments.baseline)
     runs = [Run.open(folder) for folder in arguments.runs]
-    compared = seeds.compare(runs, baseline)
-    print(seeds.table(compared, arguments.runs, arguments.baseline))
+    compared = compare_seeds.compare(runs, baseline)
+    print(compare_seeds.table(compared, arguments.runs, arguments.baseline))
     return 0
 
 
 if __name__ == "__main__":
-    raise SystemExit(cli.run(main))
+    raise SystemExit(command.run(main))

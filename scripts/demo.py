@@ -7,15 +7,12 @@ Needs `pip install -e ".[demo]"`. The page chooses among all saved_models/NAME/V
 and asks nothing of any other server; Ctrl-C ends it.
 """
 
-import argparse
-
-from ram_tf import cli, web_page
+from ram_tf.cli import command
+from ram_tf.evaluation.web_page import page
 
 
 def parse(argv):
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = command.parser(__doc__)
     parser.add_argument(
         "--saved_models",
         default="saved_models",
@@ -36,11 +33,11 @@ def parse(argv):
 
 def main(argv):
     arguments = parse(argv)
-    web_page.serve(
+    page.serve(
         arguments.saved_models, arguments.host, arguments.port, arguments.open_browser
     )
     return 0
 
 
 if __name__ == "__main__":
-    raise SystemExit(cli.run(main))
+    raise SystemExit(command.run(main))

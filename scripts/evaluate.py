@@ -10,15 +10,13 @@ them as JSON. On VOC 2007 test and on COCO's val it also prints the differences 
 papers' figures.
 """
 
-import argparse
-
-from ram_tf import cli, evaluation, evaluation_flags, references, results
+from ram_tf.cli import command, evaluation_flags
+from ram_tf.evaluation import results
+from ram_tf.evaluation.papers import published_results
 
 
 def parse(argv):
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = command.parser(__doc__)
     evaluation_flags.add_model_arguments(parser)
     evaluation_flags.add_arguments(parser)
     parser.add_argument("--output", help="file of the figures, as JSON")
@@ -28,12 +26,12 @@ def parse(argv):
 def main(argv):
     arguments = parse(argv)
     views, protocol = evaluation_flags.from_arguments(arguments)
-    seen, split, settings = evaluation.look_as_asked(arguments, views)
+    seen, split, settings = evaluation_flags.infer_as_asked(arguments, views)
     result = results.evaluate(
         seen.outputs, split, settings, protocol, seen.about, **seen.others
     )
     print(results.table(result))
-    differences = references.text(settings.dataset, result)
+    differences = published_results.text(settings.dataset, result)
     if differences:
         print(f"\n{differences}")
     if arguments.output:
@@ -42,4 +40,4 @@ def main(argv):
 
 
 if __name__ == "__main__":
-    raise SystemExit(cli.run(main))
+    raise SystemExit(command.run(main))

@@ -10,19 +10,17 @@ NAME-svm. Other formats are a file beside that folder, NAME.onnx, NAME.tflite or
 NAME-quantized.tflite (an older one is replaced), and take images of one size.
 """
 
-import argparse
 import pathlib
 
-from ram_tf import cli, litert_model, onnx_model
-from ram_tf.export import export
-from ram_tf.joint_view import Views, joint_view, svm_view
-from ram_tf.run import Run
+from ram_tf.cli import command
+from ram_tf.evaluation.ensemble import Views, joint_view, svm_view
+from ram_tf.runs.run import Run
+from ram_tf.serving import litert_model, onnx_model
+from ram_tf.serving.export import export
 
 
 def parse(argv):
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = command.parser(__doc__)
     parser.add_argument(
         "--model_dir",
         required=True,
@@ -76,4 +74,4 @@ def main(argv):
 
 
 if __name__ == "__main__":
-    raise SystemExit(cli.run(main))
+    raise SystemExit(command.run(main))

@@ -10,20 +10,20 @@ Interrupted, the same command with --resume goes on after the last whole epoch; 
 worker 0 alone writes.
 """
 
-import argparse
 import pathlib
 
-from ram_tf import cli, devices, flags, proposals, run_splits, seal, training
-from ram_tf.evaluation import calibrate, report
-from ram_tf.export import export
-from ram_tf.run import Run
-from ram_tf.samples import how_to_try, write_samples
+from ram_tf.cli import command, setting_flags
+from ram_tf.evaluation.infer_split import calibrate, report
+from ram_tf.runs import proposals, run_splits
+from ram_tf.runs.run import Run
+from ram_tf.serving.examples import how_to_try, write_samples
+from ram_tf.serving.export import export
+from ram_tf.storage import atomic_files
+from ram_tf.training import devices, two_steps
 
 
 def parse(argv):
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = command.parser(__doc__)
     parser.add_argument("--output_dir", help="of the run; default: runs/NAME[-rarl]")
     parser.add_argument(
         "--saved_models", default="saved_models", help="where it is written"
@@ -35,21 +35,21 @@ def parse(argv):
         "--pooled_only", action="store_true", help="stop after step 1 and report it"
     )
     devices.add_argument(parser)
-    flags.add_arguments(parser)
+    setting_flags.add_arguments(parser)
     return parser.parse_args(argv)
 
 
 def main(argv):
     arguments = parse(argv)
-    settings = flags.from_arguments(arguments)
+    settings = setting_flags.from_arguments(arguments)
     team = devices.Devices.start(arguments.devices)
     team.check(settings)
     folder = pathlib.Path(arguments.output_dir or f"runs/{settings.run_name}")
     if team.chief:
-        seal.must_be_writable(folder, arguments.saved_models)
+        atomic_files.must_be_writable(folder, arguments.saved_models)
     splits = run_splits.load(settings)
     labels = splits.train.label_names
-    train = training.train_pooled if arguments.pooled_only else training.train
+    train = two_steps.train_pooled if arguments.pooled_only else two_steps.train
     if not team.chief:
         train(Run(folder, settings, labels), *splits[:2], team)
         return 0
@@ -76,4 +76,4 @@ def main(argv):
 
 
 if __name__ == "__main__":
-    raise SystemExit(cli.run(main))
+    raise SystemExit(command.run(main))

@@ -9,18 +9,17 @@ Prints one line of JSON per image: labels, scores, and the box of each label as
 [ymin, xmin, ymax, xmax] in fractions of the image.
 """
 
-import argparse
 import json
 import sys
 
-from ram_tf import cli, client, prediction
-from ram_tf.predictor import Predictor
+from ram_tf.cli import command
+from ram_tf.serving import predict_files
+from ram_tf.serving.clients import connection
+from ram_tf.serving.predictor import Predictor
 
 
 def parse(argv):
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = command.parser(__doc__)
     parser.add_argument(
         "images", nargs="+", help="files, folders, or - for a list of files on stdin"
     )
@@ -39,7 +38,7 @@ def parse(argv):
     parser.add_argument(
         "--batch_size", type=int, default=8, help="images at a time; %(default)s"
     )
-    client.add_arguments(parser)
+    connection.add_arguments(parser)
     return parser.parse_args(argv)
 
 
@@ -48,11 +47,11 @@ def main(argv):
     named = [path for path in arguments.images if path != "-"]
     if "-" in arguments.images:
         named += [line.rstrip("\n") for line in sys.stdin if line.strip()]
-    paths = prediction.find_images(named)
-    folder, server = arguments.model_dir, client.from_arguments(arguments)
+    paths = predict_files.find_images(named)
+    folder, server = arguments.model_dir, connection.from_arguments(arguments)
     predictor = Predictor.load(folder, server)
     without = []
-    for line in prediction.predict(
+    for line in predict_files.predict(
         predictor,
         paths,
         arguments.output_dir,
@@ -75,4 +74,4 @@ def main(argv):
 
 
 if __name__ == "__main__":
-    raise SystemExit(cli.run(main))
+    raise SystemExit(command.run(main))

@@ -11,18 +11,13 @@ Each shard becomes a part- file of records and an unread- file of the images tha
 none, with the reason. Started again, it goes on with the shards that are left.
 """
 
-import argparse
 import sys
 
-from ram_tf import cli
+from ram_tf.cli import command
 
 
 def parse(argv):
-    parser = argparse.ArgumentParser(
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
+    parser = command.parser(__doc__, allow_abbrev=False)
     parser.add_argument("--images", nargs="+", default=[], help="paths or patterns")
     parser.add_argument("--list", help="file with a path on each line; - for stdin")
     parser.add_argument("--model_dir", required=True, help="a SavedModel's folder")
@@ -48,8 +43,8 @@ def parse(argv):
 def main(argv):
     arguments, flags = parse(argv)
     # Here, since the extra may be missing, which is said in a sentence.
-    from ram_tf import batch as batches
-    from ram_tf import beam_pipeline
+    from ram_tf.serving.batch import beam_pipeline
+    from ram_tf.serving.batch import shards as batches
 
     options = beam_pipeline.pipeline_options(flags)
     lines = []
@@ -74,4 +69,4 @@ def main(argv):
 
 
 if __name__ == "__main__":
-    raise SystemExit(cli.run(main))
+    raise SystemExit(command.run(main))

@@ -9,15 +9,13 @@ is confused, and the best and worst pictures of each label. The page needs no ne
 and no JavaScript. It takes as long as evaluate.py and uses what that has kept.
 """
 
-import argparse
-
-from ram_tf import cli, evaluation, evaluation_flags, report, results
+from ram_tf.cli import command, evaluation_flags
+from ram_tf.evaluation import results
+from ram_tf.evaluation.report import report
 
 
 def parse(argv):
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = command.parser(__doc__)
     evaluation_flags.add_model_arguments(parser)
     evaluation_flags.add_arguments(parser)
     parser.add_argument("--output", default="report.html", help="%(default)s")
@@ -36,7 +34,7 @@ def parse(argv):
 def main(argv):
     arguments = parse(argv)
     views, protocol = evaluation_flags.from_arguments(arguments)
-    seen, split, settings = evaluation.look_as_asked(arguments, views)
+    seen, split, settings = evaluation_flags.infer_as_asked(arguments, views)
     result = results.evaluate(
         seen.outputs, split, settings, protocol, seen.about, **seen.others
     )
@@ -48,4 +46,4 @@ def main(argv):
 
 
 if __name__ == "__main__":
-    raise SystemExit(cli.run(main))
+    raise SystemExit(command.run(main))

@@ -1,7 +1,8 @@
 import keras
 import pytest
-from squares import write_squares
 from tensorflow.python.framework.config import disable_op_determinism
+
+from tests.support.squares import write_squares
 
 
 @pytest.fixture(autouse=True)

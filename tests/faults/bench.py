@@ -10,8 +10,8 @@ import numpy as np
 
 from tests.faults import program
 from tests.faults.case import NotHeldError
-from tests.h5_arrays import arrays
-from tests.squares import write_squares
+from tests.support.h5_arrays import arrays
+from tests.support.squares import write_squares
 
 # Seconds of work, and all that is kept between epochs: dropout's seeds, averaged
 # weights, the best so far, which may be the start.

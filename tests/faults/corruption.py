@@ -2,7 +2,7 @@
 
 import functools
 
-from ram_tf import cache
+from ram_tf.storage import cache
 from tests.faults.bench import VERSION, figures, refused
 from tests.faults.case import Case, NotHeldError
 

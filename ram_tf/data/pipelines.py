@@ -1,0 +1,298 @@
+"""From files to what the model sees: read, resize, crop, flip, batch.
+
+`prepare_image` is the one way from the bytes of a file to the model's input. The
+exported graph, which has to go on where an image cannot be read and may cut several
+views of it, chains the same functions, and tests hold both to the same scores.
+Training differs from it by a random crop and flip, and colours where asked.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+import tensorflow as tf
+from tqdm import tqdm
+
+from ram_tf.data.colour_jitter import jitter_colours
+from ram_tf.data.decoding import MAX_PIXELS, decode_image
+from ram_tf.data.split import epoch_order
+
+ONE_DEVICE = tf.distribute.InputContext()
+
+
+def resize(image, size):
+    """Resizes `(..., H, W, 3)` images to `size` x `size`, without keeping the aspect
+    (section 5.1); float32 in [0, 255].
+    """  # noqa: D205
+
+    def resized(antialias):
+        return lambda: tf.image.resize(image, (size, size), antialias=antialias)
+
+    # What is only enlarged has nothing to smooth: the same pixels in a quarter of the
+    # time.
+    shrinks = tf.reduce_max(tf.shape(image)[-3:-1]) > size
+    return tf.cond(shrinks, resized(True), resized(False))
+
+
+def centre_crop(images, crop):
+    """Cuts the middle `crop` x `crop` pixels out of `(..., N, N, 3)` images."""
+    top = (images.shape[-3] - crop) // 2
+    return images[..., top : top + crop, top : top + crop, :]
+
+
+class Place(NamedTuple):
+    """Where a crop lies in its image.
+
+    Args:
+        top: Of the crop, in pixels of the resized image.
+        left: The same.
+        mirrored: Whether left and right change places, after cutting.
+    """
+
+    top: int | tf.Tensor
+    left: int | tf.Tensor
+    mirrored: bool | tf.Tensor = False
+
+
+def random_place(margin, flip, seed):
+    """Draws where to cut, as `tf.image`'s stateless crop and flip would.
+
+    Args:
+        margin: Pixels that the resized image is larger than the crop.
+        flip: Whether to mirror every second image; False where left and right matter.
+        seed: `(2,)` integers; the same seed gives the same place.
+
+    Returns:
+        A `Place`.
+    """
+    corner, mirror = tf.unstack(tf.random.split(seed, 2))
+    drawn = tf.random.stateless_uniform([3], corner, 0, tf.int32.max, tf.int32)
+    top, left, _ = tf.unstack(drawn % (margin + 1))
+    return Place(
+        top, left, tf.random.stateless_uniform([], mirror) < 0.5 if flip else False
+    )
+
+
+def random_edge(edges, seed):
+    """Draws one of the edges that an image may be resized to, each as likely.
+
+    Args:
+        edges: Integers; one that is to come more often may be repeated.
+        seed: `(2,)` integers; the same seed gives the same edge.
+
+    Returns:
+        The integer where there is one alone, otherwise a scalar tensor.
+    """
+    if len(edges) == 1:
+        return edges[0]
+    seed = tf.random.fold_in(seed, 1)  # not the one that draws the place
+    drawn = tf.random.stateless_uniform([], seed, 0, len(edges), tf.int32)
+    return tf.constant(edges)[drawn]
+
+
+def cut(image, crop, place):
+    """Cuts `(N, N, 3)` to `(crop, crop, 3)` at a `Place`."""
+    image = tf.slice(image, [place.top, place.left, 0], [crop, crop, 3])
+    if place.mirrored is False:
+        return image
+    return tf.cond(place.mirrored, lambda: image[:, ::-1], lambda: image)
+
+
+def boxes_in_crop(boxes, size, crop, place):
+    """Says of boxes in an image where they lie in a crop of it.
+
+    Args:
+        boxes: `(..., 4)` `ymin, xmin, ymax, xmax` as fractions of the image.
+        size: N, edge of the resized image in pixels.
+        crop: Edge of the crop in pixels.
+        place: The `Place` where it is cut.
+
+    Returns:
+        `(..., 4)` as fractions of the crop; not clipped, so that what lies partly
+        outside keeps its size.
+    """
+    corner = tf.cast(tf.stack([place.top, place.left] * 2), tf.float32)
+    edge = tf.cast(size, tf.float32)
+    top, left, bottom, right = tf.unstack((boxes * edge - corner) / crop, axis=-1)
+    left, right = (
+        tf.where(place.mirrored, 1.0 - right, left),
+        tf.where(place.mirrored, 1.0 - left, right),
+    )
+    return tf.stack([top, left, bottom, right], -1)
+
+
+def prepare_image(encoded, size, crop, max_pixels=MAX_PIXELS):
+    """Turns the bytes of an image file into what the model sees (table 6, single-crop).
+
+    Args:
+        encoded: Scalar string tensor, a JPEG or PNG.
+        size: N: the image is resized to N x N.
+        crop: Edge of the centre crop, N - 64 in the paper.
+        max_pixels: See `decode_image`.
+
+    Returns:
+        `(crop, crop, 3)` float32 in [0, 255].
+    """
+    return centre_crop(resize(decode_image(encoded, max_pixels), size), crop)
+
+
+def training_pipeline(
+    split,
+    size,
+    crop,
+    flip,
+    batch_size,
+    epochs,
+    seed,
+    zooms=(1.0,),
+    max_pixels=MAX_PIXELS,
+    context=ONE_DEVICE,
+    colour_jitter=0.0,
+):
+    """Batches for training, epoch after epoch, reproducible by seed.
+
+    Args:
+        split: The images to train on.
+        size: N: images are resized to N x N.
+        crop: Edge of the random crop.
+        flip: Whether to mirror at random.
+        batch_size: Images a batch, at most the number of images; what is left over at
+            the end of an epoch is dropped (another part each time).
+        epochs: Which epochs, a range.
+        seed: Of order, zooms, crops, flips and colours.
+        zooms: One of these is drawn for each image, which is then resized to N * zoom
+            before it is cut (ours; 1 alone is the paper's).
+        max_pixels: See `decode_image`.
+        context: The `tf.distribute.InputContext` of a worker, which reads its own part
+            of each batch, in as many pieces as it has devices.
+        colour_jitter: See `jitter_colours`.
+
+    Returns:
+        A `tf.data.Dataset` of images `(B, crop, crop, 3)` float32 in [0, 255] and
+        labels `(B, L)`; `len(split) // batch_size` batches an epoch. Where the split
+        has proposals, images come as a pair with these: `(B, K, 4)` boxes as fractions
+        of the crop.
+    """
+    whole = len(split) // batch_size * batch_size
+    workers, worker = context.num_input_pipelines, context.input_pipeline_id
+    orders = [epoch_order(len(split), seed, epoch)[:whole] for epoch in epochs]
+    own = np.reshape(orders, (-1, workers, batch_size // workers))[:, worker]
+    encoded, labels = _encoded(split), tf.constant(split.labels)
+    proposals = split.proposals
+    edges = [round(size * zoom) for zoom in zooms]
+
+    def augmented(epoch, index):
+        # One seed for each image of each epoch, whoever computes it and when.
+        key = tf.random.fold_in(tf.constant([seed, 0]), epoch)
+        key = tf.random.fold_in(key, index)
+        edge = random_edge(edges, key)
+        place = random_place(edge - crop, flip, key)
+        image = resize(decode_image(encoded(index), max_pixels), edge)
+        image = jitter_colours(
+            cut(image, crop, place), colour_jitter, tf.random.fold_in(key, 2)
+        )
+        if proposals is None:
+            return image, labels[index]
+        boxes = boxes_in_crop(tf.gather(proposals, index), edge, crop, place)
+        return (image, boxes), labels[index]
+
+    return (
+        tf.data.Dataset.from_tensor_slices(
+            (np.repeat(list(epochs), whole // workers), own.ravel())
+        )
+        .map(augmented, num_parallel_calls=tf.data.AUTOTUNE)
+        # Static shapes: one trace, and XLA can compile the step.
+        .batch(context.get_per_replica_batch_size(batch_size), drop_remainder=True)
+        .prefetch(tf.data.AUTOTUNE)
+        .with_options(untuned())
+    )
+
+
+def evaluation_pipeline(split, sizes, crop, batch_size, max_pixels=MAX_PIXELS):
+    """Batches of prepared images, every image once, in order.
+
+    Args:
+        split: The images.
+        sizes: Edges N that every image is resized to.
+        crop: Edge of the centre crop; None for the whole image.
+        batch_size: Images a batch; the last one may be smaller.
+        max_pixels: See `decode_image`.
+
+    Returns:
+        A `tf.data.Dataset` of tuples with `(B, crop, crop, 3)` for each of `sizes`.
+        Where the split has proposals, they come last: `(B, K, 4)` boxes as fractions of
+        the (first size's) crop.
+    """
+    encoded, proposals = _encoded(split), split.proposals
+
+    def prepare(index):
+        images = tuple(
+            prepare_image(encoded(index), size, crop or size, max_pixels)
+            for size in sizes
+        )
+        if proposals is None:
+            return images
+        boxes = tf.gather(proposals, index)
+        if crop:
+            top = (sizes[0] - crop) // 2
+            boxes = boxes_in_crop(boxes, sizes[0], crop, Place(top, top))
+        return *images, boxes
+
+    return (
+        tf.data.Dataset.range(len(split))
+        .map(prepare, num_parallel_calls=tf.data.AUTOTUNE)
+        .batch(batch_size)
+        .prefetch(tf.data.AUTOTUNE)
+        .with_options(untuned())
+    )
+
+
+def find_unreadable(split, max_pixels=MAX_PIXELS):
+    """Decodes every image of the split once, to know before training which fail.
+
+    Args:
+        split: The images to try.
+        max_pixels: See `decode_image`.
+
+    Returns:
+        The indices of the images that cannot be read, an integer array.
+    """
+    encoded = _encoded(split)
+
+    def try_image(index):
+        image = decode_image(encoded(index), max_pixels)
+        with tf.control_dependencies([image]):
+            return tf.identity(index)
+
+    readable = (
+        tf.data.Dataset.range(len(split))
+        .map(try_image, num_parallel_calls=tf.data.AUTOTUNE)
+        .ignore_errors()
+        .with_options(untuned())
+    )
+    bar = tqdm(readable, "reading images", len(split), unit="img", leave=False)
+    return np.setdiff1d(np.arange(len(split)), [int(index) for index in bar])
+
+
+def untuned():
+    """Options of a pipeline whose number of threads is that of the cores, and stays.
+
+    TensorFlow 2.21's tuner sleeps for up to as long as the pipeline has run, a minute
+    at most, and the end of the pipeline sometimes waits for it.
+    """
+    options = tf.data.Options()
+    options.autotune.enabled = False
+    return options
+
+
+def read_files(split):
+    """Yields the encoded bytes of each image of the split, in order."""
+    for image in split.images:
+        yield image if isinstance(image, bytes) else tf.io.read_file(image).numpy()
+
+
+def _encoded(split):
+    """Returns the function from an index to the encoded bytes of that image."""
+    images = tf.constant(np.array(split.images, dtype=object))
+    if split.images and isinstance(split.images[0], bytes):
+        return lambda index: images[index]
+    return lambda index: tf.io.read_file(images[index])

@@ -1,0 +1,1 @@
+"""What the two papers report, and the comparisons that repeat their tables."""

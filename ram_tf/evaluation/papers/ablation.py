@@ -1,0 +1,270 @@
+"""The comparisons of section 5.3, tables 3 to 6 and figure 5, on any data.
+
+A table is a list of runs that differ from a base in a setting or two. Each is trained
+in a folder of its own, named after what it is, so that tables share their runs and an
+interrupted command goes on with the run that it was at.
+"""
+
+import dataclasses
+import functools
+import json
+import statistics
+
+import keras
+
+from ram_tf.data.decoding import decode_image
+from ram_tf.data.drawing import BLUE, GREEN, contact_sheet, draw_boxes
+from ram_tf.evaluation import infer_split, results
+from ram_tf.evaluation.ensemble import Views
+from ram_tf.evaluation.papers.ablation_tables import CROPS, LOCATIONS
+from ram_tf.models import evidence_map
+from ram_tf.runs import proposals, run_splits
+from ram_tf.runs.run import Run
+from ram_tf.storage import cache
+from ram_tf.storage.atomic_files import read, read_text, replacing, sealing
+from ram_tf.training import two_steps
+
+EDGE_BOXES = 5  # in figure 5
+
+
+def compare(table, base, seeds, output_dir, svm=False):
+    """Trains what a table needs and is not there yet, and evaluates it.
+
+    Step 1 depends on image size and seed alone: it is trained once for each of them in
+    a folder of its own, and its weights are copied to the runs. Ten views become five
+    where images are not mirrored in training (ours: the mirror of what has a left and
+    a right is no view of it).
+
+    Args:
+        table: A `paper_tables.Table`.
+        base: The `Config` that the settings of its rows are put in.
+        seeds: Every run is trained with each of them.
+        output_dir: Where the runs are; the result is written there as well.
+        svm: Whether SVMs on the views' features give the scores (section 5.1).
+
+    Returns:
+        A dict ready for JSON, figures in percent: `table`, `title`, `dataset`, `split`,
+        `images`, `seeds`, `svm`, `columns` and `rows`, each of them `name`, `views`,
+        `scales`, `paper`, and `ours`: by figure a dict of `mean`, `deviation` (the
+        standard deviation of a sample; None for one seed) and the `values` by seed.
+        `pooled` is as `ours`, of step 1's classifier, and so is `pooled_longer`, where
+        the table has it.
+    """
+    most = 10 if base.flip else 5
+
+    @functools.lru_cache(maxsize=1)
+    def splits(seed):
+        return run_splits.load(dataclasses.replace(base, seed=seed))
+
+    # Before any is trained: a row may have a setting that does not go with `base`.
+    models = {
+        row.name: [dataclasses.replace(base, **changes) for changes in row.models]
+        for row in table.rows
+    }
+    by_row = {row.name: [] for row in table.rows}
+    for seed in seeds:
+        for number, row in enumerate(table.rows, 1):
+            print(
+                f"table {table.number}, seed {seed}, row {number} of "
+                f"{len(table.rows)}: {row.name}"
+            )
+            result = _result(
+                [dataclasses.replace(each, seed=seed) for each in models[row.name]],
+                min(row.views, most),
+                svm,
+                output_dir,
+                functools.partial(splits, seed),
+            )
+            by_row[row.name].append(result)
+    of_first_row = by_row[table.rows[0].name]
+    first = of_first_row[0]
+    compared = {
+        "table": table.number,
+        "title": table.title,
+        "dataset": base.dataset,
+        "split": first["split"],
+        "images": first["images"],
+        "seeds": list(seeds),
+        "svm": svm,
+        "columns": list(table.columns),
+        "pooled": {
+            figure: _over_seeds([r["pooled"].get(figure) for r in of_first_row])
+            for figure in table.figures
+        },
+        "rows": [
+            {
+                "name": row.name,
+                "views": by_row[row.name][0]["protocol"]["views"],
+                "scales": by_row[row.name][0]["protocol"]["scales"],
+                "paper": list(row.paper),
+                "ours": {
+                    figure: _over_seeds([r.get(figure) for r in by_row[row.name]])
+                    for figure in table.figures
+                },
+            }
+            for row in table.rows
+        ],
+    }
+    if table.longer:
+        longer = [
+            _longer_pooled(
+                dataclasses.replace(base, seed=seed),
+                output_dir,
+                functools.partial(splits, seed),
+            )
+            for seed in seeds
+        ]
+        compared["pooled_longer"] = {
+            figure: _over_seeds([result.get(figure) for result in longer])
+            for figure in table.figures
+        }
+    stem = table.number if table is LOCATIONS else f"table{table.number}"
+    results.write(compared, output_dir / f"{stem}.json")
+    return compared
+
+
+def _result(models, views, svm, output_dir, load):
+    """What the models of these settings together say of the report split."""
+    runs = [_trained(settings, output_dir, load) for settings in models]
+    name = "+".join(run.folder.name for run in runs)
+    path = output_dir / "results" / f"{name}-{CROPS[views]}{'-svm' * svm}.json"
+    files = [file for run in runs for file in (run.model_weights, run.pooled_weights)]
+    files += [run.calibration_file for run in runs if run.config.calibrate]
+    of = [*map(cache.fingerprint, files), load().report.digest, evidence_map.HOW]
+    known = _known(path, of)
+    if known:
+        return known
+    source = "features" if views > 1 or svm else "image"
+    look = Views(count=views, source=source, svm=svm)
+    result = infer_split.evaluate_runs(runs, load().report, runs[0].config, look)
+    return _keep(path, result, of)
+
+
+def _known(path, of):
+    """The figures that are kept; None where there are none of these.
+
+    Args:
+        path: Of the file.
+        of: What tells them from others: weights, images, what evidence is.
+    """
+    if path.exists():
+        result = json.loads(read_text(path))
+        if result.pop("of", None) == of:
+            return result
+    return None
+
+
+def _keep(path, result, of):
+    path.parent.mkdir(exist_ok=True)
+    with sealing(path) as beside:
+        results.write({**result, "of": of}, beside)
+    return _known(path, of)
+
+
+def _longer_pooled(settings, output_dir, load):
+    """What step 1's classifier says after as many epochs as both steps together."""
+    epochs = settings.pooled_epochs + settings.epochs
+    settings = dataclasses.replace(_of_step_1(settings), pooled_epochs=epochs)
+    run = _start(settings, output_dir, "pooled-longer", load)
+    path = output_dir / "results" / f"{run.folder.name}.json"
+    if not run.pooled_weights.exists():
+        keras.utils.clear_session()
+        two_steps.train_pooled(run, load().train, load().selection)
+    report = load().report
+    of = [cache.fingerprint(run.pooled_weights), report.digest]
+    known = _known(path, of)
+    if known:
+        return known
+    outputs = infer_split.infer_pooled(run.load_pooled(), report, settings)
+    figures = results.figures(report.labels, outputs, report.label_names)
+    return _keep(path, figures, of)
+
+
+def _trained(settings, output_dir, load):
+    """The finished run of these settings, begun or resumed where it is not there."""
+    if settings.model == "rarl":
+        rewarded = settings.lambda_reinforce > 0
+        regions = f"rarl-{settings.locations}" if rewarded else "rarl-not-rewarded"
+    elif settings.given_regions:
+        regions = "proposals"
+    else:
+        regions = f"attention-{settings.constraints or 'null'}"
+    run = _start(settings, output_dir, regions, load)
+    run.learn_from(*load()[:2])
+    calibrated = run.calibration_file.exists() or not settings.calibrate
+    if run.model_weights.exists() and calibrated:
+        return run
+    # Graphs and weights of earlier runs would stay in memory.
+    keras.utils.clear_session()
+    if not run.pooled_weights.exists():
+        _copy_step_1(run, output_dir, load)
+    train, selection = (proposals.for_run(run, split) for split in load()[:2])
+    _, model = two_steps.train(run, train, selection)
+    if settings.calibrate:
+        infer_split.calibrate(run, model, selection)
+    return run
+
+
+def _copy_step_1(run, output_dir, load):
+    first = _start(_of_step_1(run.config), output_dir, "step1", load)
+    two_steps.train_pooled(first, load().train, load().selection)
+    # The weights last, as with them step 1 counts as trained.
+    for name in ("pooling.txt", first.pooled_weights.name):
+        if (first.folder / name).exists():
+            with sealing(run.folder / name) as beside:
+                beside.write_bytes(read(first.folder / name))
+
+
+def _of_step_1(settings):
+    """What rows differ in and step 1 does not have, at one value for all of them."""
+    names = "model locations lambda_reinforce region_source constraints".split()
+    same = {f.name: f.default for f in dataclasses.fields(settings) if f.name in names}
+    return dataclasses.replace(settings, **same)
+
+
+def _start(settings, output_dir, name, load):
+    folder = output_dir / f"{name}-{settings.image_size}-seed{settings.seed}"
+    return Run.start(folder, settings, load().train.label_names, resume=True)
+
+
+def _over_seeds(values):
+    values = [None if value is None else 100 * value for value in values]
+    known = [value for value in values if value is not None]
+    return {
+        "mean": statistics.mean(known) if known else None,
+        "deviation": statistics.stdev(known) if len(known) > 1 else None,
+        "values": values,
+    }
+
+
+def draw_figure_5(predictor, paths, path):
+    """Draws the model's regions on images beside the top five EdgeBoxes (figure 5).
+
+    Args:
+        predictor: A `Predictor`.
+        paths: Image files.
+        path: The picture that is written: for each image its K regions in green, then
+            the proposals in blue.
+
+    Raises:
+        ValueError: An image cannot be read.
+    """
+    pictures = []
+    for image_path in paths:
+        encoded = image_path.read_bytes()
+        outputs = predictor([encoded])
+        if not outputs["valid"][0]:
+            raise ValueError(
+                "The image cannot be read. Expected a JPEG or PNG file. "
+                f"Received: {image_path}"
+            )
+        image = decode_image(encoded, predictor.config.max_pixels).numpy()
+        found = proposals.edge_boxes(image, EDGE_BOXES, pad=False)
+        regions = outputs["boxes"][0]
+        pictures += [
+            draw_boxes(image, regions, GREEN, f"{len(regions)} attentional regions"),
+            draw_boxes(image, found, BLUE, f"top {len(found)} EdgeBoxes"),
+        ]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(path) as beside:
+        contact_sheet(pictures).save(beside)

@@ -1,0 +1,1 @@
+"""The HTML report on one split: tables, charts and example images."""

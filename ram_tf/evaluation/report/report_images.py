@@ -1,0 +1,114 @@
+"""The pictures of a report: images that show best what a model makes of a label."""
+
+import base64
+import io
+import math
+
+import numpy as np
+
+from ram_tf.data import drawing
+from ram_tf.data.decoding import decode_image
+from ram_tf.data.pipelines import read_files
+
+PICTURE = 240  # pixels of a picture's longer side, ours
+
+
+def choose(labels, probabilities, count):
+    """The images that show best what a model makes of a label.
+
+    Args:
+        labels: `(n,)` 1, 0 or -1; images where it is unknown are not chosen.
+        probabilities: `(n,)`.
+        count: Most images in a list.
+
+    Returns:
+        Three lists of indices, none of them in two: the label is present and has its
+        highest probabilities, from the highest on; present and lowest, from the lowest
+        on; absent and highest, from the highest on. Of equals the earlier come first.
+        Of fewer than twice `count` present images the greater half is in the first.
+    """
+    labels, probabilities = np.asarray(labels), np.asarray(probabilities)
+    present, absent = np.flatnonzero(labels > 0), np.flatnonzero(labels == 0)
+    falling = present[np.argsort(-probabilities[present], kind="stable")]
+    best = falling[: min(count, math.ceil(len(present) / 2))]
+    rising = present[np.argsort(probabilities[present], kind="stable")]
+    worst = [i for i in rising if i not in best][:count]
+    wrong = absent[np.argsort(-probabilities[absent], kind="stable")][:count]
+    return best.tolist(), [int(i) for i in worst], wrong.tolist()
+
+
+def albums(outputs, split, predicted, settings, count):
+    """The pictures of each label.
+
+    Args:
+        outputs: What a model says of the split.
+        split: The `Split`.
+        predicted: `(n, L)`, which labels are predicted.
+        settings: The `Config`, for the largest image.
+        count: Most pictures in a row.
+
+    Returns:
+        For each label the three rows of `choose`, lists of dicts.
+    """
+    probabilities = outputs["probabilities"]
+    chosen = [
+        choose(split.labels[:, index], probabilities[:, index], count)
+        for index in range(len(split.label_names))
+    ]
+    pictures = [[[None] * len(row) for row in rows] for rows in chosen]
+    places = {}
+    for label, rows in enumerate(chosen):
+        for row, images in enumerate(rows):
+            for column, image in enumerate(images):
+                places.setdefault(image, []).append((label, row, column))
+    # Each file is read and decoded once, however many labels want it.
+    order = sorted(places)
+    for image, encoded in zip(order, read_files(split.take(order)), strict=True):
+        pixels = decode_image(encoded, settings.max_pixels).numpy()
+        about = {
+            "image": split.names[image],
+            "present": _names(split, split.labels[image] > 0),
+            "unknown": _names(split, split.labels[image] < 0),
+            "predicted": _names(split, predicted[image]),
+        }
+        for label, row, column in places[image]:
+            name = split.label_names[label]
+            region = int(outputs["region_scores"][image, :, label].argmax())
+            probability = float(probabilities[image, label])
+            spoken = [(name, probability, region)]
+            drawn = drawing.draw_regions(
+                pixels,
+                outputs["boxes"][image],
+                spoken,
+                PICTURE,
+                settings.regions_a_step,
+            )
+            pictures[label][row][column] = about | {
+                "source": embedded(drawn, "JPEG", quality=80, optimize=True),
+                "size": drawn.size,
+                "probability": probability,
+                "region": region + 1,
+                "named": bool(predicted[image, label]),
+            }
+    return pictures
+
+
+def embedded(image, kind, **options):
+    """A picture as an address that holds it.
+
+    Args:
+        image: A `PIL.Image`.
+        kind: "PNG" or "JPEG".
+        **options: Of `PIL.Image.save`.
+
+    Returns:
+        A `data:` address, for the `src` of an `<img>`.
+    """
+    file = io.BytesIO()
+    image.save(file, kind, **options)
+    content = base64.b64encode(file.getvalue()).decode()
+    return f"data:image/{kind.lower()};base64,{content}"
+
+
+def _names(split, which):
+    return [name for name, is_in in zip(split.label_names, which, strict=True) if is_in]

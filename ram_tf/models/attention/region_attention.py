@@ -1,0 +1,164 @@
+"""What both ways of looking at region after region are made of."""
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from ram_tf.models.attention.content_localization import ContentLocalization
+from ram_tf.models.attention.region_lstm import RegionLSTM, code_width
+
+LOCALIZATIONS = ("linear", "content")
+
+
+class RegionAttention(keras.layers.Layer):
+    """A layer that looks, scores and moves: the base of both systems.
+
+    It holds the `RegionLSTM` and what says from its state where to look next: a linear
+    layer, with a kernel and a bias for each step or one of each for all, or a
+    `ContentLocalization`.
+
+    Args:
+        num_labels: L.
+        units: Width of the LSTM and of the layers around it.
+        region_size: `(h, w)` that regions are sampled to.
+        region_pooling: See `RegionLSTM`.
+        layout_channels: See `RegionLSTM`.
+        starts: Where each step starts from, or None.
+        dropout: See `RegionLSTM`.
+        localization: "linear" (Eq. 5) or "content".
+        start_scale: See `ContentLocalization`.
+
+    Raises:
+        ValueError: An unknown localisation, or starts for one that sees the map.
+    """
+
+    def __init__(
+        self,
+        num_labels,
+        units,
+        region_size,
+        region_pooling,
+        layout_channels,
+        starts,
+        dropout,
+        localization,
+        start_scale,
+        **kwargs,
+    ):
+        # Keras would cast theta to half precision, too.
+        super().__init__(autocast=False, **kwargs)
+        self.num_labels = num_labels
+        self.units = units
+        self.region_size = tuple(region_size)
+        self.region_pooling = region_pooling
+        self.layout_channels = layout_channels
+        self.starts = starts
+        self.dropout = dropout
+        self.localization = localization
+        self.start_scale = start_scale
+        self.location_kernel = self.location_bias = self.content = None
+        if localization not in LOCALIZATIONS:
+            raise ValueError(
+                f"Unknown localisation. Expected one of: {', '.join(LOCALIZATIONS)}. "
+                f"Received: localization={localization!r}"
+            )
+        if localization == "content" and starts is not None:
+            raise ValueError(
+                "Regions that are found by content start nowhere. Expected "
+                f"starts=None. Received: starts={starts}"
+            )
+        self.region_lstm = RegionLSTM(
+            num_labels,
+            units,
+            region_pooling,
+            layout_channels,
+            dropout,
+            name="region_lstm",
+            dtype=self.dtype_policy,
+        )
+
+    def build(self, features_shape):
+        self.region_lstm.build((None, *self.region_size, features_shape[-1]))
+
+    def add_location_weights(self, kernel_name, bias_name, biases, initializer="zeros"):
+        """Adds the weights that `locate` reads.
+
+        Coordinates need float32, which Keras would cast to the features' type.
+
+        Args:
+            kernel_name: Of the kernel.
+            bias_name: Of the bias.
+            biases: `(T, D)`, a row for each step, or `(1, D)` for all of them.
+            initializer: Of the kernel. With zeros (ours) the first regions are where
+                the biases put them.
+        """
+        biases = np.asarray(biases, "float32")
+        steps, width = biases.shape
+        float32 = {"dtype": "float32", "autocast": False}
+        self.location_kernel = self.add_weight(
+            name=kernel_name,
+            shape=(steps, self.units, width),
+            initializer=initializer,
+            **float32,
+        )
+        self.location_bias = self.add_weight(
+            name=bias_name,
+            shape=(steps, width),
+            initializer=lambda shape, dtype: tf.constant(biases, dtype),
+            **float32,
+        )
+
+    def add_content(self, features_shape, resizes=True):
+        """Adds the `ContentLocalization`, see there."""
+        self.content = ContentLocalization(
+            self.num_labels,
+            self.units,
+            code_width(self.units, self.num_labels),
+            self.start_scale,
+            resizes,
+            name="content",
+            dtype="float32",
+        )
+        self.content.build(features_shape)
+
+    @property
+    def theta_variables(self):
+        """The weights that decide where the regions lie, if any do."""
+        if self.content is not None:
+            return self.content.trainable_variables
+        if self.location_kernel is None:
+            return []
+        return [self.location_kernel, self.location_bias]
+
+    @property
+    def localization_variables(self):
+        """The weights that learn at the rate of localisation."""
+        return self.theta_variables
+
+    def locate(self, state, step):
+        """What the weights of a step make of a state: `(B, units)` to `(B, D)`."""
+        kernel, bias = self.theta_variables
+        own = tf.minimum(step, bias.shape[0] - 1)
+        state = tf.cast(state, tf.float32)
+        return tf.matmul(state, tf.gather(kernel, own)) + tf.gather(bias, own)
+
+    def compute_output_shape(self, features_shape):
+        batch, regions = features_shape[0], self.num_regions
+        return {
+            "region_scores": (batch, regions, self.num_labels),
+            "regions": (batch, regions, 2, 3),
+        }
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "num_labels": self.num_labels,
+            "units": self.units,
+            "region_size": self.region_size,
+            "region_pooling": self.region_pooling,
+            "layout_channels": self.layout_channels,
+            "starts": self.starts,
+            "dropout": self.dropout,
+            "localization": self.localization,
+            "start_scale": self.start_scale,
+        }

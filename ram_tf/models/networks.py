@@ -1,0 +1,359 @@
+"""Joins backbone and attention: images in, scores and the regions that spoke out.
+
+A model returns a dict, whose keys are the same in training, evaluation, the exported
+signature and the reply of a server:
+
+- `scores` `(B, L)`: category-wise maximum over the regions (Eq. 6).
+- `probabilities` `(B, L)`: softmax of the scores under the Euclidean loss, sigmoid
+  under the others.
+- `regions` `(B, K, 2, 3)`: the matrices of Eq. 1, relative to what the model saw.
+- `boxes` `(B, K, 4)`: `ymin, xmin, ymax, xmax` as fractions of the original image.
+- `region_scores` `(B, K, L)`.
+
+K is the number of regions: K of RDAR, T k of RARL.
+"""
+
+import dataclasses
+
+import keras
+import tensorflow as tf
+
+from ram_tf.models import evidence_map, losses, policy_gradient
+from ram_tf.models.attention.region_lstm import pool_region
+from ram_tf.models.attention.spatial_transformer import (
+    WHOLE_MAP,
+    box_to_theta,
+    matrix_to_box,
+    sample_region,
+)
+from ram_tf.models.replicated_model import ReplicatedModel
+
+
+@dataclasses.dataclass(frozen=True)
+class Objective:
+    """What training minimises: Eq. 14, `L_cls + gamma * L_loc`.
+
+    Args:
+        loss: A key of `losses.CLASSIFICATION`; the paper's is "euclidean".
+        gamma: Weight of the localisation loss.
+        lambda_anchor: lambda_1 of Eq. 13.
+        lambda_positive: lambda_2 of Eq. 13.
+        alpha: Largest free scale, Eq. 11.
+        beta: Smallest free scale, Eq. 12.
+        constraints: Letters of the constraints in force: A anchor, S scale, P positive.
+    """
+
+    loss: str = "euclidean"
+    gamma: float = 0.1
+    lambda_anchor: float = 0.01
+    lambda_positive: float = 0.1
+    alpha: float = 0.5
+    beta: float = 0.1
+    constraints: str = "ASP"
+
+    def terms(self, labels, outputs):
+        """The weighted terms of the loss by name; training minimises their sum."""
+        classification = losses.CLASSIFICATION[self.loss]
+        terms = {"classification": classification(labels, outputs["scores"])}
+        if "regions" in outputs:
+            terms["localization"] = self.gamma * losses.localization(
+                outputs["regions"],
+                self.lambda_anchor,
+                self.lambda_positive,
+                self.alpha,
+                self.beta,
+                self.constraints,
+            )
+        return terms
+
+
+@dataclasses.dataclass(frozen=True)
+class ReinforceObjective:
+    """What training of RARL minimises: `L_cls + lambda_r L_reinforce + lambda_b L_b`.
+
+    An image's M episodes count as images of their own: every term is a mean over them.
+
+    Args:
+        loss: A key of `losses.CLASSIFICATION`.
+        lambda_reinforce: Weight of the policy gradient.
+        lambda_baseline: Weight of the baseline's squared error.
+    """
+
+    loss: str = "euclidean"
+    lambda_reinforce: float = 1.0
+    lambda_baseline: float = 1.0
+
+    def terms(self, labels, outputs):
+        """The weighted terms of the loss by name; training minimises their sum.
+
+        Without log-probabilities, as where nothing is sampled, it is the classification
+        loss alone.
+        """
+        labels, episodes = _of_episodes(labels, outputs)
+        classification = losses.CLASSIFICATION[self.loss]
+        terms = {"classification": classification(labels, outputs["scores"])}
+        if "log_probabilities" in outputs:
+            rewards = policy_gradient.reward(labels, outputs["scores"])
+            learnt = rewards, outputs["baselines"]
+            counted = policy_gradient.has_labels(labels)
+            terms["reinforce"] = self.lambda_reinforce * policy_gradient.policy_loss(
+                *learnt, outputs["log_probabilities"], counted, episodes
+            )
+            terms["baseline"] = self.lambda_baseline * policy_gradient.baseline_loss(
+                *learnt, counted
+            )
+        return terms
+
+    def figures(self, labels, outputs):
+        """What is shown of the agent, by name: means over the images with labels.
+
+        These are the `reward`, and where episodes were sampled the `advantage` R - b_t,
+        which is 0 on average for a fair baseline, and the `baseline_error` |R - b_t|.
+        """
+        labels, _ = _of_episodes(labels, outputs)
+        rewards = policy_gradient.reward(labels, outputs["scores"])
+        counted = tf.cast(policy_gradient.has_labels(labels), tf.float32)
+        figures = {"reward": rewards}
+        if "baselines" in outputs:
+            advantage = rewards[:, None] - outputs["baselines"]
+            figures["advantage"] = tf.reduce_mean(advantage, -1)
+            figures["baseline_error"] = tf.reduce_mean(tf.abs(advantage), -1)
+        return {
+            name: tf.math.divide_no_nan(
+                tf.reduce_sum(counted * values), tf.reduce_sum(counted)
+            )
+            for name, values in figures.items()
+        }
+
+
+def _of_episodes(labels, outputs):
+    """The labels of each row, and how many rows, its episodes, an image has."""
+    labels = tf.convert_to_tensor(labels)
+    episodes = tf.shape(outputs["scores"])[0] // tf.shape(labels)[0]
+    return tf.repeat(labels, episodes, axis=0), episodes
+
+
+class MultiLabelModel(ReplicatedModel):
+    """What all models share: backbone, objective, the terms and figures of training.
+
+    Args:
+        backbone: Images `(B, H, W, 3)` in [0, 255] to features `(B, H', W', C)`.
+        objective: An `Objective` or a `ReinforceObjective`.
+        shown: Names of the terms that the model has and of its `figures` in training.
+    """
+
+    def __init__(self, backbone, objective, shown=("classification",), **kwargs):
+        super().__init__(**kwargs)
+        self.backbone = backbone
+        self.objective = objective
+        self.shown_means = {name: keras.metrics.Mean(name) for name in shown}
+
+    def figures(self, labels, outputs):
+        """What is shown beside the terms of the loss and not minimised, by name."""
+        return {}
+
+    def compute_loss(
+        self, x=None, y=None, y_pred=None, sample_weight=None, training=True
+    ):
+        terms = self.objective.terms(y, y_pred)
+        for name, value in terms.items():
+            self.shown_means[name].update_state(value)
+        figures = self.figures(y, y_pred)
+        if figures:
+            counted = tf.reduce_sum(tf.cast(policy_gradient.has_labels(y), tf.float32))
+            for name, value in figures.items():
+                self.shown_means[name].update_state(value, counted)
+        # The gradients of all devices are summed, each from its part of the batch.
+        return sum(terms.values()) / tf.distribute.get_strategy().num_replicas_in_sync
+
+
+class PooledClassifier(MultiLabelModel):
+    """The CNN of step 1: one feature vector for the whole image, one classifier.
+
+    It is trained before the attention model, which starts from its weights (section
+    5.1), and is the baseline that every result is compared with. Its layers are those
+    that `RegionLSTM` has: `feature` is `W_fx`, `classifier` is `W_zs`.
+
+    Args:
+        backbone: Images `(B, H, W, 3)` in [0, 255] to features `(B, H', W', C)`.
+        num_labels: L.
+        objective: An `Objective`, whose classification loss is used.
+        pooling: "average" or "max" over the feature map, or "flatten": the map sampled
+            to `region_size` and 2x2 max-pooled, as attention does with a region.
+        units: Width of the hidden layer `feature`; None for a linear classifier.
+        region_size: `(h, w)`; for "flatten" only.
+        dropout: Share of the pooled features set to zero in training.
+
+    Call arguments:
+        images: `(B, H, W, 3)` in [0, 255].
+        training: Whether dropout acts.
+        with_evidence: Whether to say, too, where the evidence of each label lies.
+
+    Returns:
+        A dict of float32 `scores` and `probabilities`, both `(B, L)`. With evidence,
+        where `has_evidence`, also `evidence` `(B, L, 2)`: `y, x` as fractions of the
+        images, see `ram_tf.models.evidence_map.points`.
+    """
+
+    def __init__(
+        self,
+        backbone,
+        num_labels,
+        objective,
+        pooling="average",
+        units=None,
+        region_size=(14, 14),
+        dropout=0.5,
+        **kwargs,
+    ):
+        super().__init__(backbone, objective, **kwargs)
+        self.pooling = pooling
+        self.region_size = region_size
+        self.pooled_dropout = keras.layers.Dropout(dropout)
+        self.feature = units and keras.layers.Dense(units, "relu", name="W_fx")
+        self.classifier = keras.layers.Dense(num_labels, dtype="float32", name="W_zs")
+
+    @property
+    def has_evidence(self):
+        """Whether cells can be scored: the classifier is linear, and all are alike."""
+        return not self.feature and self.pooling != "flatten"
+
+    def pool(self, images):
+        """The feature vectors `(B, D)` of images, before dropout."""
+        return self._pool(self.backbone(images))
+
+    def _pool(self, features):
+        if self.pooling == "flatten":
+            whole = tf.tile([WHOLE_MAP], [tf.shape(features)[0], 1])
+            features = sample_region(features, whole, self.region_size)
+        return pool_region(features, self.pooling)
+
+    def call(self, images, training=False, with_evidence=False):
+        features = self.backbone(images)
+        x = self.pooled_dropout(self._pool(features), training=training)
+        if self.feature:
+            x = self.feature(x)
+        scores = self.classifier(x)
+        probabilities = losses.probabilities(scores, self.objective.loss)
+        outputs = {"scores": scores, "probabilities": probabilities}
+        if with_evidence and self.has_evidence:
+            outputs["evidence"] = evidence_map.points(self.classifier(features))
+        return outputs
+
+
+class AttentionModel(MultiLabelModel):
+    """What RDAR and RARL share: region after region, the maximum, boxes.
+
+    Args:
+        backbone: Images `(B, H, W, 3)` in [0, 255] to features `(B, H', W', C)`.
+        attention: Features to the scores and matrices of regions.
+        objective: See `MultiLabelModel`.
+        crop_fraction: Edge of the crop that the model sees over the edge of the resized
+            image, (N - 64) / N in the paper: it maps boxes back to the whole image.
+        shown: See `MultiLabelModel`.
+
+    Call arguments:
+        inputs: `(B, H, W, 3)` images in [0, 255], centre crops; H and W may be unknown.
+            Where the attention takes given regions, a pair of images and `(B, K, 4)`
+            boxes, `ymin, xmin, ymax, xmax` as fractions of what the model sees.
+        training: Whether dropout acts, and whether RARL samples episodes.
+
+    Returns:
+        The dict at the head of this module, float32.
+    """
+
+    def __init__(
+        self, backbone, attention, objective, crop_fraction=1.0, shown=(), **kwargs
+    ):
+        # Keras would cast boxes to half precision together with the images.
+        autocast = not attention.given_regions
+        super().__init__(backbone, objective, shown, autocast=autocast, **kwargs)
+        self.attention = attention
+        self.crop_fraction = crop_fraction
+
+    def call(self, inputs, training=False):
+        images, boxes = inputs if isinstance(inputs, tuple) else (inputs, None)
+        return self.attend(self.backbone(images), boxes, training)
+
+    def attend(
+        self, features, boxes=None, training=False, crop_fraction=None, describe=None
+    ):
+        """What `call` does after the backbone, for features that are there already.
+
+        Args:
+            features: `(B, H', W', C)` feature maps of what the model sees.
+            boxes: The given regions, see `call`; None where the model finds them.
+            training: See `call`.
+            crop_fraction: In place of the model's own.
+            describe: See `RecurrentMemorizedAttention`.
+
+        Returns:
+            The dict at the head of this module, with `describe` also `descriptions`
+            `(B, K, D)`; in training what the attention returns to learn from, too.
+
+        Raises:
+            ValueError: Regions are to be given and are not.
+        """
+        if self.attention.given_regions and boxes is None:
+            raise ValueError(
+                "The regions of this model are object proposals, which cannot be found "
+                "in its graph: it can be trained and evaluated, but neither exported "
+                "nor asked for predictions. Expected boxes beside the images. "
+                "Received: images alone"
+            )
+        given = {} if boxes is None else {"theta": box_to_theta(boxes)}
+        outputs = self.attention(
+            features, training=training, describe=describe, **given
+        )
+        scores = tf.reduce_max(outputs["region_scores"], 1)  # (B, L), Eq. 6
+        boxes = matrix_to_box(outputs["regions"], clip=False)
+        boxes = crop_to_image(boxes, crop_fraction or self.crop_fraction)
+        return {
+            **outputs,
+            "scores": scores,
+            "probabilities": losses.probabilities(scores, self.objective.loss),
+            "boxes": tf.clip_by_value(boxes, 0.0, 1.0),
+        }
+
+
+class RDAR(AttentionModel):
+    """Recurrently Discovering Attentional Regions (ICCV 2017).
+
+    Args:
+        backbone: See `AttentionModel`.
+        attention: A `RecurrentMemorizedAttention`.
+        objective: An `Objective`.
+        crop_fraction: See `AttentionModel`.
+    """
+
+    def __init__(self, backbone, attention, objective, crop_fraction=1.0, **kwargs):
+        shown = ("classification", "localization")
+        super().__init__(backbone, attention, objective, crop_fraction, shown, **kwargs)
+
+
+class RARL(AttentionModel):
+    """Recurrent Attentional Reinforcement Learning (AAAI 2018).
+
+    Args:
+        backbone: See `AttentionModel`.
+        attention: A `ReinforcedAttention`.
+        objective: A `ReinforceObjective`.
+        crop_fraction: See `AttentionModel`.
+    """
+
+    def __init__(self, backbone, attention, objective, crop_fraction=1.0, **kwargs):
+        shown = ("classification", "reward")
+        if attention.learns_locations:
+            shown += ("reinforce", "baseline", "advantage", "baseline_error")
+        super().__init__(backbone, attention, objective, crop_fraction, shown, **kwargs)
+
+    def figures(self, labels, outputs):
+        return self.objective.figures(labels, outputs)
+
+
+def crop_to_image(points, crop_fraction):
+    """Maps fractions of a centre crop to fractions of the image it was cut from.
+
+    With `1 / crop_fraction` it maps those of the image to those of the crop.
+    """
+    return (points - 0.5) * crop_fraction + 0.5

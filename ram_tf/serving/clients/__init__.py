@@ -1,0 +1,4 @@
+"""Clients of a TensorFlow Serving server: encoded images in, outputs out.
+
+Start reading at `connection`.
+"""

@@ -1,0 +1,180 @@
+"""From image files to labels and the regions that spoke for them."""
+
+import collections
+import concurrent.futures
+import functools
+import pathlib
+
+from ram_tf.data.decoding import decode_image
+from ram_tf.data.drawing import draw_regions, voices
+from ram_tf.data.split import file_names
+from ram_tf.serving.clients.connection import in_parts
+from ram_tf.serving.clients.responses import TooLargeError
+from ram_tf.storage.atomic_files import replacing
+
+ENDINGS = (".jpg", ".jpeg", ".png")
+
+
+def find_images(paths):
+    """Lists the image files of files and folders.
+
+    Args:
+        paths: Files, taken as they are, and folders, searched for JPEG and PNG files
+            through all levels.
+
+    Returns:
+        A list of paths; those of a folder are sorted.
+
+    Raises:
+        FileNotFoundError: A path does not exist, or a folder holds no image.
+    """
+    found = []
+    for path in map(pathlib.Path, paths):
+        if path.is_dir():
+            files = sorted(
+                p
+                for p in path.rglob("*")
+                if p.suffix.lower() in ENDINGS and p.is_file()
+            )
+            if not files:
+                raise FileNotFoundError(
+                    "The folder holds no images. Expected files ending in "
+                    f"{', '.join(ENDINGS)}. Received: {path}"
+                )
+            found += files
+        elif path.is_file():
+            found.append(path)
+        else:
+            raise FileNotFoundError(
+                f"There is no such image. Expected a file or a folder. Received: {path}"
+            )
+    return found
+
+
+def predict(predictor, paths, output_dir=None, threshold=None, batch_size=8, at_once=1):
+    """Yields what is to say of each image, and draws it.
+
+    Args:
+        predictor: A `Predictor`.
+        paths: Image files.
+        output_dir: Where annotated PNGs are written, under the images' names; None for
+            no pictures.
+        threshold: Smallest probability of a label that is named; None for the model's
+            own, label by label.
+        batch_size: Images at a time, which is images a request.
+        at_once: Requests at a time, for a server.
+
+    Yields:
+        A dict per image, in order: `image`, the path; `valid`, false where it cannot be
+        read; `error`, only where it was too large for a server; `labels`, the named
+        ones, the most probable first; `boxes`, label to `[ymin, xmin, ymax, xmax]` in
+        fractions of the image; `scores` and `probabilities`, label to number, of all
+        labels; and `picture`, the PNG.
+    """
+    if batch_size < 1 or at_once < 1:
+        raise ValueError(
+            "Images cannot be taken in such parts. Expected 1 or more at a time and 1 "
+            f"or more requests at once. Received: {batch_size} and {at_once}"
+        )
+    paths = [pathlib.Path(path) for path in paths]
+    threshold = predictor.thresholds if threshold is None else threshold
+    pictures = output_dir and _picture_names(paths, pathlib.Path(output_dir))
+    starts = range(0, len(paths), batch_size)
+    read = ([p.read_bytes() for p in paths[s : s + batch_size]] for s in starts)
+    ask = functools.partial(in_parts, predictor)
+    for first, (encoded, rows) in zip(
+        starts, _in_order(ask, read, at_once), strict=True
+    ):
+        for i, one in enumerate(rows):
+            path = paths[first + i]
+            line = describe(str(path), one, predictor.label_names, threshold)
+            if output_dir and line["valid"]:
+                picture = pictures[first + i]
+                _draw(encoded[i], one, predictor, threshold, picture)
+                line["picture"] = str(picture)
+            yield line
+
+
+def _in_order(function, inputs, at_once):
+    """Yields inputs with their results, in order, some of them computed at once."""
+    waiting = collections.deque()
+    pool = concurrent.futures.ThreadPoolExecutor(at_once)
+    try:
+        for each in inputs:
+            waiting.append((each, pool.submit(function, each)))
+            if len(waiting) >= at_once:
+                done, result = waiting.popleft()
+                yield done, result.result()
+        for done, result in waiting:
+            yield done, result.result()
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def describe(path, outputs, label_names, threshold):
+    """Makes the record of one image, ready for JSON.
+
+    Args:
+        path: Of the image, a string.
+        outputs: The row of this image in each array of a `Predictor`'s dict, or the
+            `TooLargeError` of an image that was too large to be asked about.
+        label_names: The L labels.
+        threshold: Smallest probability of a label that is named; one for all labels, or
+            `(L,)`.
+
+    Returns:
+        The dict of `predict`, without `picture`. Where the image cannot be read it has
+        no `scores` and no `probabilities`.
+    """
+    nothing = {"image": path, "valid": False, "labels": [], "boxes": {}}
+    if isinstance(outputs, TooLargeError):
+        return {**nothing, "error": str(outputs)}
+    if not outputs["valid"]:
+        return nothing
+    named = voices(
+        outputs["probabilities"], outputs["region_scores"], label_names, threshold
+    )
+    boxes = {
+        name: [round(float(edge), 4) for edge in outputs["boxes"][region]]
+        for name, _, region in named
+    }
+    return {
+        "image": path,
+        "valid": True,
+        "labels": [name for name, _, _ in named],
+        "boxes": boxes,
+        "scores": _by_label(label_names, outputs["scores"]),
+        "probabilities": _by_label(label_names, outputs["probabilities"]),
+    }
+
+
+def _by_label(label_names, values):
+    return {name: float(v) for name, v in zip(label_names, values, strict=True)}
+
+
+def _draw(encoded, outputs, predictor, threshold, path):
+    image = decode_image(encoded, predictor.config.max_pixels).numpy()
+    named = voices(
+        outputs["probabilities"],
+        outputs["region_scores"],
+        predictor.label_names,
+        threshold,
+    )
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(path) as beside:
+        per_step = predictor.config.regions_a_step
+        picture = draw_regions(image, outputs["boxes"], named, per_step=per_step)
+        picture.save(beside)
+
+
+def _picture_names(paths, output_dir):
+    """Names each picture after its image, with a number where names would collide."""
+    names = [output_dir / name for name in file_names(paths, ".png")]
+    images = {path.resolve() for path in paths}
+    for name in names:
+        if name.resolve() in images:
+            raise ValueError(
+                "A picture would replace its image. Expected another output_dir. "
+                f"Received: {output_dir}, where {name.name} is one of the images"
+            )
+    return names

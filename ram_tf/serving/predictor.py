@@ -1,0 +1,176 @@
+"""A trained model that scores encoded images, wherever it is.
+
+A `Predictor` is made from a run's folder, from a SavedModel, from a file of another
+format or from a server's address; all prepare images by the same graph.
+"""
+
+import json
+import pathlib
+import reprlib
+
+import numpy as np
+import tensorflow as tf
+
+from ram_tf.data.image_header import MAX_SIDE
+from ram_tf.runs.config_json import from_exported_json
+from ram_tf.runs.run import Run
+from ram_tf.serving import litert_model, onnx_model, single_size
+from ram_tf.serving.export import DESCRIBED, files_of_graph, serve_bytes
+from ram_tf.storage.atomic_files import check, read
+
+FORMATS = {onnx_model.ENDING: onnx_model, litert_model.ENDING: litert_model}
+
+
+class Predictor:
+    """Scores encoded images with a trained model.
+
+    Call arguments:
+        encoded: A list of `bytes`, a JPEG or PNG each.
+
+    Returns:
+        The dict of `ram_tf.serving.export.serve_bytes`, as NumPy arrays.
+
+    Args:
+        serve: From a list of encoded images to that dict.
+        config: The `Config` of the run; of an exported model only what serving needs,
+            see `config_json`.
+        label_names: The L labels.
+        about: How it looks at images, `MultiView.about`.
+    """
+
+    def __init__(self, serve, config, label_names, about):
+        self.serve = serve
+        self.config = config
+        self.label_names = label_names
+        self.about = about
+
+    @property
+    def thresholds(self):
+        """The probability from which on each label is named, `(L,)`."""
+        fitted = self.about.get("thresholds")
+        return np.array(fitted or [0.5] * len(self.label_names))
+
+    @classmethod
+    def of(cls, view, run):
+        """Predicts with a view of a run's models."""
+        graph = tf.function(
+            serve_bytes(view, run.config.max_pixels),
+            [tf.TensorSpec([None], tf.string, name="image_bytes")],
+            autograph=False,
+        )
+        return cls(_served_here(graph), run.config, run.label_names, view.about)
+
+    @classmethod
+    def load(cls, folder, client=None):
+        """Loads a run's output folder, a version folder of a SavedModel, or a file.
+
+        Args:
+            folder: One of these; a file in one of the `FORMATS`. With a client the
+                version folder that its server has, for labels and thresholds, which no
+                server tells.
+            client: See `client.connect`; the model is then the server's.
+
+        Raises:
+            FileNotFoundError: The folder is none of these.
+            ModuleNotFoundError: The file's format needs an extra.
+            ValueError: A file cannot be read, or has changed since it was written.
+        """
+        folder = pathlib.Path(folder)
+        if folder.suffix in FORMATS and folder.is_file() and not client:
+            return cls._of_file(folder)
+        if (folder / "config.json").is_file() and not client:
+            run = Run.open(folder)
+            return cls.of(run.served_view(run.load_model()), run)
+        if not (folder / "saved_model.pb").is_file():
+            others = f", a run's (config.json) or a file in {' or '.join(FORMATS)}"
+            raise FileNotFoundError(
+                "There is no model. Expected a version folder of a SavedModel "
+                f"(saved_model.pb){others * (not client)}. Received: {folder}"
+            )
+        extra = folder / "assets.extra"
+        settings, label_names = from_exported_json(read(extra / "config.json"))
+        views = extra / "views.json"
+        about = _read_about(read(views), len(label_names), views)
+        if client:
+            return cls(client, settings, label_names, about)
+        for path in files_of_graph(folder):
+            check(path)
+        loaded = tf.saved_model.load(str(folder))
+        serve = _served_here(loaded.signatures["serving_default"])
+        predictor = cls(serve, settings, label_names, about)
+        # The signature's variables live only as long as what it was loaded from.
+        predictor.loaded = loaded
+        return predictor
+
+    @classmethod
+    def _of_file(cls, path):
+        forward, texts = FORMATS[path.suffix].load(path)
+        settings, label_names, about = read_described(path, texts)
+        (size,) = about["scales"]
+        serve = single_size.serve_bytes(forward, size, settings.max_pixels)
+        return cls(serve, settings, label_names, about)
+
+    def __call__(self, encoded):
+        outputs = self.serve(encoded)
+        found = outputs["scores"].shape[1]
+        if found != len(self.label_names):
+            raise ValueError(
+                "The model scores other labels than its folder names. Expected "
+                f"{len(self.label_names)}. Received: {found}"
+            )
+        return outputs
+
+
+def read_described(path, texts):
+    """Reads what a file holds beside its model.
+
+    Args:
+        path: Of the file.
+        texts: The files of `ram_tf.serving.export.described` in it, name to text.
+
+    Returns:
+        The `Config`, the label names and `MultiView.about`, with one scale.
+
+    Raises:
+        ValueError: The texts are not such, or one is too large.
+    """
+    try:
+        for name in DESCRIBED:
+            if len(texts[name]) > single_size.LARGEST_TEXT:
+                raise ValueError(f"{name} of {len(texts[name])} characters")
+        settings, label_names = from_exported_json(texts["config.json"])
+        about = _read_about(texts["views.json"], len(label_names), "views.json")
+        scales = about.get("scales")
+        if not (isinstance(scales, list) and len(scales) == 1 and _is_edge(scales[0])):
+            raise ValueError(f"scales {reprlib.repr(scales)}")
+    except (KeyError, ValueError) as error:
+        raise single_size.unreadable(path, error) from error
+    return settings, label_names, about
+
+
+def _is_edge(value):
+    is_number = isinstance(value, int) and not isinstance(value, bool)
+    return is_number and 0 < value <= MAX_SIDE
+
+
+def _read_about(content, count, where):
+    """Reads how an exported model looks at images, `MultiView.about` as JSON."""
+    try:
+        about = json.loads(content)
+        thresholds = about.get("thresholds", [0.5] * count)
+        if len(thresholds) != count or not all(0 <= each <= 1 for each in thresholds):
+            raise ValueError(f"thresholds {reprlib.repr(thresholds)}")
+        return about
+    except (AttributeError, TypeError, ValueError, RecursionError) as error:
+        raise ValueError(
+            f"{where} cannot be read. Expected the views of an exported model, with a "
+            f"threshold from 0 to 1 for each of {count} labels. Received: {error}"
+        ) from error
+
+
+def _served_here(graph):
+    def serve(encoded):
+        outputs = graph(image_bytes=tf.constant(encoded, tf.string))
+        return {name: value.numpy() for name, value in outputs.items()}
+
+    return serve

@@ -1,0 +1,179 @@
+"""The flags of the settings: what they come to, and which are refused."""
+
+import argparse
+import re
+
+import pytest
+
+from ram_tf.cli import setting_flags
+from ram_tf.runs.config import RETIRED, Config
+from ram_tf.runs.presets import OF_RARL, PRESET_OF, PRESETS, preset
+from tests.support.setting_values import FIELDS, other_value
+
+# The data sets that a setting is for, where it is not for all.
+ACTS_ON = {"year": "coco", "difficult": "voc2012", "manual_dir": "voc2012"}
+
+
+def parse(*arguments, **options):
+    parser = argparse.ArgumentParser()
+    setting_flags.add_arguments(parser)
+    return setting_flags.from_arguments(parser.parse_args(arguments), **options)
+
+
+@pytest.mark.parametrize("field", FIELDS, ids=lambda field: field.name)
+def test_every_setting_has_a_help_text(field):
+    assert len(field.metadata["explanation"].split()) >= 2
+
+
+def test_help_can_be_printed(capsys):
+    with pytest.raises(SystemExit):
+        parse("--help")
+    shown = capsys.readouterr().out
+    assert all(f"--{field.name}" in shown for field in FIELDS)
+
+
+NOT_BY_CONTENT = (
+    "pooled_units starts head_start pooling region_pooling layout_channels".split()
+)
+
+
+@pytest.mark.parametrize("field", FIELDS, ids=lambda field: field.name)
+def test_every_setting_has_a_flag(field):
+    begin = ["--dataset", ACTS_ON.get(field.name, "csv")]
+    if begin[1] != "csv":
+        begin += ["--preset", "photographs"]
+    if field.name == "pooled_units":
+        # A hidden layer has no place beside a probe.
+        begin += ["--probe_cost", "0"]
+    if field.name in NOT_BY_CONTENT:
+        begin += ["--localization", "linear"]
+    without = getattr(parse(*begin), field.name)
+    if field.metadata["only"] == "rarl":
+        begin += ["--model", "rarl"]
+    if field.name == "backbone":
+        begin += ["--weights", "none"]
+    values = other_value(field), field.default, 600
+    value = next(value for value in values if value != without)
+    if field.type is bool:
+        given = [f"--{field.name}" if value else f"--no-{field.name}"]
+    else:
+        given = [f"--{field.name}", str(value)]
+    assert getattr(parse(*begin, *given), field.name) == value
+
+
+def test_a_floor_of_precision_is_refused_where_no_threshold_keeps_to_it():
+    floor = "--precision_floor", "0.9"
+    assert parse("--dataset", "csv", *floor).precision_floor == 0.9
+    with pytest.raises(ValueError, match=r"Expected --calibrate with it"):
+        parse("--dataset", "coco", *floor)
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ("--year=2014", "--dataset coco"),
+        ("--difficult=positive", "--dataset voc2007 or voc2012"),
+        ("--split_fraction=0.5,0.2,0.3", "--dataset csv"),
+        ("--dataset=digits --manual_dir=here", "voc or coco without --data_dir"),
+        ("--dataset=csv --manual_dir=here", "voc or coco without --data_dir"),
+        ("--dataset=coco --data_dir=c --manual_dir=here", "voc or coco without"),
+        ("--starts=whole --start_scale=0.3", "--starts anchors"),
+        ("--head_start=xavier --context=0.3", "--head_start pooled"),
+    ],
+)
+def test_a_flag_that_has_nothing_to_act_on_is_refused(given, expected):
+    with pytest.raises(ValueError, match=f"nothing to act on. Expected {expected}"):
+        parse(*given.split())
+    parse("--year=0", "--difficult=unknown", "--manual_dir=")  # as if not given
+
+
+def test_the_small_backbone_is_not_said_to_have_weights_of_imagenet():
+    with pytest.raises(ValueError, match="Expected --weights none"):
+        parse("--dataset=csv", "--backbone=small")
+    parse("--dataset=csv", "--backbone=small", "--weights=none")
+
+
+def test_an_evaluation_cannot_divide_a_csv_anew():
+    parser = argparse.ArgumentParser()
+    setting_flags.add_data_arguments(parser)
+    assert vars(parser.parse_args(["--max_pixels", "9"])) == {"max_pixels": 9}
+    with pytest.raises(SystemExit):
+        parser.parse_args(["--split_fraction", "0.5,0.2,0.3"])
+
+
+def test_without_flags_the_digits_preset_holds():
+    assert parse() == Config(dataset="digits", **PRESETS["digits"])
+
+
+def test_a_preset_may_depend_on_the_model():
+    assert set(OF_RARL) <= set(PRESETS)
+    changes = OF_RARL["digits"]
+    settings = parse("--model", "rarl")
+    expected = {"model": "rarl", **PRESETS["digits"], **changes}
+    assert settings == Config(dataset="digits", **expected)
+    assert preset("digits") == PRESETS["digits"]
+    name, value = next(iter(changes.items()))
+    assert getattr(parse("--model", "rarl", f"--{name}", "3"), name) == 3 != value
+
+
+OF_ONE = [field for field in FIELDS if field.metadata["only"]]
+
+
+@pytest.mark.parametrize("field", OF_ONE, ids=lambda field: field.name)
+def test_a_flag_is_refused_where_its_setting_has_no_part_in_the_model(field):
+    own = field.metadata["only"]
+    (other,) = {"rdar", "rarl"} - {own}
+    value = other_value(field)
+    given = f"--{field.name}" if value is True else f"--{field.name}={value}"
+    with pytest.raises(ValueError, match=f"--{field.name} has no part"):
+        parse("--dataset=csv", f"--model={other}", given)
+    parse("--dataset=csv", f"--model={own}", given)
+
+
+def test_settings_of_both_models_may_be_given_where_both_are_compared():
+    assert parse("--model=rarl", "--alpha=0.4", of_both=True).alpha == 0.4
+
+
+def test_a_flag_is_refused_that_the_rows_of_a_table_decide():
+    parser = argparse.ArgumentParser()
+    setting_flags.add_arguments(parser)
+    given = parser.parse_args(["--alpha=0.4", "--constraints=S"])
+    setting_flags.check_free(given, {"region_source"}, "table 3")
+    with pytest.raises(ValueError, match="--constraints is what the rows of table 4"):
+        setting_flags.check_free(given, {"constraints"}, "table 4")
+
+
+def test_flags_go_before_the_preset_of_their_data_set():
+    settings = parse("--dataset", "voc2012", "--image_size", "100")
+    expected = {**PRESETS[PRESET_OF["voc2012"]], "image_size": 100}
+    assert settings == Config(dataset="voc2012", **expected)
+
+
+def test_another_preset_can_be_chosen():
+    settings = parse("--dataset", "csv", "--preset", "paper", "--epochs", "7")
+    expected = {**PRESETS["paper"], "epochs": 7}
+    assert settings == Config(dataset="csv", **expected)
+
+
+@pytest.mark.parametrize("name", RETIRED)
+@pytest.mark.parametrize("form", ["--{}", "--no-{}", "--{} 3", "--{}=3"])
+def test_a_flag_that_went_is_refused_in_a_sentence_that_says_why(name, form):
+    given = form.format(name)
+    flag = given.replace("=", " ").split()[0]
+    expected = (
+        f"{flag} {RETIRED[name]}. Expected the command without it. "
+        f"Received: {given.replace('=', ' ')}"
+    )
+    with pytest.raises(ValueError, match=f"^{re.escape(expected)}$"):
+        parse("--dataset=csv", *given.split(), "--no_such_flag")
+
+
+def test_a_flag_that_went_is_in_no_help(capsys):
+    with pytest.raises(SystemExit):
+        parse("--help")
+    shown = capsys.readouterr().out
+    assert not [name for name in RETIRED if name in shown]
+
+
+def test_what_went_is_no_setting():
+    assert not RETIRED.keys() & {field.name for field in FIELDS}

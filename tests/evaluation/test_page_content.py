@@ -1,0 +1,176 @@
+import dataclasses
+import io
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from PIL import Image
+
+from ram_tf.data.drawing import colour
+from ram_tf.evaluation.web_page.page_content import (
+    Look,
+    bars,
+    draw_course,
+    draw_look,
+    draw_steps,
+    look,
+    summarize,
+    tell,
+)
+from ram_tf.metrics.calibration import CalibratedView, Calibration
+from ram_tf.runs.run import Run
+from ram_tf.serving.predict_files import predict
+from ram_tf.serving.predictor import Predictor
+from tests.support.small_settings import SMALL
+
+LABELS = ("blue", "green", "red")
+GROUND = 120  # a grey that no line, letter or palette colour has
+
+
+def predictor_of(folder, temperature=1.0, **settings):
+    run = Run(folder, dataclasses.replace(SMALL, **settings), LABELS)
+    model = run.build_model(run.build_pooled("average"))
+    calibration = Calibration(temperature, (0.5,) * len(LABELS))
+    return Predictor.of(CalibratedView(run.view(model), calibration), run)
+
+
+@pytest.fixture(scope="module")
+def predictor(tmp_path_factory):
+    return predictor_of(tmp_path_factory.mktemp("run"), 2.5, max_pixels=3_000_000)
+
+
+@pytest.fixture(scope="module")
+def photo(squares):
+    return squares / "val0.png"
+
+
+@pytest.fixture
+def two_regions():
+    """Two regions side by side; the right one speaks for cat, the left one for dog."""
+    return Look(
+        image=np.full((100, 200, 3), GROUND, "uint8"),
+        boxes=np.array([[0.2, 0.1, 0.8, 0.4], [0.2, 0.6, 0.8, 0.9]]),
+        probabilities=np.array([0.3, 0.75, 0.6]),
+        region_scores=np.array([[-2.0, 0.5, 1.5], [-1.0, 3.0, -0.5]]),
+        says=np.array([[0.1, 0.62, 0.8], [0.26, 0.95, 0.37]]),
+        label_names=("bird", "cat", "dog"),
+        thresholds=np.array([0.2, 0.8, 0.6]),
+        per_step=1,
+        joint=False,
+    )
+
+
+def columns_in(picture, ink):
+    """The first and last column of a picture that has a colour, as shares of it."""
+    columns = np.flatnonzero((np.asarray(picture) == ink).all(-1).any(0))
+    return columns[[0, -1]] / picture.width
+
+
+def test_labels_stand_in_order_and_are_marked_from_their_own_threshold_on(two_regions):
+    assert list(bars(two_regions).items()) == [
+        ("cat", 0.75),
+        ("✓ dog", 0.6),
+        ("✓ bird", 0.3),
+    ]
+    assert summarize(two_regions) == "2 of 3 labels named, 2 regions looked at."
+
+
+def test_the_picture_of_a_label_has_the_box_that_spoke_for_it(two_regions):
+    for label, region in ((1, 1), (2, 0)):
+        picture = draw_look(two_regions, label).crop((0, 0, 800, 400))
+        _, left, _, right = two_regions.boxes[region]
+        found = columns_in(picture, colour(region))
+        np.testing.assert_allclose(found, [left, right], atol=0.01)
+        assert not (np.asarray(picture) == colour(1 - region)).all(-1).any()
+
+
+def test_the_first_picture_has_the_boxes_of_all_named_labels_only(two_regions):
+    none = two_regions._replace(thresholds=np.ones(3))
+    for looked, expected in ((two_regions, {0, 1}), (none, set())):
+        picture = np.asarray(draw_look(looked))
+        found = {r for r in (0, 1) if (picture == colour(r)).all(-1).any()}
+        assert found == expected
+
+
+def test_steps_come_in_order_with_their_best_labels(two_regions):
+    (first, second), (left, right) = zip(*draw_steps(two_regions), strict=True)
+    assert (left, right) == ("1: dog (80%), cat (62%)", "2: cat (95%), dog (37%)")
+    for region, picture in enumerate((first, second)):
+        found = columns_in(picture, colour(region))
+        expected = two_regions.boxes[region][[1, 3]]
+        np.testing.assert_allclose(found, expected, atol=0.02)
+
+
+def test_the_course_shows_each_score_and_the_largest_so_far(two_regions):
+    axes = draw_course(two_regions, 2).axes[0]
+    points, ring = (np.asarray(c.get_offsets()) for c in axes.collections)
+    np.testing.assert_array_equal(points, [[1, 1.5], [2, -0.5]])
+    np.testing.assert_array_equal(ring, [[1, 1.5]])
+    np.testing.assert_array_equal(axes.lines[0].get_ydata(), [1.5, 1.5])
+
+
+def test_a_sentence_tells_who_spoke_and_whose_the_probability_is(two_regions):
+    told = tell(two_regions, 1)
+    assert told == "cat: 75.0%, named from 80.0% on. Region 2 of 2 spoke for it."
+    assert "all views and SVMs" in tell(two_regions._replace(joint=True), 1)
+
+
+def test_a_label_is_as_probable_as_its_best_region_says(predictor, photo):
+    looked = look(predictor, photo.read_bytes())
+    np.testing.assert_allclose(looked.says.max(0), looked.probabilities, atol=1e-6)
+    # Without the temperature of 2.5 they would not be.
+    assert not np.allclose(tf.sigmoid(looked.region_scores), looked.says, atol=1e-4)
+
+
+def test_only_one_view_without_svms_is_all_there_is_to_a_probability(predictor, photo):
+    plain = predictor.about
+    for more, joint in (({}, False), ({"views": 5}, True), ({"svm": True}, True)):
+        seen = Predictor(predictor.serve, predictor.config, LABELS, {**plain, **more})
+        assert look(seen, photo.read_bytes()).joint == joint
+
+
+def test_the_region_of_a_label_is_the_one_that_predict_names(predictor, photo):
+    looked = look(predictor, photo.read_bytes())
+    (line,) = predict(predictor, [photo], threshold=0.0)
+    for label, name in enumerate(LABELS):
+        box = looked.boxes[looked.speaker(label)]
+        np.testing.assert_allclose(box, line["boxes"][name], atol=1e-4)
+
+
+def test_what_is_no_picture_or_too_large_is_refused_in_a_sentence(predictor, photo):
+    large = io.BytesIO()
+    Image.new("RGB", (2000, 1501)).save(large, "PNG")
+    half = photo.read_bytes()[:-60]
+    for encoded in (b"", b"this is text", half, large.getvalue()):
+        with pytest.raises(ValueError, match="at most 3,000,000 pixels") as refusal:
+            look(predictor, encoded)
+        assert str(refusal.value).endswith(f"{len(encoded):,} bytes of something else")
+
+
+def test_a_large_picture_is_kept_small_in_its_own_proportions(predictor):
+    large = io.BytesIO()
+    Image.new("RGB", (2000, 1000)).save(large, "PNG")
+    assert look(predictor, large.getvalue()).image.shape == (640, 1280, 3)
+
+
+def test_rarl_tells_the_step_of_each_of_its_nine_regions_at_once(photo, tmp_path):
+    rarl = predictor_of(tmp_path, model="rarl", steps=2)
+    looked = look(rarl, photo.read_bytes())
+    words = [words for _, words in draw_steps(looked)]
+    assert len(words) == 18
+    assert words[8].startswith("9, step 1: ")
+    assert words[9].startswith("10, step 2: ")
+    # So many boxes at once would hide the picture: one alone is drawn.
+    # The fourteenth region is of the second look.
+    scores = looked.region_scores.copy()
+    scores[13, 0] = scores.max() + 1
+    grey = looked._replace(
+        image=np.full((96, 96, 3), GROUND, "uint8"), region_scores=scores
+    )
+    picture = np.asarray(draw_look(grey, 0))[:800]
+    inks = {tuple(ink) for ink in picture.reshape(-1, 3).tolist()}
+    assert inks >= {(GROUND,) * 3, colour(1)}
+    assert colour(13) not in inks
+    image, _ = draw_steps(grey)[13]
+    assert colour(1) in {tuple(i) for i in np.asarray(image).reshape(-1, 3).tolist()}
+    assert (64,) * 3 not in inks

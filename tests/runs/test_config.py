@@ -1,0 +1,60 @@
+"""The settings, and what is worked out from them."""
+
+import dataclasses
+
+import pytest
+
+from ram_tf.data import datasets
+from ram_tf.models.networks import Objective, ReinforceObjective
+from ram_tf.runs.config import Config
+from ram_tf.runs.presets import PRESET_OF, PRESETS
+
+
+def test_every_data_set_has_a_preset():
+    assert set(PRESET_OF) == set(datasets.NAMES)
+    assert set(PRESET_OF.values()) <= set(PRESETS)
+
+
+def test_a_crop_is_what_the_margin_leaves():
+    assert Config(image_size=65, crop_margin=64).crop == 1
+    assert Config().crop == 512 - 64  # section 5.1
+
+
+def test_zooms_are_factors_of_at_least_one():
+    assert Config(zooms="1,1,1.5").zoom_factors == (1, 1, 1.5)
+    for wrong in ("0.5", "1,,2", "large", "nan", "9"):
+        with pytest.raises(ValueError, match="zooms"):
+            Config(zooms=wrong)
+
+
+def test_fractions_are_three_numbers():
+    assert Config(split_fraction="0.5,0.3,0.2").fractions == (0.5, 0.3, 0.2)
+    for wrong in ("0.5,0.5", "a,b,c", ""):
+        with pytest.raises(ValueError, match=f"three numbers.*Received: '{wrong}'"):
+            _ = Config(split_fraction=wrong).fractions
+
+
+def test_the_objective_has_the_settings_numbers():
+    settings = Config(loss="asl", gamma=0.7, alpha=0.6, constraints="S")
+    objective = settings.objective
+    assert dataclasses.asdict(objective).items() <= dataclasses.asdict(settings).items()
+    assert (objective.loss, objective.gamma) == ("asl", 0.7)
+
+
+def test_the_objective_of_rarl_has_the_settings_numbers():
+    settings = Config(
+        model="rarl", loss="bce", lambda_reinforce=0.7, lambda_baseline=0.2
+    )
+    assert settings.objective == ReinforceObjective("bce", 0.7, 0.2)
+
+
+def test_given_regions_are_not_constrained():
+    settings = Config(region_source="proposals", gamma=0.7)
+    assert settings.objective == Objective(gamma=0.7, constraints="")
+    assert settings.given_regions
+    assert not Config().given_regions
+
+
+def test_settings_cannot_be_changed():
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        Config().epochs = 3

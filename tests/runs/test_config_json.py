@@ -1,0 +1,166 @@
+"""The settings' way to json and back, and what is no configuration."""
+
+import json
+
+import pytest
+
+from ram_tf.runs.config import FORMAT, RETIRED, Config
+from ram_tf.runs.config_json import SERVED, from_exported_json, from_json
+from ram_tf.runs.presets import PRESETS
+from tests.support.setting_values import FIELDS, other_value
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_presets_come_back_from_json(preset):
+    settings = Config(**PRESETS[preset])
+    names = ("dog", "Katze", "日本")
+    assert from_json(settings.to_json(names)) == (settings, names)
+
+
+# What goes with the other values of the other settings, and what an agent demands.
+DEMANDED = [
+    {"model": "rdar", "localization": "linear"},
+    {"model": "rarl", "localization": "linear", "region_source": "attention"},
+]
+
+
+@pytest.mark.parametrize("demanded", DEMANDED, ids=["rdar", "rarl"])
+def test_every_setting_comes_back_from_json(demanded):
+    others = {field.name: other_value(field) for field in FIELDS} | demanded
+    settings = Config(**others)
+    assert from_json(settings.to_json(["cat"]))[0] == settings
+    assert set(json.loads(settings.to_json(["cat"]))) == {
+        "format",
+        "label_names",
+        *(field.name for field in FIELDS),
+    }
+
+
+def test_localization_by_content_comes_back_from_json():
+    settings = Config(**PRESETS["photographs"])
+    assert settings.localization == "content"
+    assert from_json(settings.to_json(["cat"]))[0] == settings
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        pytest.param("{", id="no json"),
+        pytest.param("[1, 2]", id="a list"),
+        pytest.param("{}", id="no labels"),
+        pytest.param(
+            '{"format": 2, "label_names": ["a"], "colour": 3}', id="unknown key"
+        ),
+        pytest.param('{"format": 2, "label_names": 3}', id="labels are no list"),
+        pytest.param(
+            '{"format": 2, "label_names": ["a"], "epochs": "many"}', id="no number"
+        ),
+    ],
+)
+def test_what_is_no_configuration_is_refused(text):
+    with pytest.raises(ValueError, match="no configuration that fit"):
+        from_json(text)
+
+
+def test_an_unknown_key_is_named():
+    with pytest.raises(ValueError, match="colour"):
+        from_json('{"format": 2, "label_names": ["a"], "colour": 3}')
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("regions", 1.5),
+        ("flip", 1),
+        ("seed", True),
+        ("gamma", float("inf")),
+        ("units", 10**400),
+        ("data_dir", None),
+        ("no such", 1),
+    ],
+)
+def test_a_setting_of_another_type_is_named(name, value):
+    content = {**json.loads(Config().to_json(["cat"])), name: value}
+    with pytest.raises(ValueError, match=f"no configuration.*{name}"):
+        from_json(json.dumps(content))
+
+
+@pytest.mark.parametrize("labels", [["a", "a"], [7], ["a\nb"], [""]])
+def test_labels_are_names(labels):
+    content = {**json.loads(Config().to_json(["cat"])), "label_names": labels}
+    with pytest.raises(ValueError, match="cannot be used"):
+        from_json(json.dumps(content))
+
+
+@pytest.mark.parametrize("text", [b"\xff\xfe\xff", b"[" * 100_000, b"9" * 5000])
+@pytest.mark.parametrize("read", [from_json, from_exported_json])
+def test_bytes_that_are_no_json_are_no_configuration(text, read):
+    with pytest.raises(ValueError, match="no configuration"):
+        read(text)
+
+
+def as_json(**changes):
+    """The default settings as JSON, some changed; None for those that are left out."""
+    content = {**json.loads(Config().to_json(["cat"])), **changes}
+    return json.dumps({n: v for n, v in content.items() if v is not None})
+
+
+def test_a_run_of_before_is_refused_in_a_sentence_that_says_what_to_do():
+    before = as_json(format=None, region_probe=False, search_epochs=0)
+    with pytest.raises(ValueError, match=r"before 0\.2") as refused:
+        from_json(before, "runs/mine/config.json")
+    said = str(refused.value)
+    assert "train again" in said
+    assert said.endswith("Received: runs/mine/config.json without a format")
+
+
+@pytest.mark.parametrize("number", [FORMAT + 1, 10**400])
+def test_a_run_of_a_newer_version_is_refused_in_a_sentence_that_says_so(number):
+    with pytest.raises(ValueError, match=r"newer version.*Received: .* of format"):
+        from_json(as_json(format=number, of_the_future=1))
+
+
+@pytest.mark.parametrize("number", [0, 1, -2, True, 2.0, "2", [2]])
+def test_what_is_no_format_is_no_configuration(number):
+    with pytest.raises(ValueError, match=r"no configuration.*'format'"):
+        from_json(as_json(format=number))
+
+
+@pytest.mark.parametrize("name", RETIRED)
+def test_a_setting_that_went_is_told_with_the_reason(name):
+    with pytest.raises(ValueError, match=f"no configuration.*{name}, which went with"):
+        from_json(as_json(**{name: 1}))
+
+
+@pytest.mark.parametrize("number", [None, FORMAT, FORMAT + 1, "x"])
+def test_of_an_exported_model_only_what_serving_needs_is_read(number):
+    changed = {field.name: other_value(field) for field in FIELDS}
+    changed |= {"name": "mine", "image_size": 100, "region_source": "attention"}
+    settings, names = from_exported_json(
+        as_json(**{**changed, "format": number}, search_epochs=3, of_the_future=[{}])
+    )
+    assert names == ("cat",)
+    expected = {name: changed[name] for name in SERVED}
+    assert settings == Config(**expected)
+    assert all(value != getattr(Config(), name) for name, value in expected.items())
+
+
+@pytest.mark.parametrize("name", SERVED)
+@pytest.mark.parametrize("value", [[], {}, float("nan"), 10**400, 1.5])
+def test_what_serving_needs_is_not_believed(name, value):
+    with pytest.raises(ValueError, match=f"no configuration.*{name}"):
+        from_exported_json(as_json(**{name: value}))
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("loss", "x"), ("max_pixels", 0), ("name", "../x")]
+)
+def test_what_serving_needs_is_in_range(name, value):
+    with pytest.raises(ValueError, match=f"{name}.*Expected"):
+        from_exported_json(as_json(**{name: value}))
+
+
+@pytest.mark.parametrize("labels", [["a", "a"], [7], ["a\nb"], [""], 3])
+def test_labels_of_an_exported_model_are_names(labels):
+    with pytest.raises(ValueError, match=r"cannot be used|no configuration"):
+        from_exported_json(as_json(label_names=labels))

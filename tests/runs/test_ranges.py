@@ -1,0 +1,119 @@
+"""What settings are refused, each by its name."""
+
+import pytest
+
+from ram_tf.runs.config import Config
+from tests.support.setting_values import FIELDS
+
+
+@pytest.mark.parametrize("margin", [64, 65])
+def test_an_image_no_larger_than_the_margin_is_refused(margin):
+    with pytest.raises(
+        ValueError, match=f"crop margin of {margin} pixels.*image_size=64"
+    ):
+        Config(image_size=64, crop_margin=margin)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("regions", 0),
+        ("region_size", 0),
+        ("batch_size", 0),
+        ("epochs", 0),
+        ("pooled_epochs", -1),
+        ("crop_margin", -1),
+        ("dropout", 1.0),
+        ("dropout", -0.1),
+        ("ema", 1.0),
+        ("learning_rate", 0.0),
+        ("pooled_learning_rate", -1e-3),
+        ("steps", 0),
+        ("episodes", 0),
+        ("sigma", 0.0),
+        ("lambda_reinforce", -0.1),
+        ("lambda_baseline", -0.1),
+        ("lambda_anchor", -0.1),
+        ("lambda_positive", -0.1),
+        ("alpha", -0.1),
+        ("beta", -0.1),
+        ("start_scale", 0.0),
+        ("start_scale", 1.1),
+        ("max_pixels", 0),
+        ("precision_floor", 1.1),
+    ],
+)
+def test_numbers_out_of_range_are_refused(name, value):
+    expected = rf"^{name} is out of range\. Expected .* Received: {name}={value}$"
+    with pytest.raises(ValueError, match=expected):
+        Config(**{name: value})
+
+
+@pytest.mark.parametrize("field", FIELDS, ids=lambda field: field.name)
+def test_a_choice_that_is_none_is_refused(field):
+    if not field.metadata["choices"]:
+        return
+    with pytest.raises(
+        ValueError, match=rf"Unknown {field.name}\. Expected one of.*'neither'"
+    ):
+        Config(**{field.name: "neither"})
+
+
+@pytest.mark.parametrize("name", ["../other", "/tmp/x", "a/b", ".."])
+def test_a_configuration_does_not_say_where_a_model_is_written(name):
+    with pytest.raises(ValueError, match="without folders"):
+        Config(name=name)
+
+
+def test_rarl_takes_no_proposals():
+    with pytest.raises(ValueError, match=r"region_source.*with rarl"):
+        Config(model="rarl", region_source="proposals")
+
+
+AVERAGED = {"pooling": "average", "region_pooling": "average"}
+FEATURE = {"head_start": "feature", "units": 64}
+CONTENT = {
+    **AVERAGED,
+    "localization": "content",
+    "constraints": "SP",
+    "loss": "bce",
+}
+FOUND = {**CONTENT, "head_start": "pooled"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "refused"),
+    [
+        ({"constraints": "ASX"}, "constraints"),
+        ({"region_size": 1}, "region_size"),
+        ({**AVERAGED, "region_size": 1, "layout_channels": 4}, "region_size"),
+        ({"probe_cost": 0.1, "pooled_units": 64}, "pooled_units"),
+        ({"pooling": "average", "head_start": "pooled"}, "pooling"),
+        ({**AVERAGED, **FEATURE}, "pooled_units"),
+        ({**AVERAGED, **FEATURE, "pooled_units": 65}, "pooled_units"),
+        (
+            {**AVERAGED, **FEATURE, "pooled_units": 64, "layout_channels": 4},
+            "layout_channels",
+        ),
+        (CONTENT, "head_start"),
+        ({**FOUND, "pooled_units": 64}, "pooled_units"),
+        ({**FOUND, "pooling": "max"}, "pooling"),
+        ({**FOUND, "region_pooling": "centre"}, "region_pooling"),
+        ({**FOUND, "loss": "euclidean"}, "loss"),
+        ({**FOUND, "layout_channels": 4}, "layout_channels"),
+        ({**FOUND, "starts": "anchors"}, "starts"),
+        ({**FOUND, "constraints": "ASP"}, "constraints"),
+    ],
+)
+def test_settings_that_do_not_go_together_are_refused(changes, refused):
+    with pytest.raises(ValueError, match=rf"^{refused} is out of range.*{refused}="):
+        Config(**changes)
+
+
+def test_settings_that_go_together_are_taken():
+    assert Config(**AVERAGED, region_size=1).region_size == 1
+    assert Config(**AVERAGED, **FEATURE, pooled_units=64).head_start == "feature"
+    assert Config(region_source="proposals").given_regions
+    assert Config(**FOUND).localization == "content"
+    # An agent has no constraints that could be in force.
+    assert Config(**{**FOUND, "constraints": "ASP"}, model="rarl").model == "rarl"

@@ -1,0 +1,180 @@
+"""Which images a run learns from, on csv folders with real image files."""
+
+import dataclasses
+import shutil
+
+import numpy as np
+import PIL.Image
+import pytest
+
+from ram_tf.runs import run_splits
+from ram_tf.runs.config import Config
+
+NAMES = ("cat", "dog")
+
+
+def write(folder, name, labels):
+    """Writes `<name>.csv` and its images; `labels` has a cell per image."""
+    rows = ["image,labels"]
+    for i, cell in enumerate(labels):
+        path = f"{name}{i}.png"
+        PIL.Image.new("RGB", (6, 4), (i, 0, 0)).save(folder / path)
+        rows.append(f"{path},{cell}")
+    (folder / f"{name}.csv").write_text("\n".join(rows) + "\n")
+
+
+@pytest.fixture
+def folder(tmp_path):
+    write(tmp_path, "train", ["cat", "dog"] * 15)
+    write(tmp_path, "val", ["cat", "dog", ""])
+    return tmp_path
+
+
+def settings(folder, **changes):
+    return Config(dataset="csv", data_dir=str(folder), **changes)
+
+
+def test_a_tenth_is_held_back_where_there_is_nothing_to_select_by(folder):
+    splits = run_splits.load(settings(folder))
+    assert [len(split) for split in splits] == [27, 3, 3]
+    both = splits.train.names + splits.selection.names
+    assert sorted(both) == sorted(f"train{i}.png" for i in range(30))
+    assert splits.report.names == ("val0.png", "val1.png", "val2.png")
+
+
+def test_a_run_learns_from_what_it_does_not_hold_back(folder):
+    own = settings(folder, seed=3)
+    whole = run_splits.load_training(own)
+    learnt, held = run_splits.hold_back(own, whole)
+    splits = run_splits.load(own)
+    assert learnt.names == splits.train.names
+    assert held.names == splits.selection.names
+    chosen = settings(folder, seed=3, val_split="val")
+    learnt, held = run_splits.hold_back(chosen, whole)
+    assert (learnt.names, held) == (whole.names, None)
+
+
+def test_what_is_held_back_depends_on_the_seed(folder):
+    first, again, other = (
+        run_splits.load(settings(folder, seed=seed)).selection.names
+        for seed in (0, 0, 1)
+    )
+    assert first == again
+    assert first != other
+
+
+def test_the_data_sets_own_splits_are_taken(folder):
+    write(folder, "test", ["dog"] * 2)
+    splits = run_splits.load(settings(folder))
+    assert [len(split) for split in splits] == [30, 3, 2]
+
+
+def test_splits_can_be_chosen(folder):
+    write(folder, "test", ["dog"] * 2)
+    chosen = settings(folder, train_split="val", val_split="test", report_split="train")
+    assert [len(split) for split in run_splits.load(chosen)] == [3, 2, 30]
+
+
+def damage(folder):
+    (folder / "train3.png").write_bytes(b"")
+    (folder / "train7.png").write_text("no image")
+
+
+def test_unreadable_images_stop_and_are_named(folder):
+    damage(folder)
+    with pytest.raises(ValueError, match="Images cannot be read") as refused:
+        run_splits.load(settings(folder))
+    assert str(refused.value).endswith("2 of 30: train3.png, train7.png")
+
+
+def test_unreadable_images_are_skipped_and_named_where_that_is_wanted(folder, capsys):
+    damage(folder)
+    splits = run_splits.load(settings(folder, skip_unreadable=True))
+    names = splits.train.names + splits.selection.names
+    assert len(names) == 28
+    assert not {"train3.png", "train7.png"} & set(names)
+    assert "skipped 2 images" in capsys.readouterr().err
+    # What is left still has its own labels.
+    split = run_splits.load_split(settings(folder, skip_unreadable=True), "train")
+    for name, row in zip(split.names, split.labels, strict=True):
+        number = int(name.removeprefix("train").removesuffix(".png"))
+        assert row[number % 2] == 1
+
+
+def test_images_over_max_pixels_are_unreadable(folder):
+    PIL.Image.new("RGB", (7, 4)).save(folder / "train5.png")
+    with pytest.raises(ValueError, match=r"at most 24 pixels.*1 of 30: train5\.png"):
+        run_splits.load(settings(folder, max_pixels=24))
+
+
+def test_a_split_without_a_readable_image_stops_all_the_same(folder):
+    for i in range(3):
+        (folder / f"val{i}.png").write_bytes(b"")
+    with pytest.raises(ValueError, match="No image of the split can be read"):
+        run_splits.load(settings(folder, skip_unreadable=True))
+
+
+def test_labels_that_no_image_shows_are_named(folder, capsys):
+    (folder / "labels.txt").write_text("cat\nfox\ndog\nowl\n")
+    run_splits.load(settings(folder))
+    said = capsys.readouterr().err
+    assert "no positives to learn from for 2 of 4 labels: fox, owl" in said
+
+
+def test_without_any_positive_there_is_nothing_to_learn(folder):
+    write(folder, "train", [""] * 5)
+    with pytest.raises(ValueError, match="nothing to learn"):
+        run_splits.load(settings(folder))
+
+
+def test_a_report_split_must_have_the_models_labels(folder):
+    split = run_splits.load_report(settings(folder), None, NAMES)
+    assert split.names[0] == "val0.png"
+    with pytest.raises(ValueError, match="not those of the model") as refused:
+        run_splits.load_report(settings(folder), "val", ("cat", "fox", "owl"))
+    assert str(refused.value).endswith(
+        "Expected 3: cat, fox, owl. Received: 2; in one only: dog, fox, owl"
+    )
+
+
+def test_labels_in_another_order_are_refused(folder):
+    split = run_splits.load_split(settings(folder), "val")
+    with pytest.raises(ValueError, match="in other order"):
+        run_splits.check_labels(split, NAMES[::-1])
+    run_splits.check_labels(split, list(NAMES))
+
+
+def test_splits_with_other_labels_are_refused(folder):
+    split = run_splits.load_split(settings(folder), "val")
+    changed = dataclasses.replace(
+        split, labels=np.zeros((3, 1), np.int8), label_names=("cat",)
+    )
+    with pytest.raises(ValueError, match="in one only: dog"):
+        run_splits.check_labels(changed, NAMES)
+
+
+@pytest.mark.parametrize(
+    "changes", [{"val_split": "val"}, {"report_split": "train", "val_split": "val"}]
+)
+def test_an_image_in_two_splits_is_refused(squares, changes):
+    settings = Config(dataset="csv", data_dir=str(squares), **changes)
+    if changes == {"val_split": "val"}:
+        expected = "selection and report share images.*16"
+    else:
+        expected = "train and report share images.*40"
+    with pytest.raises(ValueError, match=expected):
+        run_splits.load(settings)
+
+
+def test_selecting_by_map_needs_positives_to_select_by(squares, tmp_path):
+    folder = shutil.copytree(squares, tmp_path / "data")
+    rows = [f"val{i}.png," for i in range(16)]
+    (folder / "test.csv").write_text((folder / "val.csv").read_text())
+    (folder / "val.csv").write_text("\n".join(["image,labels", *rows]) + "\n")
+    for i in range(16):
+        shutil.copy(folder / f"val{i}.png", folder / f"test{i}.png")
+    text = (folder / "test.csv").read_text().replace("val", "test")
+    (folder / "test.csv").write_text(text)
+    settings = Config(dataset="csv", data_dir=str(folder), select_by="mAP")
+    with pytest.raises(ValueError, match="cannot be selected by mAP"):
+        run_splits.load(settings)

@@ -1,0 +1,160 @@
+"""What was made before half-pixel centres is used as it was, and predicts the same.
+
+How the files were made, by which commit: data/before_half_pixel/make.py.
+"""
+
+import argparse
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from ram_tf.cli import evaluation_flags
+from ram_tf.evaluation import results
+from ram_tf.evaluation.ensemble import Views
+from ram_tf.models.attention import (
+    recurrent_attention,
+    region_attention,
+    spatial_transformer,
+)
+from ram_tf.models.attention.recurrent_attention import RecurrentMemorizedAttention
+from ram_tf.serving.predictor import Predictor
+from tests.support.paths import FILES
+
+BEFORE = FILES / "before_half_pixel"
+LABELS = ("blue", "green", "red")
+EXPORTED = {
+    "saved_model": "tensorflow",
+    "model.onnx": "onnxruntime",
+    "model.tflite": "ai_edge_litert",
+}
+STARTS = {
+    "paper": None,
+    "starts": [[1.0, 1.0, 0.0, 0.0], [0.5, 0.6, 0.4, -0.3], [0.3, -0.2, -0.6, 0.9]],
+}
+
+
+def load(name):
+    with np.load(BEFORE / name) as file:
+        return dict(file)
+
+
+@pytest.fixture(scope="module", params=EXPORTED)
+def exported(request):
+    pytest.importorskip(EXPORTED[request.param], reason="needs the format's extra")
+    return Predictor.load(BEFORE / request.param)
+
+
+def test_an_exported_model_of_before_predicts_the_same(exported):
+    encoded = [path.read_bytes() for path in sorted(BEFORE.glob("[abc].*"))]
+    outputs, expected = exported(encoded), load("outputs.npz")
+    assert outputs.keys() == expected.keys()
+    # Other formats have never been nearer to a SavedModel.
+    tolerance = 1e-5 if hasattr(exported, "loaded") else 1e-4
+    for name, values in expected.items():
+        np.testing.assert_allclose(
+            outputs[name], values, rtol=0, atol=tolerance, err_msg=name
+        )
+
+
+def test_of_its_settings_what_serving_needs_is_read(exported):
+    config = exported.config
+    assert exported.label_names == LABELS
+    assert (config.dataset, config.saved_name, config.loss) == ("csv", "before", "bce")
+    assert (config.image_size, config.crop, config.max_pixels) == (40, 32, 50_000_000)
+    assert (config.regions, config.regions_a_step, config.batch_size) == (3, 1, 4)
+
+
+def test_a_batch_is_begun_with_it():
+    batch = pytest.importorskip(
+        "ram_tf.serving.batch.shards", reason="needs the extra beam"
+    )
+    settings, label_names, _ = batch.describe_model(str(BEFORE / "saved_model"))
+    assert (tuple(label_names), settings.max_pixels) == (LABELS, 50_000_000)
+
+
+def test_it_is_evaluated_on_the_data_that_it_was_trained_on(squares):
+    parser = argparse.ArgumentParser()
+    evaluation_flags.add_model_arguments(parser)
+    arguments = parser.parse_args(
+        [f"--model_dir={BEFORE / 'saved_model'}", f"--data_dir={squares}"]
+    )
+    seen, split, settings = evaluation_flags.infer_as_asked(arguments, Views())
+    result = results.evaluate(seen.outputs, split, settings, about=seen.about)
+    assert (result["split"], result["images"]) == ("val", 16)
+    assert result["mAP"] > 0.95
+
+
+def hat_weights(scale, translation, samples, cells):
+    """How far each sample is of each cell, where -1 and 1 are the outermost centres."""
+    grid = tf.linspace(-1.0, 1.0, samples)
+    points = scale[..., None] * grid + translation[..., None]
+    points = (points + 1.0) * tf.cast(cells - 1, tf.float32) / 2.0
+    offset = points[..., None] - tf.range(tf.cast(cells, tf.float32))
+    return tf.nn.relu(1.0 - tf.abs(offset))
+
+
+def sample_as_before(maps, theta, size):
+    s_x, s_y, t_x, t_y = tf.unstack(theta, axis=-1)
+    height, width, channels = maps.shape[1:]
+    rows = hat_weights(s_y, t_y, size[0], height)
+    columns = hat_weights(s_x, t_x, size[1], width)
+    lines = tf.matmul(rows, tf.reshape(maps, [-1, height, width * channels]))
+    lines = tf.reshape(lines, [-1, size[0], width, channels])
+    return tf.matmul(columns[:, None], lines)
+
+
+@pytest.fixture
+def sampled(monkeypatch):
+    """Puts the sampler of before into the layer; what it is asked for is kept."""
+    asked = []
+
+    def sample_region(maps, theta, size):
+        asked.append(theta)
+        return sample_as_before(maps, theta, size)
+
+    # Wherever the layer may look it up.
+    for module in (spatial_transformer, region_attention, recurrent_attention):
+        monkeypatch.setattr(module, "sample_region", sample_region, raising=False)
+    return asked
+
+
+def make_linear(case):
+    """The layer as `make.py` began it."""
+    keras.utils.set_random_seed(0)
+    layer = RecurrentMemorizedAttention(
+        *(4, 3, 16, (4, 4), "average"), starts=STARTS[case], name="attention"
+    )
+    layer.build((None, None, None, 7))
+    return layer
+
+
+def assert_as_before(layer, case, state, asked):
+    stored = load("linear.npz")
+    outputs = layer(stored["features"])
+    assert len(asked) == 4, "the whole map and each region come from this sampler"
+    for name in ("region_scores", "regions"):
+        expected = stored[f"{case}/{state}/outputs/{name}"]
+        np.testing.assert_allclose(
+            outputs[name], expected, rtol=0, atol=1e-6, err_msg=name
+        )
+
+
+@pytest.mark.parametrize("case", STARTS)
+@pytest.mark.parametrize("state", ["begun", "changed"])
+def test_linear_localization_with_the_sampler_of_before_is_as_it_was(
+    case, state, sampled
+):
+    layer, stored = make_linear(case), load("linear.npz")
+    beginning = f"{case}/{state}/weights/"
+    weights = {n.removeprefix(beginning) for n in stored if n.startswith(beginning)}
+    assert weights == {weight.path for weight in layer.weights}
+    for weight in layer.weights:
+        weight.assign(stored[beginning + weight.path])
+    assert_as_before(layer, case, state, sampled)
+
+
+@pytest.mark.parametrize("case", STARTS)
+def test_linear_localization_begins_from_a_seed_as_it_did(case, sampled):
+    assert_as_before(make_linear(case), case, "begun", sampled)

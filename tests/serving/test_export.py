@@ -1,0 +1,266 @@
+import dataclasses
+import os
+import pathlib
+import shutil
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from ram_tf.data.decoding import MAX_PIXELS, decode_image
+from ram_tf.runs.run import Run
+from ram_tf.serving.export import export, serve_bytes, serve_images
+from ram_tf.serving.predictor import Predictor
+from tests.support.decompression_bombs import BOMBS
+from tests.support.full_disk import full_above
+from tests.support.lock_holder import at_work
+from tests.support.memory_use import Taken
+from tests.support.small_settings import SMALL
+
+LABELS = ("red", "green", "blue")
+OUTPUTS = {"scores", "probabilities", "regions", "boxes", "region_scores", "valid"}
+
+
+@pytest.fixture(scope="module")
+def run(request, tmp_path_factory):
+    """Of RDAR, or of what a test asks for by `of_both`."""
+    settings = dataclasses.replace(
+        SMALL,
+        model=getattr(request, "param", "rdar"),
+        steps=2,
+        regions=3,
+        starts="anchors",
+        max_pixels=10_000,
+    )
+    return Run.start(tmp_path_factory.mktemp("run"), settings, LABELS)
+
+
+of_both = pytest.mark.parametrize("run", ["rdar", "rarl"], indirect=True)
+slowly_of_both = pytest.mark.parametrize(
+    "run", ["rdar", pytest.param("rarl", marks=pytest.mark.slow)], indirect=True
+)
+
+
+@pytest.fixture(scope="module")
+def model(run):
+    built = run.build_model(run.build_pooled("average"))
+    # A different value in every weight, so that a swapped one cannot hide.
+    rng = np.random.default_rng(0)
+    for variable in built.trainable_variables:
+        variable.assign(variable + rng.normal(0, 0.05, variable.shape))
+    return built
+
+
+@pytest.fixture(scope="module")
+def version(run, model, tmp_path_factory):
+    return export(run.view(model), run, tmp_path_factory.mktemp("saved") / "squares")
+
+
+@pytest.fixture(scope="module")
+def encoded(squares):
+    return [(squares / f"val{i}.png").read_bytes() for i in range(3)]
+
+
+def serve(run, model):
+    return serve_bytes(run.view(model), run.config.max_pixels)
+
+
+@of_both
+def test_both_signatures_equal_the_keras_model(run, model, version, encoded):
+    served = tf.saved_model.load(str(version)).signatures
+    images = np.stack([decode_image(e).numpy() for e in encoded])
+    expected = serve_images(run.view(model))(images)
+    by_bytes = served["serving_default"](image_bytes=tf.constant(encoded))
+    by_images = served["serving_images"](images=tf.constant(images))
+    for outputs in (by_bytes, by_images):
+        assert set(outputs) == OUTPUTS
+        for name in OUTPUTS - {"valid"}:
+            np.testing.assert_allclose(outputs[name], expected[name], atol=1e-5)
+
+
+@of_both
+def test_broken_bytes_are_marked_and_harm_no_other_row(run, model, encoded):
+    served = tf.function(serve(run, model))
+    broken = [b"", b"text", encoded[0][: len(encoded[0]) // 2], b"GIF89a\x01\x00"]
+    alone = served(tf.constant(encoded))
+    mixed = served(tf.constant([broken[0], encoded[0], *broken[1:], *encoded[1:]]))
+    rows = [1, 5, 6]
+    expected = np.isin(np.arange(7), rows)
+    np.testing.assert_array_equal(mixed["valid"], expected)
+    np.testing.assert_allclose(
+        tf.gather(mixed["scores"], rows), alone["scores"], atol=1e-6
+    )
+    assert not np.any(mixed["scores"].numpy()[~expected])
+
+
+def test_an_image_above_max_pixels_is_not_valid(run, model, encoded):
+    large = tf.io.encode_png(tf.zeros([101, 100, 3], tf.uint8)).numpy()
+    outputs = serve(run, model)(tf.constant([large, encoded[0]]))
+    assert outputs["valid"].numpy().tolist() == [False, True]
+
+
+@of_both
+def test_bombs_take_no_memory_and_harm_no_other_row(run, model, encoded):
+    served = tf.function(serve_bytes(run.view(model), MAX_PIXELS))
+    alone = served(tf.constant(encoded[:1]))["scores"]
+    bombs = [bomb for bomb, _ in BOMBS.values()]
+    taken = Taken()
+    mixed = served(tf.constant([encoded[0], *bombs, encoded[0]]))
+    assert taken.most < 300
+    valid = [True] + [False] * len(bombs) + [True]
+    assert mixed["valid"].numpy().tolist() == valid
+    for row in (0, -1):
+        np.testing.assert_allclose(mixed["scores"][row], alone[0], atol=1e-6)
+
+
+@of_both
+def test_an_empty_batch_gives_no_rows(run, model):
+    outputs = tf.function(serve(run, model))(tf.constant([], tf.string))
+    assert outputs["scores"].shape == (0, len(LABELS))
+
+
+@of_both
+def test_one_pixel_is_an_image_like_any_other(run, model):
+    pixel = tf.io.encode_png(tf.zeros([1, 1, 3], tf.uint8)).numpy()
+    outputs = serve(run, model)(tf.constant([pixel]))
+    assert outputs["valid"].numpy().all()
+    assert np.isfinite(outputs["scores"]).all()
+
+
+def test_versions_count_up_and_nothing_else_is_left(run, model, tmp_path):
+    first, second = (export(run.view(model), run, tmp_path / "name") for _ in range(2))
+    assert (first.name, second.name) == ("1", "2")
+    assert sorted(p.name for p in (tmp_path / "name").iterdir()) == ["1", "2"]
+
+
+def test_what_a_killed_export_left_is_removed_and_what_is_at_work_stays(
+    run, model, tmp_path
+):
+    left, ours = tmp_path / "partial-1", tmp_path / f"partial-{os.getpid()}"
+    for folder in (left, ours):
+        folder.mkdir()
+        (folder / "half").touch()
+    (tmp_path / "partial-1.lock").touch()
+    with at_work(tmp_path / "partial-2.lock"):
+        (tmp_path / "partial-2").mkdir()
+        version = export(run.view(model), run, tmp_path)
+    assert not (version / "half").exists()
+    names = {path.name for path in tmp_path.iterdir()}
+    assert names == {"1", "partial-2", "partial-2.lock"}
+
+
+def test_a_version_without_room_is_named_and_not_there(run, model, tmp_path):
+    with full_above(20_000), pytest.raises(OSError, match="SavedModel cannot") as said:
+        export(run.view(model), run, tmp_path / "name")
+    assert str(tmp_path / "name") in str(said.value)
+    assert list((tmp_path / "name").iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "assets.extra/config.json",
+        "assets.extra/views.json",
+        "saved_model.pb",
+        "variables/variables.index",
+        "variables/variables.data-00000-of-00001",
+    ],
+)
+def test_a_changed_file_of_a_version_is_named(version, tmp_path, name):
+    version = shutil.copytree(version, tmp_path / "1")
+    path = version / name
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match="changed since it was written") as refused:
+        Predictor.load(version)
+    assert str(path) in str(refused.value)
+
+
+def test_labels_stand_in_the_assets_in_order(version):
+    text = (version / "assets" / "labels.txt").read_text()
+    assert tuple(text.split()) == LABELS
+
+
+@slowly_of_both
+def test_it_runs_without_the_package(version, encoded, tmp_path):
+    script = tmp_path / "client.py"
+    script.write_text(
+        "import sys\n"
+        "sys.modules['ram_tf'] = None  # an import of it would fail\n"
+        "import tensorflow as tf\n"
+        f"served = tf.saved_model.load({str(version)!r}).signatures\n"
+        f"image = open({str(tmp_path / 'image.png')!r}, 'rb').read()\n"
+        "print(served['serving_default'](image_bytes=tf.constant([image]))['scores'])\n"
+    )
+    (tmp_path / "image.png").write_bytes(encoded[0])
+    done = subprocess.run(
+        [sys.executable, str(script)], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert "shape=(1, 3)" in done.stdout
+
+
+def saved_model_cli(*arguments):
+    program = pathlib.Path(sys.executable).with_name("saved_model_cli")
+    return subprocess.run(
+        [str(program), *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_saved_model_cli_shows_the_signatures(version):
+    # As fit.py and the README print it.
+    signature = ("--tag_set", "serve", "--signature_def", "serving_default")
+    shown = saved_model_cli("show", "--dir", version, *signature)
+    assert shown.returncode == 0, shown.stderr[-2000:]
+    for name in ("image_bytes", *OUTPUTS):
+        assert f"['{name}']" in shown.stdout
+
+
+@slowly_of_both
+def test_saved_model_cli_runs_encoded_and_decoded_images(version, encoded, tmp_path):
+    np.save(tmp_path / "b.npy", np.array(encoded, object), allow_pickle=True)
+    images = np.stack([decode_image(e).numpy() for e in encoded])
+    np.save(tmp_path / "x.npy", images)
+    results = []
+    for signature, given in (
+        ("serving_default", f"image_bytes={tmp_path / 'b.npy'}"),
+        ("serving_images", f"images={tmp_path / 'x.npy'}"),
+    ):
+        outdir = tmp_path / signature
+        done = saved_model_cli(
+            *("run", "--dir", version, "--tag_set", "serve"),
+            *("--signature_def", signature, "--inputs", given, "--outdir", outdir),
+        )
+        assert done.returncode == 0, done.stderr[-2000:]
+        results.append(np.load(outdir / "scores.npy"))
+    assert results[0].shape == (3, 3)
+    np.testing.assert_allclose(results[0], results[1], atol=1e-5)
+
+
+def test_a_server_can_warm_up_by_both_signatures(run, model, tmp_path):
+    logs = pytest.importorskip("tensorflow_serving.apis.prediction_log_pb2")
+    warm = export(run.view(model), run, tmp_path / "tiny", warm_up=True)
+    path = warm / "assets.extra" / "tf_serving_warmup_requests"
+    signatures, asked = tf.saved_model.load(str(warm)).signatures, []
+    for record in tf.data.TFRecordDataset(str(path)).as_numpy_iterator():
+        request = logs.PredictionLog.FromString(record).predict_log.request
+        assert request.model_spec.name == "tiny"
+        inputs = {
+            name: tf.constant(tf.make_ndarray(value))
+            for name, value in request.inputs.items()
+        }
+        outputs = signatures[request.model_spec.signature_name](**inputs)
+        assert outputs["valid"].numpy().tolist() == [True]
+        asked.append(request.model_spec.signature_name)
+    assert asked == ["serving_default", "serving_images"]
+
+
+def test_nothing_to_warm_up_by_is_written_unasked(version):
+    written = sorted(path.name for path in (version / "assets.extra").iterdir())
+    assert written == ["checksums", "config.json", "views.json"]

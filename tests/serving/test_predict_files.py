@@ -1,0 +1,168 @@
+import dataclasses
+import json
+import pathlib
+
+import keras
+import numpy as np
+import pytest
+from PIL import Image
+
+from ram_tf.data.drawing import colour
+from ram_tf.metrics.calibration import Calibration
+from ram_tf.runs.run import Run
+from ram_tf.runs.run_splits import load_split
+from ram_tf.serving.examples import write_samples
+from ram_tf.serving.export import export
+from ram_tf.serving.predict_files import find_images, predict
+from ram_tf.serving.predictor import Predictor
+from ram_tf.storage.atomic_files import sealing
+from tests.support.small_settings import SMALL
+
+LABELS = ("blue", "green", "red")
+
+
+@pytest.fixture(scope="module")
+def run(squares, tmp_path_factory):
+    return untrained(squares, tmp_path_factory.mktemp("run"))
+
+
+def untrained(squares, folder, **changes):
+    settings = dataclasses.replace(SMALL, data_dir=str(squares), **changes)
+    run = Run.start(folder, settings, LABELS)
+    keras.utils.set_random_seed(1)
+    pooled = run.build_pooled("average")
+    pooled.save_weights(run.pooled_weights)
+    run.build_model(pooled).save_weights(run.model_weights)
+    return run
+
+
+def lines(predictor, paths, *arguments, **named):
+    return list(predict(predictor, paths, *arguments, **named))
+
+
+def test_run_and_saved_model_predict_the_same(run, squares, tmp_path):
+    version = export(run.view(run.load_model()), run, tmp_path)
+    paths = [squares / "val0.png", squares / "val1.png"]
+    by_run, by_version = (
+        lines(Predictor.load(folder), paths) for folder in (run.folder, version)
+    )
+    for one, other in zip(by_run, by_version, strict=True):
+        assert one["scores"] == pytest.approx(other["scores"], abs=1e-5)
+        assert one["labels"] == other["labels"]
+
+
+def test_a_line_names_the_labels_above_the_threshold_with_their_boxes(run, squares):
+    predictor = Predictor.load(run.folder)
+    (line,) = lines(predictor, [squares / "val0.png"], threshold=0.5)
+    above = {name for name, p in line["probabilities"].items() if p >= 0.5}
+    assert set(line["labels"]) == set(line["boxes"]) == above
+    assert set(line["scores"]) == set(LABELS)
+    (all_named,) = lines(predictor, [squares / "val0.png"], threshold=0.0)
+    values = [all_named["probabilities"][name] for name in all_named["labels"]]
+    assert values == sorted(values, reverse=True)
+    assert len(values) == len(LABELS)
+
+
+def test_an_unreadable_image_has_a_line_and_no_picture(run, squares, tmp_path):
+    broken = tmp_path / "broken.jpg"
+    broken.write_bytes(b"this is text")
+    paths = [broken, squares / "val0.png"]
+    found = lines(Predictor.load(run.folder), paths, tmp_path / "out")
+    assert [line["valid"] for line in found] == [False, True]
+    assert json.loads(json.dumps(found))[0]["labels"] == []
+    assert [p.name for p in (tmp_path / "out").iterdir()] == ["val0.png"]
+
+
+def test_images_of_one_name_get_pictures_of_their_own(run, squares, tmp_path):
+    again = tmp_path / "val0.png"
+    again.write_bytes((squares / "val0.png").read_bytes())
+    paths = [squares / "val0.png", again]
+    lines(Predictor.load(run.folder), paths, tmp_path / "out")
+    names = sorted(p.name for p in (tmp_path / "out").iterdir())
+    assert names == ["val0-2.png", "val0.png"]
+
+
+def test_a_picture_does_not_replace_its_image(run, squares):
+    before = (squares / "val0.png").read_bytes()
+    with pytest.raises(ValueError, match="would replace its image"):
+        lines(Predictor.load(run.folder), [squares / "val0.png"], squares)
+    assert (squares / "val0.png").read_bytes() == before
+
+
+def test_batches_do_not_change_the_lines(run, squares):
+    predictor = Predictor.load(run.folder)
+    paths = [squares / f"val{i}.png" for i in range(5)]
+    for one, other in zip(
+        lines(predictor, paths, batch_size=1),
+        lines(predictor, paths, batch_size=3),
+        strict=True,
+    ):
+        assert one["scores"] == pytest.approx(other["scores"], abs=1e-5)
+
+
+def test_folders_are_searched_and_missing_files_are_named(squares, tmp_path):
+    assert len(find_images([squares])) == 56
+    with pytest.raises(FileNotFoundError, match="no such image"):
+        find_images([tmp_path / "none.jpg"])
+    with pytest.raises(FileNotFoundError, match="holds no images"):
+        find_images([tmp_path])
+
+
+def test_what_is_no_model_is_said_to_be_none(tmp_path):
+    with pytest.raises(FileNotFoundError, match="There is no model"):
+        Predictor.load(tmp_path)
+
+
+def test_samples_hold_the_bytes_of_the_images(run, squares):
+    split = load_split(run.config, "val")
+    samples = write_samples(run, run.view(run.load_model()), split, count=3)
+    stored = np.load(samples.npy, allow_pickle=True)
+    assert (
+        stored[0] == (squares / "val0.png").read_bytes() == samples.image.read_bytes()
+    )
+    assert len(stored) == 3
+    with Image.open(samples.picture) as picture:
+        assert picture.width > 3 * 360
+
+
+def test_samples_of_one_name_are_all_kept(run, squares):
+    split = load_split(run.config, "val").take(range(2))
+    twins = dataclasses.replace(split, names=("2023/a.png", "2024/a.png"))
+    samples = write_samples(run, run.view(run.load_model()), twins, count=2)
+    kept = [samples.image.with_name(name) for name in ("a.png", "a-2.png")]
+    assert samples.image == kept[0]
+    for path, original in zip(kept, split.images, strict=True):
+        assert path.read_bytes() == pathlib.Path(original).read_bytes()
+
+
+def test_a_runs_picture_names_labels_by_its_fitted_thresholds(squares, tmp_path):
+    run = untrained(squares, tmp_path / "run", calibrate=True)
+    split = load_split(run.config, "val")
+    drawn = []
+    for thresholds in ((0.0,) * 3, (1.0,) * 3):
+        with sealing(run.calibration_file) as beside:
+            beside.write_text(Calibration(1.0, thresholds).to_json(LABELS))
+        view = run.served_view(run.load_model())
+        with Image.open(write_samples(run, view, split, 1).picture) as picture:
+            shades = {shade for _, shade in picture.convert("RGB").getcolors(2**24)}
+        drawn.append(shades & {colour(number) for number in range(2)})
+    assert drawn[0]
+    assert not drawn[1]
+
+
+def test_pictures_show_a_region_in_the_colour_of_its_step(squares, tmp_path):
+    run = untrained(squares, tmp_path / "run", model="rarl", steps=2)
+    predictor, image = Predictor.load(run.folder), squares / "val0.png"
+    (line,) = lines(predictor, [image], tmp_path)
+    outputs = predictor([image.read_bytes()])
+    spoke = outputs["region_scores"][0].argmax(0)[outputs["probabilities"][0] >= 0.5]
+    own = {colour(region // 9) for region in spoke}
+    assert own != {colour(region) for region in spoke}
+    samples = write_samples(
+        run, run.view(run.load_model()), load_split(run.config, "val"), 1
+    )
+    for path in (line["picture"], samples.picture):
+        with Image.open(path) as picture:
+            seen = {shade for _, shade in picture.convert("RGB").getcolors(2**24)}
+        drawn = seen & {colour(number) for number in range(7)}
+        assert drawn == own

@@ -1,0 +1,142 @@
+import shutil
+
+import pytest
+
+from tests.support.small_settings import SMALL
+
+pytest.importorskip("apache_beam", reason="needs the extra beam")
+
+from ram_tf.serving.batch.shards import Batch, list_images, read_list
+
+PATHS = [f"photos/{i}\n{i}.jpg" for i in range(7)]
+
+
+@pytest.fixture
+def version(tmp_path_factory):
+    """What a batch reads of a SavedModel before it is loaded."""
+    folder = tmp_path_factory.mktemp("model") / "1"
+    (folder / "assets.extra").mkdir(parents=True)
+    config = SMALL.to_json(("blue", "red"))
+    (folder / "assets.extra" / "config.json").write_text(config)
+    (folder / "saved_model.pb").write_bytes(b"graph")
+    return folder
+
+
+def opened(folder, version, images=PATHS, ending="jsonl", size=3, threshold=None):
+    return Batch.open(str(folder), images, str(version), ending, size, threshold)
+
+
+def test_shards_hold_the_list_in_order(version, tmp_path):
+    batch = opened(tmp_path / "new" / "out", version)
+    assert [shard.count for shard in batch.shards] == [3, 3, 1]
+    assert [path for shard in batch.shards for path in batch.paths(shard)] == PATHS
+
+
+def test_a_shard_is_finished_when_its_records_are_there(version, tmp_path):
+    batch = opened(tmp_path, version)
+    unread = [{"image": "a", "reason": "empty", "detail": ""}]
+    batch.finish(batch.shards[1], [], unread)
+    again = opened(tmp_path, version)
+    assert [shard.number for shard in again.unfinished()] == [0, 2]
+    assert again.unread() == {"empty": 1}
+    (tmp_path / "part-00001-of-00003.jsonl").unlink()
+    assert len(again.unfinished()) == 3
+    assert again.unread() == {}
+
+
+def test_what_a_killed_start_left_half_is_removed(version, tmp_path):
+    opened(tmp_path, version)
+    half = tmp_path / "partial-0-part-00001-of-00003.jsonl"
+    half.write_text("{")
+    assert len(opened(tmp_path, version).unfinished()) == 3
+    assert not half.exists()
+
+
+@pytest.mark.parametrize("name", ["[1]", "a]b[", "what?", "*", "**"])
+def test_a_folder_may_have_any_name(version, tmp_path, name):
+    model, out = tmp_path / f"model{name}", tmp_path / f"out{name}"
+    shutil.copytree(version, model)
+    batch = opened(out, model)
+    batch.finish(batch.shards[1], [], [])
+    half = out / "partial-0-part-00000-of-00003.jsonl"
+    half.write_text("{")
+    # Neither is the folder's, and patterns may match them.
+    (out / "below").mkdir()
+    (out / "below" / "part-00000-of-00003.jsonl").touch()
+    shutil.copytree(out, tmp_path / "out1")
+    assert [shard.number for shard in opened(out, model).unfinished()] == [0, 2]
+    assert not half.exists()
+    (model / "saved_model.pb").write_bytes(b"grape")
+    with pytest.raises(ValueError, match="the same model as"):
+        opened(out, model)
+
+
+@pytest.mark.parametrize(
+    ("other", "named"),
+    [
+        ({"images": PATHS[::-1]}, "the same list as"),
+        ({"images": [*PATHS, PATHS[0]]}, "the same images, list as"),
+        ({"ending": "parquet"}, "the same format as"),
+        ({"size": 2}, "the same shard_size as"),
+        ({"threshold": 0.5}, "the same threshold as"),
+    ],
+)
+def test_another_batch_in_the_folder_is_refused(version, tmp_path, other, named):
+    opened(tmp_path, version)
+    before = (tmp_path / "manifest.json").read_bytes()
+    with pytest.raises(ValueError, match=named):
+        opened(tmp_path, version, **other)
+    assert (tmp_path / "manifest.json").read_bytes() == before
+
+
+def test_another_model_is_refused(version, tmp_path):
+    other = shutil.copytree(version, tmp_path / "1")
+    opened(tmp_path / "out", other)
+    (other / "saved_model.pb").write_bytes(b"grape")
+    with pytest.raises(ValueError, match="the same model as"):
+        opened(tmp_path / "out", other)
+
+
+def test_records_without_a_manifest_are_not_added_to(version, tmp_path):
+    (tmp_path / "part-00000-of-00003.jsonl").write_text("")
+    with pytest.raises(ValueError, match="unknown origin"):
+        opened(tmp_path, version)
+
+
+@pytest.mark.parametrize("other", [{"images": []}, {"size": 0}, {"ending": "csv"}])
+def test_what_is_no_batch_is_refused(version, tmp_path, other):
+    with pytest.raises(ValueError, match="This is no batch"):
+        opened(tmp_path, version, **other)
+
+
+def test_a_folder_without_a_saved_model_is_refused(tmp_path):
+    with pytest.raises(FileNotFoundError, match="There is no model"):
+        opened(tmp_path, tmp_path)
+
+
+def test_patterns_are_searched_and_paths_are_taken_as_they_are(squares, tmp_path):
+    found = list_images([f"{squares}/val?.png", "none.png"], ["a[1].png"])
+    assert found == [
+        *(f"{squares}/val{i}.png" for i in range(10)),
+        "none.png",
+        "a[1].png",
+    ]
+    assert len(list_images([f"{squares.parent}/**/val*.png"])) >= 16
+    with pytest.raises(FileNotFoundError, match="no such images"):
+        list_images([f"{tmp_path}/*.jpg"])
+
+
+def test_a_file_with_brackets_is_itself_and_others_are_patterns(tmp_path):
+    for name in ("a[1].png", "a1.png", "a2.png"):
+        (tmp_path / name).touch()
+    assert list_images([f"{tmp_path}/a[1].png"]) == [f"{tmp_path}/a[1].png"]
+    assert list_images([f"{tmp_path}/a[12].png"]) == [
+        f"{tmp_path}/a1.png",
+        f"{tmp_path}/a2.png",
+    ]
+
+
+def test_a_list_may_hold_names_of_any_bytes(tmp_path):
+    path = tmp_path / "list.txt"
+    path.write_bytes(b"a.jpg\n\nb\xff .jpg\n")
+    assert read_list(str(path), None) == ["a.jpg", "b\udcff .jpg"]

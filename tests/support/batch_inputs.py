@@ -1,0 +1,43 @@
+"""A small SavedModel, and images of which some cannot be read."""
+
+import dataclasses
+
+from ram_tf.data.image_header import PNG_START
+from ram_tf.runs.run import Run
+from ram_tf.serving.export import export
+from tests.support.small_settings import SMALL
+
+# A header that promises 60,000 x 60,000 pixels.
+HUGE = PNG_START + 2 * (60_000).to_bytes(4, "big") + b"\x08\2\0\0\0"
+REASONS = {
+    "text.png": "unreadable",
+    "empty.png": "empty",
+    "huge.png": "too many pixels",
+    "none.png": "missing",
+    "folder.png": "reading error",
+}
+
+
+def write_model(squares, folder):
+    """Exports an untrained model; returns its version folder."""
+    settings = dataclasses.replace(SMALL, data_dir=str(squares))
+    run = Run.start(folder / "run", settings, ("blue", "green", "red"))
+    pooled = run.build_pooled("average")
+    pooled.save_weights(run.pooled_weights)
+    run.build_model(pooled).save_weights(run.model_weights)
+    return export(run.view(run.load_model()), run, folder / "saved")
+
+
+def write_broken(folder):
+    """Writes what cannot be read, under the names of `REASONS`."""
+    (folder / "text.png").write_bytes(b"this is text")
+    (folder / "empty.png").write_bytes(b"")
+    (folder / "huge.png").write_bytes(HUGE + bytes(20))
+    (folder / "folder.png").mkdir()
+    return [str(folder / name) for name in REASONS]
+
+
+def mixed(squares, broken):
+    """Lists 16 images, one of them again, with the broken ones among them."""
+    images = [str(squares / f"val{i}.png") for i in range(16)]
+    return [images[0], *broken[:2], *images[1:9], *broken[2:], *images[9:], images[0]]

@@ -1,0 +1,26 @@
+"""What tests ask of every setting."""
+
+import dataclasses
+
+from ram_tf.runs.config import Config
+
+FIELDS = dataclasses.fields(Config)
+
+
+def other_value(field):
+    """A value that is not the default."""
+    if field.metadata["choices"]:
+        return field.metadata["choices"][-1]
+    if field.name == "constraints":
+        return "S"  # content has no anchors
+    if field.name == "zooms":
+        return "1,1.5"
+    if field.name == "pooled_units":
+        return 0  # which probe_cost demands
+    if field.type is str:
+        return f"{field.default}x"
+    if field.type is bool:
+        return not field.default
+    if field.type is int:
+        return field.default - 1 if field.default else 600
+    return field.default / 2 if field.default else 0.2

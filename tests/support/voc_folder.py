@@ -1,0 +1,17 @@
+"""A folder in the layout of PASCAL VOC."""
+
+from PIL import Image
+
+from ram_tf.data.readers import voc
+
+
+def write_split(root, split, marks):
+    """Writes the class files: `marks` is {stem: {class: mark}}, -1 unless named."""
+    main = root / "ImageSets" / "Main"
+    main.mkdir(parents=True, exist_ok=True)
+    (root / "JPEGImages").mkdir(exist_ok=True)
+    for name in voc.LABEL_NAMES:
+        lines = [f"{stem} {of.get(name, -1):2d}\n" for stem, of in marks.items()]
+        (main / f"{name}_{split}.txt").write_text("".join(lines))
+    for stem in marks:
+        Image.new("RGB", (50, 40)).save(root / "JPEGImages" / f"{stem}.jpg")

@@ -1,0 +1,139 @@
+"""A linear probe, by its optimum, its invariants and on colours that tell labels."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from scipy.special import expit
+
+from ram_tf.data.split import Split
+from ram_tf.runs.config import Config
+from ram_tf.runs.run import Run
+from ram_tf.training import linear_probe
+
+COST = 0.5
+
+
+@pytest.fixture
+def features():
+    return np.random.default_rng(0).normal(1.0, 2.0, (60, 3)).astype("float32")
+
+
+@pytest.fixture
+def labels(features):
+    noise = np.random.default_rng(1).normal(0, 2, (60, 2))
+    return (features[:, :2] + noise > 1).astype("int8")
+
+
+def test_a_probe_is_where_the_regularised_likelihood_has_no_slope(features, labels):
+    kernel, bias = linear_probe.fit(features, labels, COST)
+    scale = np.sqrt(np.mean(np.square(features)))
+    excess = expit(features @ kernel + bias) - labels
+    # Of ||w||^2 / 2 + C * likelihood, with w and x as they are once scaled.
+    by_kernel = kernel * scale + COST * (features / scale).T @ excess
+    np.testing.assert_allclose(by_kernel, 0, atol=1e-2)
+    np.testing.assert_allclose(excess.sum(0), 0, atol=1e-2)
+
+
+def test_a_probe_scores_the_same_whatever_the_scale_of_the_features(features, labels):
+    kernel, bias = linear_probe.fit(features, labels, COST)
+    other, other_bias = linear_probe.fit(features * 50, labels, COST)
+    np.testing.assert_allclose(other * 50, kernel, rtol=1e-3)
+    np.testing.assert_allclose(other_bias, bias, rtol=1e-3, atol=1e-4)
+
+
+def test_unknown_labels_do_not_change_a_probe(features, labels):
+    extended = np.concatenate([features, features[:20]])
+    unknown = np.concatenate([labels, np.full((20, 2), -1, "int8")])
+    # The scale is that of all features, which is the same for repeated ones here.
+    extended[60:] *= np.sqrt(
+        np.mean(np.square(features)) / np.mean(np.square(extended[60:]))
+    )
+    for seen, expected in zip(
+        linear_probe.fit(extended, unknown, COST),
+        linear_probe.fit(features, labels, COST),
+        strict=True,
+    ):
+        np.testing.assert_allclose(seen, expected, rtol=1e-3, atol=1e-4)
+
+
+def test_labels_that_are_never_or_always_present_are_told_by_the_bias(features):
+    labels = np.tile(np.array([0, 1], "int8"), (60, 1))
+    kernel, bias = linear_probe.fit(features, labels, COST)
+    assert not kernel.any()
+    np.testing.assert_allclose(bias, [-np.log(61), np.log(61)], rtol=1e-6)
+
+
+@pytest.fixture
+def run(tmp_path):
+    settings = Config(
+        image_size=24,
+        crop_margin=8,
+        flip=False,
+        backbone="small",
+        weights="none",
+        pooling="average",
+        region_pooling="average",
+        units=16,
+        batch_size=4,
+        loss="bce",
+        probe_cost=100.0,
+    )
+    return Run(tmp_path, settings, ("red", "blue"))
+
+
+def painted(labels, edge):
+    """Plain images: the red of each says its first label, the blue its second."""
+    colours = 120 + 100 * np.stack([labels[:, 0], 0 * labels[:, 0], labels[:, 1]], -1)
+    return np.tile(colours[:, None, None].astype("uint8"), (1, edge, edge, 1))
+
+
+@pytest.fixture
+def split(run):
+    labels = np.random.default_rng(0).integers(0, 2, (12, 2)).astype("int8")
+    images = [tf.io.encode_png(image).numpy() for image in painted(labels, 24)]
+    names = tuple(f"{i}.png" for i in range(len(labels)))
+    return Split(tuple(images), names, labels, run.label_names)
+
+
+def test_a_probed_classifier_knows_what_untouched_features_tell(run, split):
+    pooled = run.build_pooled("average")
+    before = [w.numpy() for w in pooled.backbone.weights]
+    linear_probe.start(pooled, split, run.config)
+    images = painted(split.labels, 16).astype("float32")
+    probabilities = pooled(images)["probabilities"]
+    np.testing.assert_array_equal(probabilities > 0.5, split.labels > 0)
+    for weights, untouched in zip(pooled.backbone.weights, before, strict=True):
+        np.testing.assert_array_equal(weights, untouched)
+
+
+def test_a_probe_is_the_same_to_the_bit_when_it_is_fitted_again(run, split):
+    found = []
+    for _ in range(2):
+        pooled = run.build_pooled("average")
+        pooled.set_weights([np.full(w.shape, 0.1) for w in pooled.get_weights()])
+        linear_probe.start(pooled, split, run.config)
+        found.append(pooled.classifier.get_weights())
+    for first, second in zip(*found, strict=True):
+        np.testing.assert_array_equal(first, second)
+
+
+def test_mirrored_images_teach_a_probe_what_their_labels_are(run):
+    # The label is red on the left; mirrored it is on the right, and still present.
+    labels = np.array([[1, 0], [0, 0]] * 6, "int8")
+    images = painted(np.zeros_like(labels), 24)
+    images[::2, :, :12, 0] = 220
+    encoded = tuple(tf.io.encode_png(image).numpy() for image in images)
+    split = Split(encoded, tuple(map(str, range(12))), labels, run.label_names)
+    pooled = run.build_pooled("average")
+    seen = {}
+    for flip in (False, True):
+        settings = dataclasses.replace(run.config, flip=flip)
+        seen[flip] = linear_probe._features(pooled, split, settings)
+    plain, known = seen[False]
+    both, twice = seen[True]
+    mirrored = pooled.pool(images[:, 4:20, 4:20][:, :, ::-1].astype("float32"))
+    np.testing.assert_allclose(both, np.concatenate([plain, mirrored]), rtol=1e-5)
+    np.testing.assert_array_equal(twice, np.concatenate([known, known]))
+    assert np.abs(plain - mirrored).max() > 1e-3
