@@ -8,7 +8,7 @@ import platform
 import keras
 import tensorflow as tf
 
-from ram_tf.storage.atomic_files import replacing
+from ram_tf.storage.atomic_files import atomic_write
 
 
 def add_output(parser):
@@ -99,8 +99,10 @@ def update(path, details):
     details = {**read(path), **details}
     content = {name: each["value"] for name, each in details.items()}
     path.parent.mkdir(parents=True, exist_ok=True)
-    with replacing(path) as beside:
-        beside.write_text(json.dumps({**content, "details": details}, indent=2) + "\n")
+    with atomic_write(path) as temporary:
+        temporary.write_text(
+            json.dumps({**content, "details": details}, indent=2) + "\n"
+        )
 
 
 def table(details):

@@ -13,7 +13,7 @@ NAME-quantized.tflite (an older one is replaced), and take images of one size.
 import pathlib
 
 from ram_tf.cli import command
-from ram_tf.evaluation.ensemble import Views, joint_view, svm_view
+from ram_tf.evaluation.ensemble import ViewSettings, ensemble_view, svm_view
 from ram_tf.runs.run import Run
 from ram_tf.serving import litert_model, onnx_model
 from ram_tf.serving.export import export
@@ -59,7 +59,7 @@ def main(argv):
     if arguments.svm:
         view = svm_view(runs)
     elif len(runs) > 1:
-        view = joint_view(runs, Views())
+        view = ensemble_view(runs, ViewSettings())
     else:
         view = runs[0].served_view(runs[0].load_model())
     parent = pathlib.Path(arguments.saved_models)

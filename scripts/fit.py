@@ -16,7 +16,7 @@ from ram_tf.cli import command, setting_flags
 from ram_tf.evaluation.infer_split import calibrate, report
 from ram_tf.runs import proposals, run_splits
 from ram_tf.runs.run import Run
-from ram_tf.serving.examples import how_to_try, write_samples
+from ram_tf.serving.examples import how_to_try, write_examples
 from ram_tf.serving.export import export
 from ram_tf.storage import atomic_files
 from ram_tf.training import devices, two_steps
@@ -46,7 +46,7 @@ def main(argv):
     team.check(settings)
     folder = pathlib.Path(arguments.output_dir or f"runs/{settings.run_name}")
     if team.chief:
-        atomic_files.must_be_writable(folder, arguments.saved_models)
+        atomic_files.check_writable(folder, arguments.saved_models)
     splits = run_splits.load(settings)
     labels = splits.train.label_names
     train = two_steps.train_pooled if arguments.pooled_only else two_steps.train
@@ -70,7 +70,7 @@ def main(argv):
         return 0
     place = pathlib.Path(arguments.saved_models, settings.saved_name)
     version = export(view, run, place)
-    samples = write_samples(run, view, splits.report)
+    samples = write_examples(run, view, splits.report)
     print(how_to_try(version, samples, folder / "predictions"))
     return 0
 

@@ -5,7 +5,7 @@ import pathlib
 
 from ram_tf.cli import setting_flags
 from ram_tf.evaluation import infer_split
-from ram_tf.evaluation.ensemble import Views
+from ram_tf.evaluation.ensemble import ViewSettings
 from ram_tf.evaluation.results import PAPER
 from ram_tf.metrics import protocols
 from ram_tf.models.attention.region_lstm import DESCRIPTIONS
@@ -78,7 +78,7 @@ def add_arguments(parser):
 
 
 def from_arguments(arguments):
-    """The `Views` and the `Protocol` of parsed flags.
+    """The `ViewSettings` and the `Protocol` of parsed flags.
 
     Raises:
         ValueError: A feature is named that nothing is to see.
@@ -89,7 +89,7 @@ def from_arguments(arguments):
             f"Received: --feature {arguments.feature}"
         )
     several = arguments.views > 1 or arguments.svm
-    views = Views(
+    views = ViewSettings(
         tuple(arguments.scales),
         arguments.views,
         arguments.views_from or ("features" if several else "image"),
@@ -113,7 +113,7 @@ def infer_as_asked(arguments, views):
 
     Args:
         arguments: With the flags of `evaluation_flags.add_model_arguments`.
-        views: `Views`.
+        views: `ViewSettings`.
 
     Returns:
         The `SplitOutputs`, the `Split`, and its `Config`.

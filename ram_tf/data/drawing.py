@@ -47,23 +47,23 @@ def draw_regions(image, boxes, spoken, size=640, per_step=1):
     """
     picture, corners = _scaled(image, boxes, size)
     shape = picture.size
-    voices = {region for _, _, region in spoken}
-    if not voices <= set(range(len(boxes))):
+    named = {region for _, _, region in spoken}
+    if not named <= set(range(len(boxes))):
         raise ValueError(
             f"A label names a region that is not there. Expected indices below "
-            f"{len(boxes)}. Received: {sorted(voices)}"
+            f"{len(boxes)}. Received: {sorted(named)}"
         )
     draw = ImageDraw.Draw(picture)
     line = max(2, size // 200)
     font = _font(max(11, size // 36))
     for region, box in enumerate(corners):
-        if len(corners) < CROWD and region not in voices:
+        if len(corners) < CROWD and region not in named:
             _dashed_box(draw, box, line)
-    for region in sorted(voices):
+    for region in sorted(named):
         _solid_box(draw, corners[region], line, colour(region // per_step))
     # After all boxes, so that no line runs through a number.
     taken = []
-    for region in sorted(voices):
+    for region in sorted(named):
         place = _free_place(corners[region], _tag_size(font), shape, taken)
         taken.append(place)
         _tag(draw, place, region, per_step, font)
@@ -100,7 +100,7 @@ def draw_boxes(image, boxes, ink, caption, size=360):
     return below
 
 
-def voices(probabilities, region_scores, label_names, threshold=0.5):
+def predicted_labels(probabilities, region_scores, label_names, threshold=0.5):
     """Says which labels are present and which region spoke for each.
 
     Args:
@@ -126,7 +126,7 @@ def draw_outputs(images, outputs, label_names, threshold=0.5, size=640, per_step
         images: The original images, `(H, W, 3)` uint8 each.
         outputs: `probabilities`, `boxes` and `region_scores` of these images.
         label_names: The L names.
-        threshold: See `voices`.
+        threshold: See `predicted_labels`.
         size: See `draw_regions`.
         per_step: See `draw_regions`.
 
@@ -144,7 +144,7 @@ def draw_outputs(images, outputs, label_names, threshold=0.5, size=640, per_step
         draw_regions(
             image,
             boxes,
-            voices(present, spoken, label_names, threshold),
+            predicted_labels(present, spoken, label_names, threshold),
             size,
             per_step,
         )

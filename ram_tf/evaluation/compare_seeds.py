@@ -5,7 +5,7 @@ import statistics
 import numpy as np
 
 from ram_tf.evaluation import infer_split, results
-from ram_tf.evaluation.ensemble import Views
+from ram_tf.evaluation.ensemble import ViewSettings
 from ram_tf.metrics import bootstrap, multi_label
 from ram_tf.runs import run_splits
 
@@ -48,9 +48,9 @@ def compare(runs, baseline=None):
             )
     if baseline:
         run_splits.check_labels(first, baseline.label_names)
-        baseline.must_not_have_seen(first, runs[0].config)
+        baseline.check_not_trained_on(first, runs[0].config)
     seen = [
-        infer_split.infer_runs([run], split, run.config, Views())
+        infer_split.infer_runs([run], split, run.config, ViewSettings())
         for run, split in zip(runs, splits, strict=True)
     ]
     regions = [

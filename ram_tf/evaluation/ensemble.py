@@ -10,7 +10,7 @@ from ram_tf.storage import cache
 
 
 @dataclasses.dataclass(frozen=True)
-class Views:
+class ViewSettings:
     """How `evaluate.py` looks at images, and what scores them.
 
     Args:
@@ -31,13 +31,13 @@ class Views:
     feature: str | None = None
 
 
-def joint_view(runs, views):
+def ensemble_view(runs, views):
     """The `MultiView` of the trained models of runs.
 
     Args:
         runs: `Run`s of the same labels and loss. One looks at all scales, of several
             each at its own.
-        views: `Views`.
+        views: `ViewSettings`.
 
     Raises:
         ValueError: The runs have different labels or losses, or not a scale each.
@@ -72,7 +72,7 @@ def joint_view(runs, views):
         )
         for run, sizes in zip(runs, scales, strict=True)
     ]
-    return looks[0].beside(*looks[1:])
+    return looks[0].joined_with(*looks[1:])
 
 
 def fit_svms(view, runs, describe):
@@ -106,7 +106,7 @@ def fit_svms(view, runs, describe):
 
 def _learnt(run):
     """The names of the images that a run learnt from, or would now without a note."""
-    noted = run.seen.names()
+    noted = run.training_images.names()
     if noted:
         return noted
     whole = run_splits.load_training(run.config)
@@ -141,8 +141,8 @@ def svm_view(runs):
             f"{fitted_to}. Received: {len(runs)}"
         )
     scales, describe = tuple(about["scales"]), about["describe"]
-    views = Views(scales, about["views"], about["views_from"], True, describe)
-    view = joint_view(runs, views)
+    views = ViewSettings(scales, about["views"], about["views_from"], True, describe)
+    view = ensemble_view(runs, views)
     found = _identity(view, runs)
     if found != about:
         changed = [name for name in found if found[name] != about.get(name)]

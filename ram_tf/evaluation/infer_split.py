@@ -9,14 +9,19 @@ from tqdm import tqdm
 
 from ram_tf.data.pipelines import evaluation_pipeline, read_files
 from ram_tf.evaluation import results, svm
-from ram_tf.evaluation.ensemble import Views, fit_svms, joint_view, weight_files
+from ram_tf.evaluation.ensemble import (
+    ViewSettings,
+    ensemble_view,
+    fit_svms,
+    weight_files,
+)
 from ram_tf.evaluation.results import PAPER, evaluate
 from ram_tf.metrics import calibration
 from ram_tf.models import evidence_map
 from ram_tf.models.networks import crop_to_image
 from ram_tf.runs import proposals
 from ram_tf.storage import cache
-from ram_tf.storage.atomic_files import sealing
+from ram_tf.storage.atomic_files import write_with_checksum
 
 
 def infer(view, split, settings):
@@ -142,8 +147,8 @@ def calibrate(run, model, split):
         settings.loss,
         settings.precision_floor or None,
     )
-    with sealing(run.calibration_file) as beside:
-        beside.write_text(fitted.to_json(run.label_names))
+    with write_with_checksum(run.calibration_file) as temporary:
+        temporary.write_text(fitted.to_json(run.label_names))
 
 
 def report(run, split, pooled, view=None):
@@ -192,7 +197,7 @@ def evaluate_runs(runs, split, settings, views, protocol=PAPER):
         runs: See `infer_runs`.
         split: The `Split` to report on.
         settings: The `Config` of the split.
-        views: `Views`.
+        views: `ViewSettings`.
         protocol: A `Protocol`.
 
     Returns:
@@ -216,7 +221,7 @@ def infer_runs(runs, split, settings, views):
             (section 5.1).
         split: The `Split`.
         settings: The `Config` of the split.
-        views: `Views`.
+        views: `ViewSettings`.
 
     Returns:
         The `SplitOutputs` of these views; to compare them with, those of the first
@@ -228,7 +233,7 @@ def infer_runs(runs, split, settings, views):
     """
     first = runs[0]
     for run in runs:
-        run.must_not_have_seen(split, settings)
+        run.check_not_trained_on(split, settings)
 
     def seen(view, split, settings=settings):
         def compute():
@@ -237,7 +242,7 @@ def infer_runs(runs, split, settings, views):
         files = weight_files(view, runs)
         return _kept(first, view.about, files, split, settings, compute)
 
-    view = joint_view(runs, views)
+    view = ensemble_view(runs, views)
     single = first.view(view.models[0])
     scored, outputs, others = view, seen(view, split), {}
     if views.svm:
@@ -245,10 +250,10 @@ def infer_runs(runs, split, settings, views):
             view, runs, lambda train: seen(view, train, first.config)["description"]
         )
         others["attention"] = outputs
-        scored, outputs = svm.SVMView(view, fitted), fitted.judge(outputs)
+        scored, outputs = svm.SVMView(view, fitted), fitted.postprocess(outputs)
     if view.about == single.about:
         scored = first.served_view(view.models[0])
-        outputs = scored.judge(outputs)
+        outputs = scored.postprocess(outputs)
     else:
         others["single_view"] = seen(single, split)
     outputs = {name: np.asarray(value) for name, value in outputs.items()}
@@ -263,7 +268,7 @@ def infer_exported_models(predictors, split, settings, views):
         predictors: A list of one `Predictor`.
         split: The `Split`.
         settings: The `Config` of the split, not used: the SavedModel has its own.
-        views: `Views`, which must be those of no flags.
+        views: `ViewSettings`, which must be those of no flags.
 
     Returns:
         The `SplitOutputs`, compared with nothing.
@@ -271,7 +276,7 @@ def infer_exported_models(predictors, split, settings, views):
     Raises:
         ValueError: Several SavedModels, or views.
     """
-    if len(predictors) > 1 or views != Views():
+    if len(predictors) > 1 or views != ViewSettings():
         raise ValueError(
             "A SavedModel looks as it was exported. Expected one, without --scales, "
             "--views, --views_from or --svm, or else the output folders of runs. "

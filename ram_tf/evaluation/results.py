@@ -14,7 +14,7 @@ from ram_tf.metrics import (
     reliability,
 )
 from ram_tf.models.networks import crop_to_image
-from ram_tf.storage.atomic_files import replacing
+from ram_tf.storage.atomic_files import atomic_write
 
 PAPER = protocols.PROTOCOLS["rdar"]
 INTERPOLATIONS = ("none", "voc2010", "voc2007")
@@ -313,5 +313,5 @@ def _percent(value):
 
 def write(result, path):
     """Writes a result as JSON, what is not a number as null."""
-    with replacing(path) as beside:
-        beside.write_text(json.dumps(_without_nan(result), indent=2) + "\n")
+    with atomic_write(path) as temporary:
+        temporary.write_text(json.dumps(_without_nan(result), indent=2) + "\n")

@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from ram_tf.storage import cache
-from ram_tf.storage.atomic_files import replacing
+from ram_tf.storage.atomic_files import atomic_write
 
 FOLDS = 3  # of the cross-validation
 
@@ -55,7 +55,7 @@ class OneVsRestSVM:
         """Platt's probabilities of decisions `(n, L)`, as a float32 tensor."""
         return tf.sigmoid(self.platt[:, 0] * decisions + self.platt[:, 1])
 
-    def judge(self, outputs):
+    def postprocess(self, outputs):
         """Puts decisions and their probabilities in place of a network's scores.
 
         Args:
@@ -74,8 +74,8 @@ class OneVsRestSVM:
         arrays = dataclasses.asdict(self)
         arrays["about"] = json.dumps(self.about)
         arrays["costs_chosen_by"] = self.costs_chosen_by or 0
-        with replacing(path) as beside:
-            np.savez(beside, **arrays)
+        with atomic_write(path) as temporary:
+            np.savez(temporary, **arrays)
 
     @classmethod
     def load(cls, path):
@@ -154,7 +154,7 @@ class SVMView:
         images: See `MultiView`.
 
     Returns:
-        The dict of `MultiView`, see `OneVsRestSVM.judge`.
+        The dict of `MultiView`, see `OneVsRestSVM.postprocess`.
     """
 
     def __init__(self, view, svm):
@@ -170,4 +170,4 @@ class SVMView:
         return {**self.view.about, "svm": True, **how, **chosen}
 
     def __call__(self, images):
-        return self.svm.judge(self.view(images))
+        return self.svm.postprocess(self.view(images))

@@ -155,7 +155,7 @@ class CalibratedView:
         images: See `MultiView`.
 
     Returns:
-        The dict of `MultiView`, see `judge`.
+        The dict of `MultiView`, see `postprocess`.
     """
 
     def __init__(self, view, calibration):
@@ -168,9 +168,9 @@ class CalibratedView:
         return {**self.view.about, **self.calibration.about}
 
     def __call__(self, images):
-        return self.judge(self.view(images))
+        return self.postprocess(self.view(images))
 
-    def judge(self, outputs):
+    def postprocess(self, outputs):
         """Calibrates the probabilities of a dict of tensors or arrays."""
         loss = self.models[0].objective.loss
         probabilities = self.calibration.probabilities(outputs["scores"], loss)

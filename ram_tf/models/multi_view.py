@@ -18,7 +18,7 @@ COUNTS = (1, 5, 10)
 SOURCES = ("features", "image")
 
 
-class Member(NamedTuple):
+class ScaledModel(NamedTuple):
     """A model and the size of images that it looks at.
 
     Args:
@@ -129,8 +129,8 @@ class MultiView:
     single-crop), which is how images are served.
 
     Args:
-        members: `Member`s: one model at one or more sizes, or models of the same labels
-            and loss, each at its own size.
+        members: `ScaledModel`s: one model at one or more sizes, or models of the same
+            labels and loss, each at its own size.
         count: 1 (centre), 5 (and the corners) or 10 (and their mirrors).
         source: "features" cuts the views from the feature maps of the whole image and
             of its mirror; "image" sends each crop through the backbone, as reference,
@@ -173,7 +173,7 @@ class MultiView:
         self.source = source
         self.describe = describe
 
-    def beside(self, *others):
+    def joined_with(self, *others):
         """Joins it with views of other models, which look in the same way."""
         members = [m for view in (self, *others) for m in view.members]
         return MultiView(members, self.count, self.source, self.describe)

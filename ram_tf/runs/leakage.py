@@ -8,7 +8,7 @@ from ram_tf.storage import atomic_files
 
 
 @dataclasses.dataclass(frozen=True)
-class SeenImages:
+class TrainingImages:
     """The images of a run's training, noted when it begins.
 
     A row more in a csv divides it anew, into other images to learn from, to select by
@@ -21,16 +21,16 @@ class SeenImages:
 
     path: pathlib.Path
 
-    def note(self, train, selection):
+    def record(self, train, selection):
         """Writes what a run learns from and selects by, two `Split`s."""
         noted = {
             name: {"sha256": split.digest, "names": split.names}
             for name, split in {"train": train, "selection": selection}.items()
         }
-        with atomic_files.sealing(self.path) as beside:
-            beside.write_text(json.dumps(noted, indent=1) + "\n", "utf-8")
+        with atomic_files.write_with_checksum(self.path) as temporary:
+            temporary.write_text(json.dumps(noted, indent=1) + "\n", "utf-8")
 
-    def must_be(self, train, selection):
+    def check_same(self, train, selection):
         """Raises a `ValueError` where images or labels are not those that are noted."""
         noted = self._read()
         changed = [
@@ -45,7 +45,7 @@ class SeenImages:
                 f"Received: others for {' and '.join(changed)}"
             )
 
-    def must_not_be(self, split, but=()):
+    def check_disjoint(self, split, but=()):
         """Raises a `ValueError` where a `Split` to report on has images of these.
 
         Args:

@@ -23,11 +23,11 @@ import pathlib
 
 from ram_tf.metrics.calibration import CalibratedView, Calibration
 from ram_tf.models import backbones, factory
-from ram_tf.models.multi_view import Member, MultiView
+from ram_tf.models.multi_view import MultiView, ScaledModel
 from ram_tf.runs import run_splits, weights_file
 from ram_tf.runs.config import Config
 from ram_tf.runs.config_json import from_json
-from ram_tf.runs.leakage import SeenImages
+from ram_tf.runs.leakage import TrainingImages
 from ram_tf.storage import atomic_files, locks
 
 
@@ -72,8 +72,10 @@ class Run:
                 )
             run._must_equal(cls.open(folder))
         else:
-            with atomic_files.sealing(run.folder / "config.json") as beside:
-                beside.write_text(settings.to_json(label_names))
+            with atomic_files.write_with_checksum(
+                run.folder / "config.json"
+            ) as temporary:
+                temporary.write_text(settings.to_json(label_names))
         run._remove_left()
         return run
 
@@ -110,10 +112,10 @@ class Run:
             )
 
     @property
-    def seen(self):
-        return SeenImages(self.folder / "images.json")
+    def training_images(self):
+        return TrainingImages(self.folder / "images.json")
 
-    def learn_from(self, train, selection):
+    def record_training_images(self, train, selection):
         """Notes what a run learns from and selects by, or checks it of a begun one.
 
         Args:
@@ -123,12 +125,12 @@ class Run:
         Raises:
             ValueError: It began with other images or labels.
         """
-        if self.begun and self.seen.path.is_file():
-            self.seen.must_be(train, selection)
+        if self.begun and self.training_images.path.is_file():
+            self.training_images.check_same(train, selection)
         else:
-            self.seen.note(train, selection)
+            self.training_images.record(train, selection)
 
-    def must_not_have_seen(self, split, settings):
+    def check_not_trained_on(self, split, settings):
         """Raises a `ValueError` where a split to report on has images of its training.
 
         What it learns from and is selected by may be asked for by their own names.
@@ -144,12 +146,12 @@ class Run:
             return
         names = run_splits.names_of(own)
         asked = {names.train: ("train", "selection"), names.selection: ("selection",)}
-        self.seen.must_not_be(split, asked.get(split.name, ()))
+        self.training_images.check_disjoint(split, asked.get(split.name, ()))
 
     def _remove_left(self):
         """Removes what a killed process was writing, and nothing of the user's."""
         for own in (".", "checksums", "outputs", "images", "step*", "step*/checksums"):
-            atomic_files.remove_left(self.folder, own)
+            atomic_files.remove_leftovers(self.folder, own)
 
     @property
     def begun(self):
@@ -232,7 +234,7 @@ class Run:
             dataclasses.replace(self.config, image_size=size)
             for size in sizes or [self.config.image_size]
         ]
-        members = [Member(model, s.image_size, s.crop, stride) for s in scales]
+        members = [ScaledModel(model, s.image_size, s.crop, stride) for s in scales]
         view = MultiView(members, **views)
         for scale in scales:
             scale.check_cells(whole_images=view.source == "features")

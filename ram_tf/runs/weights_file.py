@@ -26,8 +26,8 @@ def save(model, path):
     memory = _Memory()
     with without_optimizer(model):
         model.save_weights(memory)
-    with atomic_files.sealing(path) as beside:
-        beside.write_bytes(memory.getbuffer())
+    with atomic_files.write_with_checksum(path) as temporary:
+        temporary.write_bytes(memory.getbuffer())
 
 
 def load(model, path):

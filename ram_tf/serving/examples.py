@@ -13,10 +13,10 @@ from ram_tf.data.drawing import contact_sheet, draw_outputs
 from ram_tf.data.pipelines import read_files
 from ram_tf.data.split import file_names
 from ram_tf.serving.predictor import Predictor
-from ram_tf.storage.atomic_files import replacing
+from ram_tf.storage.atomic_files import atomic_write
 
 
-class Samples(NamedTuple):
+class Examples(NamedTuple):
     """Files that show what a run has learnt.
 
     Args:
@@ -30,7 +30,7 @@ class Samples(NamedTuple):
     image: pathlib.Path
 
 
-def write_samples(run, view, split, count=12):
+def write_examples(run, view, split, count=12):
     """Draws the regions of a split's first images, and keeps the images for trying.
 
     Args:
@@ -40,7 +40,7 @@ def write_samples(run, view, split, count=12):
         count: How many images.
 
     Returns:
-        The `Samples`.
+        The `Examples`.
     """
     split = split.take(range(min(count, len(split))))
     encoded = [bytes(image) for image in read_files(split)]
@@ -56,20 +56,20 @@ def write_samples(run, view, split, count=12):
         per_step=run.config.regions_a_step,
     )
     names = file_names(split.names)
-    samples = Samples(
+    samples = Examples(
         run.folder / "regions.png",
         run.folder / "image_bytes.npy",
         run.folder / "images" / names[0],
     )
-    with replacing(samples.picture) as beside:
-        contact_sheet(drawn).save(beside)
-    with replacing(samples.npy) as beside:
+    with atomic_write(samples.picture) as temporary:
+        contact_sheet(drawn).save(temporary)
+    with atomic_write(samples.npy) as temporary:
         # saved_model_cli reads strings of any length from an array of objects only.
-        np.save(beside, np.array(encoded, object), allow_pickle=True)
+        np.save(temporary, np.array(encoded, object), allow_pickle=True)
     samples.image.parent.mkdir(exist_ok=True)
     for name, content in zip(names, encoded, strict=True):
-        with replacing(samples.image.with_name(name)) as beside:
-            beside.write_bytes(content)
+        with atomic_write(samples.image.with_name(name)) as temporary:
+            temporary.write_bytes(content)
     return samples
 
 
@@ -78,7 +78,7 @@ def how_to_try(version, samples, output_dir):
 
     Args:
         version: The folder of the SavedModel's version.
-        samples: The `Samples`.
+        samples: The `Examples`.
         output_dir: Where predict.py is to write.
     """
     programs = pathlib.Path(os.path.relpath(pathlib.Path(sys.executable).parent))

@@ -157,20 +157,22 @@ def export(view, run, parent, warm_up=False):
         [tf.TensorSpec([None, None, None, 3], tf.uint8, name="images")],
     )
     parent = pathlib.Path(parent)
-    with _beside(parent) as beside:
-        archive.write_out(str(beside), verbose=False)
-        for written in files_of_graph(beside):
-            atomic_files.seal(written)
+    with _beside(parent) as temporary:
+        archive.write_out(str(temporary), verbose=False)
+        for written in files_of_graph(temporary):
+            atomic_files.add_checksum(written)
         for folder in ("assets", "assets.extra"):
-            (beside / folder).mkdir(exist_ok=True)
+            (temporary / folder).mkdir(exist_ok=True)
         texts = described(view, run)
-        (beside / "assets" / LABELS).write_text(texts.pop(LABELS), "utf-8")
+        (temporary / "assets" / LABELS).write_text(texts.pop(LABELS), "utf-8")
         for name, text in texts.items():
-            with atomic_files.sealing(beside / "assets.extra" / name) as file:
+            with atomic_files.write_with_checksum(
+                temporary / "assets.extra" / name
+            ) as file:
                 file.write_text(text)
         if warm_up:
-            warmup.write(beside / "assets.extra", parent.name, view.sizes[0])
-        return _rename_to_next_version(beside, parent)
+            warmup.write(temporary / "assets.extra", parent.name, view.sizes[0])
+        return _rename_to_next_version(temporary, parent)
 
 
 def files_of_graph(version):
@@ -182,16 +184,16 @@ def files_of_graph(version):
 def _beside(parent):
     """Gives a folder to write a version to; what killed processes left is removed."""
     # TensorFlow Serving passes over folders whose names are no numbers.
-    beside = parent / f"partial-{os.getpid()}"
-    own = beside.with_suffix(".lock")
+    temporary = parent / f"partial-{os.getpid()}"
+    own = temporary.with_suffix(".lock")
     try:
         parent.mkdir(parents=True, exist_ok=True)
         locks.take(own)
         try:
             _remove_left(parent)
-            yield beside
+            yield temporary
         finally:
-            shutil.rmtree(beside, ignore_errors=True)
+            shutil.rmtree(temporary, ignore_errors=True)
             locks.release(own)
     except (OSError, tf.errors.OpError) as error:
         if isinstance(error, OSError) and error.errno is None:  # said already
@@ -227,13 +229,13 @@ def described(view, run):
     }
 
 
-def _rename_to_next_version(beside, parent):
+def _rename_to_next_version(temporary, parent):
     versions = [int(path.name) for path in parent.iterdir() if path.name.isdecimal()]
     version = max(versions, default=0) + 1
     while True:
         try:
             # Fails where another export has taken the number in the meantime.
-            beside.rename(parent / str(version))
+            temporary.rename(parent / str(version))
             return parent / str(version)
         except OSError:
             if not (parent / str(version)).exists():

@@ -20,7 +20,7 @@ from tensorflow.python.framework.convert_to_constants import (
 
 from ram_tf.serving import single_size
 from ram_tf.serving.export import DESCRIBED, described
-from ram_tf.storage.atomic_files import replacing
+from ram_tf.storage.atomic_files import atomic_write
 
 ENDING = ".tflite"
 EXTRA = "litert"
@@ -60,9 +60,9 @@ def export(view, run, path, quantize=False):
     except ConverterError as error:
         raise single_size.unknown_operation(error) from error
     path.parent.mkdir(parents=True, exist_ok=True)
-    with replacing(path) as beside:
-        beside.write_bytes(content)
-        with zipfile.ZipFile(beside, "a") as appended:
+    with atomic_write(path) as temporary:
+        temporary.write_bytes(content)
+        with zipfile.ZipFile(temporary, "a") as appended:
             for name, text in described(view, run).items():
                 appended.writestr(name, text)
     return path

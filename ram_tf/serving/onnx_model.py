@@ -8,7 +8,7 @@ import pathlib
 
 from ram_tf.serving import single_size
 from ram_tf.serving.export import described
-from ram_tf.storage.atomic_files import replacing
+from ram_tf.storage.atomic_files import atomic_write
 
 ENDING = ".onnx"
 EXTRA = "onnx"
@@ -44,8 +44,8 @@ def export(view, run, path):
     except onnx.checker.ValidationError as error:
         raise single_size.unknown_operation(error) from error
     path.parent.mkdir(parents=True, exist_ok=True)
-    with replacing(path) as beside:
-        onnx.save(model, beside)
+    with atomic_write(path) as temporary:
+        onnx.save(model, temporary)
     return path
 
 

@@ -6,11 +6,11 @@ import functools
 import pathlib
 
 from ram_tf.data.decoding import decode_image
-from ram_tf.data.drawing import draw_regions, voices
+from ram_tf.data.drawing import draw_regions, predicted_labels
 from ram_tf.data.split import file_names
 from ram_tf.serving.clients.connection import in_parts
 from ram_tf.serving.clients.responses import TooLargeError
-from ram_tf.storage.atomic_files import replacing
+from ram_tf.storage.atomic_files import atomic_write
 
 ENDINGS = (".jpg", ".jpeg", ".png")
 
@@ -131,7 +131,7 @@ def describe(path, outputs, label_names, threshold):
         return {**nothing, "error": str(outputs)}
     if not outputs["valid"]:
         return nothing
-    named = voices(
+    named = predicted_labels(
         outputs["probabilities"], outputs["region_scores"], label_names, threshold
     )
     boxes = {
@@ -154,17 +154,17 @@ def _by_label(label_names, values):
 
 def _draw(encoded, outputs, predictor, threshold, path):
     image = decode_image(encoded, predictor.config.max_pixels).numpy()
-    named = voices(
+    named = predicted_labels(
         outputs["probabilities"],
         outputs["region_scores"],
         predictor.label_names,
         threshold,
     )
     path.parent.mkdir(parents=True, exist_ok=True)
-    with replacing(path) as beside:
+    with atomic_write(path) as temporary:
         per_step = predictor.config.regions_a_step
         picture = draw_regions(image, outputs["boxes"], named, per_step=per_step)
-        picture.save(beside)
+        picture.save(temporary)
 
 
 def _picture_names(paths, output_dir):

@@ -14,7 +14,7 @@ import pathlib
 FOLDER = "checksums"
 
 
-def must_be_writable(*folders):
+def check_writable(*folders):
     """Raises an `OSError` where a folder, made or still to be made, is read-only."""
     for folder in folders:
         folder = pathlib.Path(folder).absolute()
@@ -43,7 +43,7 @@ def _unwritable(folder, received):
 
 
 @contextlib.contextmanager
-def replacing(path):
+def atomic_write(path):
     """Gives a path beside `path` to write to, and puts it in place when all is written.
 
     Whoever reads `path` sees the old or the new content, never half of it.
@@ -53,10 +53,10 @@ def replacing(path):
     """
     path = pathlib.Path(path)
     # Keras insists on the ending of its files.
-    beside = path.with_name(f"partial-{os.getpid()}-{path.name}")
+    temporary = path.with_name(f"partial-{os.getpid()}-{path.name}")
     try:
-        yield beside
-        os.replace(beside, path)
+        yield temporary
+        os.replace(temporary, path)
     except OSError as error:
         if error.errno is None:  # said already, of a file within
             raise
@@ -66,10 +66,10 @@ def replacing(path):
         ) from error
     finally:
         with contextlib.suppress(OSError):  # where nothing could be written
-            beside.unlink(missing_ok=True)
+            temporary.unlink(missing_ok=True)
 
 
-def remove_left(folder, pattern="."):
+def remove_leftovers(folder, pattern="."):
     """Removes the files that killed processes were writing, and nobody else's.
 
     Args:
@@ -97,12 +97,12 @@ def _at_work(process):
 
 
 @contextlib.contextmanager
-def sealing(path):
-    """As `replacing`, and keeps a checksum of what was written."""
+def write_with_checksum(path):
+    """As `atomic_write`, and keeps a checksum of what was written."""
     path = pathlib.Path(path)
-    with replacing(path) as beside:
-        yield beside
-        digest = fingerprint(beside)
+    with atomic_write(path) as temporary:
+        yield temporary
+        digest = fingerprint(temporary)
         # A process that is killed between the two renames leaves the old file, which
         # must not count as changed: both checksums stand there for that moment.
         _note(path, digest, *_noted(path))
@@ -125,7 +125,7 @@ def read(path):
     return content
 
 
-def seal(path):
+def add_checksum(path):
     """Keeps a checksum of a file that another program has written.
 
     Raises:
@@ -187,5 +187,5 @@ def _noted(path):
 def _note(path, *digests):
     place = _place(path)
     place.parent.mkdir(exist_ok=True)
-    with replacing(place) as beside:
-        beside.write_text("".join(f"{digest}  {path.name}\n" for digest in digests))
+    with atomic_write(place) as temporary:
+        temporary.write_text("".join(f"{digest}  {path.name}\n" for digest in digests))

@@ -143,7 +143,7 @@ def write(path, arrays):
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with atomic_files.replacing(path) as beside:
-            np.savez(beside, **arrays)
+        with atomic_files.atomic_write(path) as temporary:
+            np.savez(temporary, **arrays)
     except OSError as error:
         print(f"not kept: {path} ({error})", file=sys.stderr)

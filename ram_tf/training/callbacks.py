@@ -23,13 +23,13 @@ from ram_tf.data.split import Split, epoch_order
 from ram_tf.metrics import multi_label, region_metrics
 from ram_tf.runs import weights_file
 from ram_tf.storage import cache
-from ram_tf.storage.atomic_files import replacing
+from ram_tf.storage.atomic_files import atomic_write
 
 MIN_POSITIVES = 5  # of a label that counts in the validation mAP, where there is one
 PICTURES = 4  # validation images that TensorBoard shows with their regions
 
 
-class Batches(NamedTuple):
+class TrainingBatches(NamedTuple):
     """What each step of an epoch learns from.
 
     Args:
@@ -82,7 +82,7 @@ class Batches(NamedTuple):
         )
 
 
-class Progress(keras.callbacks.Callback):
+class ValidateAndCheckpoint(keras.callbacks.Callback):
     """Validates after each epoch, keeps the best weights and all that resuming needs.
 
     Keras has `ModelCheckpoint`, `EarlyStopping` and `BackupAndRestore`, but a run that
@@ -94,7 +94,8 @@ class Progress(keras.callbacks.Callback):
         model: The compiled model, its optimiser built.
         settings: The `Config`.
         split: The selection split.
-        batches: The `Batches`, to name the last one where an epoch ends in no numbers.
+        batches: The `TrainingBatches`, whose last one is named where an epoch ends in
+            no numbers.
     """
 
     def __init__(self, folder, model, settings, split, batches):
@@ -206,10 +207,10 @@ class Progress(keras.callbacks.Callback):
             "finished": self.finished,
         }
         arrays = {f"{i}": v.numpy() for i, v in enumerate(self.variables)}
-        with replacing(self.checkpoint) as beside:
-            np.savez(beside, state=json.dumps(state), **arrays)
-        with replacing(self.history_file) as beside:
-            beside.write_text(_table(self.history))
+        with atomic_write(self.checkpoint) as temporary:
+            np.savez(temporary, state=json.dumps(state), **arrays)
+        with atomic_write(self.history_file) as temporary:
+            temporary.write_text(_table(self.history))
 
     def restore(self):
         """Takes up where the checkpoint was written, if there is one.
@@ -239,7 +240,7 @@ class StopWhenNotFinite(keras.callbacks.Callback):
     """Ends training at the first loss that is no number, and names its images.
 
     Args:
-        batches: The `Batches`.
+        batches: The `TrainingBatches`.
     """
 
     def __init__(self, batches):
@@ -263,7 +264,8 @@ class RegionPictures(keras.callbacks.Callback):
         folder: Where TensorBoard's logs go.
         run: The `Run`.
         split: The selection split; its first images are shown.
-        progress: The `Progress`, called before it, whose validation is shown.
+        progress: The `ValidateAndCheckpoint`, called before it, whose validation is
+            shown.
     """
 
     def __init__(self, folder, run, split, progress):

@@ -103,7 +103,7 @@ class Devices:
                     f"{expected}. Received: {name}={getattr(settings, name)}"
                 )
 
-    def shared(self, size):
+    def even_batch_size(self, size):
         """The largest batch of at most `size` images of which all have the same share.
 
         Raises:
@@ -116,7 +116,7 @@ class Devices:
             )
         return size - size % self.count
 
-    def from_chief(self, value):
+    def broadcast(self, value):
         """The chief's value at every worker; all of them have to ask for it.
 
         Args:
@@ -129,7 +129,7 @@ class Devices:
         (text,) = self._sum([np.resize(text, length) * self.chief])
         return json.loads(bytes(text.astype("uint8")))
 
-    def share(self, variables):
+    def broadcast_variables(self, variables):
         """Gives the variables of all workers the values that the chief's have."""
         if self.workers > 1:
             values = [variable.numpy() for variable in variables]
@@ -138,7 +138,7 @@ class Devices:
                 variable.assign(value)
 
     @contextlib.contextmanager
-    def together(self):
+    def guarded(self):
         """What the workers do together; ends with a sentence where one has ended.
 
         Raises:
@@ -157,7 +157,7 @@ class Devices:
     def check_same(self, what, text):
         """Raises a `ValueError` at every worker where texts are not the chief's."""
         own = hashlib.sha256(text.encode()).hexdigest()
-        differs = self.from_chief(own) != own
+        differs = self.broadcast(own) != own
         if self.workers > 1 and sum(self._sum([int(differs)])):
             place = "differs from" if differs else "is"
             raise ValueError(
@@ -211,9 +211,9 @@ class FollowChief(keras.callbacks.Callback):
         self.devices, self.variables = devices, variables
 
     def on_epoch_end(self, epoch, logs=None):
-        stop = self.devices.from_chief(bool(self.model.stop_training))
+        stop = self.devices.broadcast(bool(self.model.stop_training))
         self.model.stop_training = stop
-        self.devices.share(self.variables)
+        self.devices.broadcast_variables(self.variables)
 
 
 def _mirrored(count):

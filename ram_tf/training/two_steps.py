@@ -9,13 +9,13 @@ import tensorflow as tf
 from ram_tf.models.attention.region_lstm import code_width
 from ram_tf.models.networks import AttentionModel, PooledClassifier
 from ram_tf.runs import weights_file
-from ram_tf.storage.atomic_files import sealing
+from ram_tf.storage.atomic_files import write_with_checksum
 from ram_tf.training import linear_probe
 from ram_tf.training.callbacks import (
-    Batches,
-    Progress,
     RegionPictures,
     StopWhenNotFinite,
+    TrainingBatches,
+    ValidateAndCheckpoint,
 )
 from ram_tf.training.devices import Devices, FollowChief
 from ram_tf.training.optimizer import Adam
@@ -47,8 +47,8 @@ def train(run, train_split, selection_split, devices=None):
     _make_deterministic(settings)
     data = train_split, selection_split
     train_pooled(run, *data, devices)
-    with devices.together():
-        if not devices.from_chief(run.model_weights.exists()):
+    with devices.guarded():
+        if not devices.broadcast(run.model_weights.exists()):
             _train_attention(run, data, devices)
     if devices.chief:
         return run.load_pooled(), run.load_model()
@@ -95,11 +95,11 @@ def train_pooled(run, train_split, selection_split, devices=None):
     """
     settings, devices = run.config, devices or Devices()
     devices.check(settings)
-    with devices.together():
+    with devices.guarded():
         _check_same(run, (train_split, selection_split), devices)
         if devices.chief:
-            run.learn_from(train_split, selection_split)
-        if devices.from_chief(run.pooled_weights.exists()):
+            run.record_training_images(train_split, selection_split)
+        if devices.broadcast(run.pooled_weights.exists()):
             return
         _make_deterministic(settings)
         # It looks at whole images, whatever regions step 2 is to look at.
@@ -126,8 +126,8 @@ def _best_pooled(run, data, devices):
         if score > best:
             best, chosen, chosen_pooling = score, pooled, pooling
     if settings.pooling == "best" and devices.chief:
-        with sealing(run.folder / "pooling.txt") as beside:
-            beside.write_text(chosen_pooling + "\n")
+        with write_with_checksum(run.folder / "pooling.txt") as temporary:
+            temporary.write_text(chosen_pooling + "\n")
     return chosen
 
 
@@ -145,11 +145,11 @@ def _check_same(run, splits, devices):
 
 def _load_pooled(run, devices):
     """Step 1's classifier at all workers, from the chief's file."""
-    pooling = devices.from_chief(run.pooling if devices.chief else None)
+    pooling = devices.broadcast(run.pooling if devices.chief else None)
     pooled = run.build_pooled(pooling, pretrained=False)
     if devices.chief:
         weights_file.load(pooled, run.pooled_weights)
-    devices.share(pooled.weights)
+    devices.broadcast_variables(pooled.weights)
     return pooled
 
 
@@ -168,15 +168,17 @@ def _fit(run, name, model, epochs, learning_rate, data, devices):
     """
     settings = run.config
     train_split, selection_split = data
-    size = devices.shared(min(settings.batch_size, len(train_split)))
-    batches = Batches(train_split, settings.seed, size)
+    size = devices.even_batch_size(min(settings.batch_size, len(train_split)))
+    batches = TrainingBatches(train_split, settings.seed, size)
     compile_model(model, settings, learning_rate, epochs * batches.count)
     model.optimizer.build(model.trainable_variables)
-    progress = Progress(run.folder / name, model, settings, selection_split, batches)
+    progress = ValidateAndCheckpoint(
+        run.folder / name, model, settings, selection_split, batches
+    )
     if devices.chief:
         _start(progress, name, train_split, epochs)
-    begun, finished = devices.from_chief((progress.epoch, progress.finished))
-    devices.share(progress.variables)
+    begun, finished = devices.broadcast((progress.epoch, progress.finished))
+    devices.broadcast_variables(progress.variables)
     if not finished and begun < epochs:
         callbacks = [StopWhenNotFinite(batches)]
         if devices.chief:
@@ -198,7 +200,7 @@ def _fit(run, name, model, epochs, learning_rate, data, devices):
         weights_file.load(model, progress.best_weights)
         kept = f"epoch {progress.best_epoch}" if progress.best_epoch else "the start"
         print(f"{name}: best by selection is {kept}, of {progress.epoch} epochs")
-    return devices.from_chief(progress.best)
+    return devices.broadcast(progress.best)
 
 
 def _start(progress, name, train_split, epochs):

@@ -16,7 +16,7 @@ from ram_tf.evaluation.papers import ablation
 from ram_tf.evaluation.results import OF_REGIONS
 from ram_tf.runs.run import Run
 from ram_tf.runs.run_splits import load_report
-from ram_tf.serving.examples import Samples, how_to_try
+from ram_tf.serving.examples import Examples, how_to_try
 from tests.support.paths import ROOT, SHARED
 from tests.support.scripts import script
 
@@ -127,7 +127,7 @@ def test_predict_says_what_images_it_can_read(trained, tmp_path, capsys):
 def test_commands_to_try_name_files_with_spaces(tmp_path, monkeypatch):
     monkeypatch.setattr(sys, "argv", [str(ROOT / "scripts" / "fit.py")])
     version, out = tmp_path / "my model" / "1", tmp_path / "my out"
-    files = Samples(*(tmp_path / f"a {name}" for name in ("p.png", "b.npy", "i.png")))
+    files = Examples(*(tmp_path / f"a {name}" for name in ("p.png", "b.npy", "i.png")))
     said = how_to_try(version, files, out).split("try next:")[1]
     show, run, predict = map(shlex.split, said.strip().splitlines())
     for command in (show, run):
@@ -266,7 +266,7 @@ def test_the_exported_svm_gives_the_scores_that_were_evaluated(
     (images,) = evaluation_pipeline(split, view.sizes, None, len(split))
     # As evaluate.py judges what the network said.
     seen = {name: value.numpy() for name, value in view.view(images).items()}
-    expected = view.svm.judge(seen)
+    expected = view.svm.postprocess(seen)
     with np.load(output) as served:
         assert set(served) == {*expected, "valid"}
         for name, values in expected.items():

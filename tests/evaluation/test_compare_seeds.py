@@ -6,7 +6,7 @@ import keras
 import pytest
 
 from ram_tf.evaluation import compare_seeds, infer_split, results
-from ram_tf.evaluation.ensemble import Views
+from ram_tf.evaluation.ensemble import ViewSettings
 from ram_tf.metrics import multi_label
 from ram_tf.runs import run_splits, weights_file
 from ram_tf.runs.run import Run
@@ -180,7 +180,7 @@ def test_regions_are_judged_as_evaluate_judges_them(squares, tmp_path):
     regions = compare_seeds.compare(runs)["regions"]
     split = run_splits.load_report(runs[0].config, None, runs[0].label_names)
     for i, run in enumerate(runs):
-        result = infer_split.evaluate_runs([run], split, run.config, Views())
+        result = infer_split.evaluate_runs([run], split, run.config, ViewSettings())
         for name in results.OF_REGIONS:
             assert regions[name][i] == result[name]
 
@@ -189,7 +189,9 @@ def test_a_baseline_that_has_seen_the_images_is_refused(squares, tmp_path):
     run = write_run(tmp_path / "run", squares, 0)
     other = write_run(tmp_path / "other", squares, 1, pooled_only=True)
     split = run_splits.load_report(run.config, None, run.label_names)
-    other.learn_from(dataclasses.replace(split, name="train"), split.take([]))
+    other.record_training_images(
+        dataclasses.replace(split, name="train"), split.take([])
+    )
     settings = dataclasses.replace(other.config, train_split="all")
     other = dataclasses.replace(other, config=settings)
     with pytest.raises(ValueError, match="has learnt from"):

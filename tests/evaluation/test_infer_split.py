@@ -15,7 +15,7 @@ from ram_tf.evaluation import (
     svm,
     svm_fit,
 )
-from ram_tf.evaluation.ensemble import Views, joint_view, svm_view
+from ram_tf.evaluation.ensemble import ViewSettings, ensemble_view, svm_view
 from ram_tf.evaluation.svm import OneVsRestSVM
 from ram_tf.metrics import calibration, multi_label, protocols
 from ram_tf.metrics.calibration import Calibration
@@ -296,7 +296,7 @@ def split(runs):
     return run_splits.load_report(runs[0].config, "val", runs[0].label_names)
 
 
-FIVE = Views(count=5, source="features", svm=True, feature="z")
+FIVE = ViewSettings(count=5, source="features", svm=True, feature="z")
 
 
 def evaluated(runs, split, views, **named):
@@ -323,7 +323,7 @@ def train(runs):
 @pytest.fixture(scope="module")
 def seen(runs, split, train):
     """What both runs together say of the training split and of the other."""
-    view = joint_view(runs, FIVE)
+    view = ensemble_view(runs, FIVE)
     return [eagerly(view, images) for images in (train, split)]
 
 
@@ -344,13 +344,13 @@ def divided(squares, tmp_path):
         path.unlink()
     (data / "data.csv").write_text("\n".join([head, *rows]) + "\n")
     run = start(tmp_path / "run", data, seed=0)
-    run.learn_from(*run_splits.load(run.config)[:2])
+    run.record_training_images(*run_splits.load(run.config)[:2])
     return run, data / "data.csv"
 
 
 def report(run, name=None):
     split = run_splits.load_report(run.config, name, run.label_names)
-    return evaluated([run], split, Views())
+    return evaluated([run], split, ViewSettings())
 
 
 def test_what_a_run_has_seen_is_not_reported_after_a_csv_has_changed(divided):
@@ -362,7 +362,7 @@ def test_what_a_run_has_seen_is_not_reported_after_a_csv_has_changed(divided):
         settings = dataclasses.replace(run.config, data_dir=spelling)
         test = run_splits.load_report(settings, None, run.label_names)
         with pytest.raises(ValueError, match=r"has learnt from.* of the split test, s"):
-            infer_split.evaluate_runs([run], test, settings, Views())
+            infer_split.evaluate_runs([run], test, settings, ViewSettings())
     # By its own name what is learnt from may be looked at.
     assert report(run, "train")["split"] == "train"
 
@@ -370,10 +370,10 @@ def test_what_a_run_has_seen_is_not_reported_after_a_csv_has_changed(divided):
 def test_what_another_of_the_runs_has_seen_is_not_reported(runs, split, tmp_path):
     other = Run.open(shutil.copytree(runs[1].folder, tmp_path / "run"))
     train = run_splits.load_training(other.config)
-    other.learn_from(split.take(range(3)), train)
+    other.record_training_images(split.take(range(3)), train)
     named = dataclasses.replace(split, name="another")
     with pytest.raises(ValueError, match="3 of 16 of the split another"):
-        evaluated([runs[0], other], named, Views())
+        evaluated([runs[0], other], named, ViewSettings())
 
 
 def test_an_image_that_the_exported_model_refuses_is_named(runs, split, tmp_path):
@@ -415,20 +415,20 @@ def test_what_was_kept_without_evidence_or_of_another_is_not_taken(
 
 
 def test_two_runs_at_two_scales_look_together(runs, split):
-    together = joint_view(runs, Views())
+    together = ensemble_view(runs, ViewSettings())
     assert together.sizes == (40, 48)
     outputs = eagerly(together, split)
-    alone = [eagerly(joint_view([run], Views()), split) for run in runs]
+    alone = [eagerly(ensemble_view([run], ViewSettings()), split) for run in runs]
     scores = np.mean([a["scores"] for a in alone], 0)
     np.testing.assert_allclose(outputs["scores"], scores, atol=1e-5)
     assert np.abs(alone[0]["scores"] - alone[1]["scores"]).max() > 0.01
-    result = evaluated(runs, split, Views())
+    result = evaluated(runs, split, ViewSettings())
     assert result["protocol"]["scales"] == [40, 48]
     assert result["AP"] == pytest.approx(precisions(split, outputs))
     # What it is compared with: the first run alone.
     assert result["single_view"]["AP"] == pytest.approx(precisions(split, alone[0]))
     assert result["pointing_evidence"] is None
-    assert evaluated(runs[:1], split, Views())["pointing_evidence"] >= 0
+    assert evaluated(runs[:1], split, ViewSettings())["pointing_evidence"] >= 0
 
 
 @pytest.mark.slow
@@ -448,8 +448,8 @@ def test_what_svms_see_depends_on_how_regions_are_pooled(
     squares, tmp_path, pooling, asked, described
 ):
     run = start(tmp_path, squares, seed=0, region_pooling=pooling)
-    look = Views(source="features", svm=True, feature=asked)
-    assert joint_view([run], look).describe == described
+    look = ViewSettings(source="features", svm=True, feature=asked)
+    assert ensemble_view([run], look).describe == described
 
 
 def test_a_result_names_protocol_views_scales_and_svm(runs, split, result):
@@ -488,7 +488,7 @@ def test_svms_are_fitted_to_the_whole_training_split_and_judge_the_other(
         labels = train.labels[:, label : label + 1]
         again = svm_fit.fit(seen[0]["description"], labels, {}, costs=(float(cost),))
         np.testing.assert_allclose(again.weights[0], fitted.weights[label], atol=1e-3)
-    assert result["AP"] == pytest.approx(precisions(split, fitted.judge(seen[1])))
+    assert result["AP"] == pytest.approx(precisions(split, fitted.postprocess(seen[1])))
     assert result["attention"]["AP"] == pytest.approx(precisions(split, seen[1]))
     assert result["AP"] != pytest.approx(result["attention"]["AP"])
 
@@ -510,7 +510,9 @@ def test_svms_are_judged_on_what_none_of_the_runs_has_learnt_from(
             for run in runs
         ]
         for run in runs:
-            run.learn_from(train.take(learnt[run.config.image_size]), train.take([]))
+            run.record_training_images(
+                train.take(learnt[run.config.image_size]), train.take([])
+            )
     else:
         monkeypatch.setattr(
             run_splits,
@@ -542,7 +544,7 @@ def never(*_):
     raise AssertionError("fitted again")
 
 
-ONE = Views(source="features", svm=True, feature="z")
+ONE = ViewSettings(source="features", svm=True, feature="z")
 
 
 @pytest.fixture(scope="module")
@@ -669,13 +671,13 @@ def test_svms_of_other_runs_are_refused(runs, split, result, squares, tmp_path, 
 
 
 def test_one_run_looks_at_all_scales_and_of_several_each_at_its_own(runs):
-    one = joint_view(runs[:1], Views((40, 48)))
+    one = ensemble_view(runs[:1], ViewSettings((40, 48)))
     assert (one.sizes, len(one.models)) == ((40, 48), 1)
     assert one.about["crops"] == [32, 40]
-    two = joint_view(runs, Views((56, 64)))
+    two = ensemble_view(runs, ViewSettings((56, 64)))
     assert (two.sizes, len(two.models)) == ((56, 64), 2)
     with pytest.raises(ValueError, match=r"Expected 2 --scales.*Received: 40, 48, 56"):
-        joint_view(runs, Views((40, 48, 56)))
+        ensemble_view(runs, ViewSettings((40, 48, 56)))
 
 
 @pytest.mark.slow
@@ -689,7 +691,7 @@ def test_svms_of_one_run_at_several_scales_are_found_again(runs, split, tmp_path
 
 def test_a_scale_without_room_for_the_margin_is_refused(runs):
     with pytest.raises(ValueError, match="more than the crop margin of 8 pixels"):
-        joint_view(runs[:1], Views((8,)))
+        ensemble_view(runs[:1], ViewSettings((8,)))
 
 
 def test_runs_of_other_labels_or_loss_do_not_look_together(runs, squares, tmp_path):
@@ -697,7 +699,7 @@ def test_runs_of_other_labels_or_loss_do_not_look_together(runs, squares, tmp_pa
     other_labels = dataclasses.replace(runs[0], label_names=("blue", "red", "green"))
     for other in (other_loss, other_labels):
         with pytest.raises(ValueError, match="same labels and loss") as refused:
-            joint_view([runs[0], other], Views())
+            ensemble_view([runs[0], other], ViewSettings())
         assert str(other.folder) in str(refused.value)
 
 
@@ -716,13 +718,13 @@ def test_svms_are_not_fitted_to_other_labels_than_the_runs(squares, split, tmp_p
 @pytest.mark.parametrize(
     ("flags", "expected"),
     [
-        ("", Views()),
-        ("--views 10", Views(count=10, source="features")),
-        ("--svm", Views(source="features", svm=True)),
-        ("--views 5 --views_from image", Views(count=5)),
+        ("", ViewSettings()),
+        ("--views 10", ViewSettings(count=10, source="features")),
+        ("--svm", ViewSettings(source="features", svm=True)),
+        ("--views 5 --views_from image", ViewSettings(count=5)),
         (
             "--scales 512 640 --svm --feature x",
-            Views((512, 640), 1, "features", True, "x"),
+            ViewSettings((512, 640), 1, "features", True, "x"),
         ),
     ],
 )
@@ -741,7 +743,8 @@ def test_a_feature_that_nothing_is_to_see_is_refused():
 
 
 @pytest.mark.parametrize(
-    ("count", "views"), [(2, Views()), (1, Views(count=10)), (1, Views(svm=True))]
+    ("count", "views"),
+    [(2, ViewSettings()), (1, ViewSettings(count=10)), (1, ViewSettings(svm=True))],
 )
 def test_a_saved_model_looks_in_its_own_way_only(count, views):
     with pytest.raises(ValueError, match="A SavedModel looks as it was exported"):

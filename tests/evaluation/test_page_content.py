@@ -8,10 +8,10 @@ from PIL import Image
 
 from ram_tf.data.drawing import colour
 from ram_tf.evaluation.web_page.page_content import (
-    Look,
+    PictureResult,
     bars,
     draw_course,
-    draw_look,
+    draw_result,
     draw_steps,
     look,
     summarize,
@@ -47,7 +47,7 @@ def photo(squares):
 @pytest.fixture
 def two_regions():
     """Two regions side by side; the right one speaks for cat, the left one for dog."""
-    return Look(
+    return PictureResult(
         image=np.full((100, 200, 3), GROUND, "uint8"),
         boxes=np.array([[0.2, 0.1, 0.8, 0.4], [0.2, 0.6, 0.8, 0.9]]),
         probabilities=np.array([0.3, 0.75, 0.6]),
@@ -77,7 +77,7 @@ def test_labels_stand_in_order_and_are_marked_from_their_own_threshold_on(two_re
 
 def test_the_picture_of_a_label_has_the_box_that_spoke_for_it(two_regions):
     for label, region in ((1, 1), (2, 0)):
-        picture = draw_look(two_regions, label).crop((0, 0, 800, 400))
+        picture = draw_result(two_regions, label).crop((0, 0, 800, 400))
         _, left, _, right = two_regions.boxes[region]
         found = columns_in(picture, colour(region))
         np.testing.assert_allclose(found, [left, right], atol=0.01)
@@ -87,7 +87,7 @@ def test_the_picture_of_a_label_has_the_box_that_spoke_for_it(two_regions):
 def test_the_first_picture_has_the_boxes_of_all_named_labels_only(two_regions):
     none = two_regions._replace(thresholds=np.ones(3))
     for looked, expected in ((two_regions, {0, 1}), (none, set())):
-        picture = np.asarray(draw_look(looked))
+        picture = np.asarray(draw_result(looked))
         found = {r for r in (0, 1) if (picture == colour(r)).all(-1).any()}
         assert found == expected
 
@@ -167,7 +167,7 @@ def test_rarl_tells_the_step_of_each_of_its_nine_regions_at_once(photo, tmp_path
     grey = looked._replace(
         image=np.full((96, 96, 3), GROUND, "uint8"), region_scores=scores
     )
-    picture = np.asarray(draw_look(grey, 0))[:800]
+    picture = np.asarray(draw_result(grey, 0))[:800]
     inks = {tuple(ink) for ink in picture.reshape(-1, 3).tolist()}
     assert inks >= {(GROUND,) * 3, colour(1)}
     assert colour(13) not in inks

@@ -345,7 +345,7 @@ def outputs_of(descriptions):
 
 
 def test_it_puts_its_decisions_in_place_of_the_networks_scores(descriptions, fitted):
-    judged = fitted.judge(outputs_of(descriptions))
+    judged = fitted.postprocess(outputs_of(descriptions))
     assert set(judged) == {"scores", "probabilities", "region_scores"}
     decisions = fitted.decisions(descriptions).numpy()
     np.testing.assert_array_equal(judged["scores"], decisions)

@@ -11,8 +11,8 @@ from ram_tf.data.pipelines import centre_crop
 from ram_tf.models.attention.recurrent_attention import RecurrentMemorizedAttention
 from ram_tf.models.attention.region_lstm import DESCRIPTIONS
 from ram_tf.models.multi_view import (
-    Member,
     MultiView,
+    ScaledModel,
     cut_features,
     cut_images,
     offsets,
@@ -67,7 +67,7 @@ IMAGES = images_of(SIZE)
 
 
 def view_of(model, **views):
-    return MultiView([Member(model, SIZE, CROP, STRIDE)], **views)
+    return MultiView([ScaledModel(model, SIZE, CROP, STRIDE)], **views)
 
 
 def assert_same(actual, expected, atol=1e-6):
@@ -85,7 +85,7 @@ def test_one_view_from_the_image_is_the_plain_model_on_its_centre_crop(model):
 
 def test_boxes_are_fractions_of_the_whole_image_at_any_size(model):
     images = images_of(32)
-    actual = MultiView([Member(model, 32, 24, STRIDE)])((images,))
+    actual = MultiView([ScaledModel(model, 32, 24, STRIDE)])((images,))
     seen = model(centre_crop(images, 24))["regions"].numpy()
     scale, centre = np.abs(seen[:, :, [1, 0], [1, 0]]), seen[:, :, ::-1, 2]
     # -1 and 1 are the borders of the crop, which begins at 4 of 32 pixels.
@@ -253,7 +253,7 @@ def test_one_region_is_enough(source):
 
 def test_views_of_a_map_of_one_cell_are_that_cell(model):
     images = images_of(STRIDE)
-    member = Member(model, STRIDE, STRIDE, STRIDE)
+    member = ScaledModel(model, STRIDE, STRIDE, STRIDE)
     ten = MultiView([member], count=10, source="features")((images,))
     whole = model.attend(model.backbone(images))
     np.testing.assert_allclose(ten["scores"], whole["scores"], atol=1e-5)
@@ -291,8 +291,8 @@ LARGE, LARGE_CROP = 32, 16
 @pytest.mark.parametrize("describe", DESCRIPTIONS)
 def test_scales_of_one_model_are_averaged(model, describe, source):
     members = [
-        Member(model, SIZE, CROP, STRIDE),
-        Member(model, LARGE, LARGE_CROP, STRIDE),
+        ScaledModel(model, SIZE, CROP, STRIDE),
+        ScaledModel(model, LARGE, LARGE_CROP, STRIDE),
     ]
     images = IMAGES, images_of(LARGE)
     outputs = MultiView(members, 10, source, describe)(images)
@@ -305,8 +305,8 @@ def test_scales_of_one_model_are_averaged(model, describe, source):
 @pytest.mark.parametrize("source", ["features", "image"])
 def test_descriptions_of_several_models_stand_side_by_side(model, other_model, source):
     members = [
-        Member(model, SIZE, CROP, STRIDE),
-        Member(other_model, LARGE, LARGE_CROP, STRIDE),
+        ScaledModel(model, SIZE, CROP, STRIDE),
+        ScaledModel(other_model, LARGE, LARGE_CROP, STRIDE),
     ]
     images = IMAGES, images_of(LARGE)
     outputs = MultiView(members, 10, source, "z")(images)
@@ -320,8 +320,8 @@ def test_descriptions_of_several_models_stand_side_by_side(model, other_model, s
 
 def test_regions_are_those_of_the_first_members_centre_view(model, other_model):
     members = [
-        Member(model, SIZE, CROP, STRIDE),
-        Member(other_model, LARGE, LARGE_CROP, STRIDE),
+        ScaledModel(model, SIZE, CROP, STRIDE),
+        ScaledModel(other_model, LARGE, LARGE_CROP, STRIDE),
     ]
     outputs = MultiView(members, 10, "image")((IMAGES, images_of(LARGE)))
     expected = model(centre_crop(IMAGES, CROP))
@@ -341,8 +341,8 @@ def test_scores_become_probabilities_after_they_are_averaged(loss):
 
 def test_it_says_what_decides_about_its_outputs(model, other_model):
     view = view_of(model, count=5, source="features", describe="x")
-    other = MultiView([Member(other_model, LARGE, LARGE_CROP, STRIDE)])
-    joint = view.beside(other)
+    other = MultiView([ScaledModel(other_model, LARGE, LARGE_CROP, STRIDE)])
+    joint = view.joined_with(other)
     assert joint.about == {
         "views": 5,
         "views_from": "features",
@@ -353,7 +353,7 @@ def test_it_says_what_decides_about_its_outputs(model, other_model):
     }
     assert joint.sizes == (SIZE, LARGE)
     assert joint.models == (model, other_model)
-    assert view.beside(view).models == (model,)
+    assert view.joined_with(view).models == (model,)
 
 
 @pytest.mark.parametrize(

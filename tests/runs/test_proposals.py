@@ -11,7 +11,7 @@ import tensorflow as tf
 from PIL import Image
 
 from ram_tf.evaluation import infer_split, svm
-from ram_tf.evaluation.ensemble import Views, joint_view
+from ram_tf.evaluation.ensemble import ViewSettings, ensemble_view
 from ram_tf.metrics import multi_label
 from ram_tf.runs import proposals, run_splits
 from ram_tf.runs.proposals import edge_boxes, edge_map, propose
@@ -189,7 +189,7 @@ def test_a_run_has_nothing_that_finds_regions(trained):
 
 def test_a_run_is_evaluated_on_the_proposals_of_the_split(trained):
     run, report = trained
-    result = infer_split.evaluate_runs([run], report, run.config, Views())
+    result = infer_split.evaluate_runs([run], report, run.config, ViewSettings())
     model = run.load_model()
     split = proposals.for_run(run, report)
     boxes = split.proposals
@@ -210,12 +210,12 @@ def test_a_run_is_evaluated_on_the_proposals_of_the_split(trained):
 @pytest.mark.slow
 def test_a_run_is_evaluated_with_svms_in_one_view_and_refused_in_ten(trained):
     run, report = trained
-    views = Views(source="features", svm=True)
+    views = ViewSettings(source="features", svm=True)
     result = infer_split.evaluate_runs([run], report, run.config, views)
     fitted = svm.OneVsRestSVM.load(run.svm)
-    view = joint_view([run], views)
+    view = ensemble_view([run], views)
     described = infer_split.infer(view, proposals.for_run(run, report), run.config)
-    scores = fitted.judge(described)["probabilities"].numpy()
+    scores = fitted.postprocess(described)["probabilities"].numpy()
     expected = multi_label.mean_average_precision(report.labels, scores)
     assert result["mAP"] == pytest.approx(expected)
     with pytest.raises(ValueError, match=r"centre view only.*count=10"):

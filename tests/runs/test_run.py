@@ -17,7 +17,7 @@ from ram_tf.runs import weights_file
 from ram_tf.runs.config import FORMAT, Config
 from ram_tf.runs.presets import PRESETS
 from ram_tf.runs.run import Run
-from ram_tf.storage.atomic_files import sealing
+from ram_tf.storage.atomic_files import write_with_checksum
 from tests.support.lock_holder import at_work
 
 NAMES = ("cat", "dog", "fish")
@@ -89,22 +89,22 @@ def learnt(labels=(1, 0, 1)):
 
 def test_a_run_goes_on_with_its_own_images_and_labels_alone(tmp_path):
     run, selection = begun(tmp_path), learnt((0, 1))
-    run.learn_from(learnt(), selection)
-    run.learn_from(learnt(), selection)
+    run.record_training_images(learnt(), selection)
+    run.record_training_images(learnt(), selection)
     for train in (learnt((1, 0, 1, 1)), learnt((1, 0, -1))):
         with pytest.raises(ValueError, match=r"began with.* others for train$"):
-            run.learn_from(train, selection)
+            run.record_training_images(train, selection)
     with pytest.raises(ValueError, match="others for train and selection"):
-        run.learn_from(selection, learnt())
+        run.record_training_images(selection, learnt())
 
 
 def test_a_run_of_which_nothing_is_trained_may_learn_from_other_images(tmp_path):
     run = Run.start(tmp_path, TINY, NAMES)
-    run.learn_from(learnt(), learnt((0, 1)))
-    run.learn_from(learnt((1, 1)), learnt((0, 1)))
+    run.record_training_images(learnt(), learnt((0, 1)))
+    run.record_training_images(learnt((1, 1)), learnt((0, 1)))
     run.pooled_weights.touch()
     with pytest.raises(ValueError, match="others for train"):
-        run.learn_from(learnt(), learnt((0, 1)))
+        run.record_training_images(learnt(), learnt((0, 1)))
 
 
 def test_a_calibration_that_was_asked_for_and_is_missing_is_told(tmp_path):
@@ -191,8 +191,8 @@ def test_a_run_of_another_version_is_refused_and_left_as_it_is(tmp_path, number,
     content = {**json.loads(path.read_text()), "format": number}
     if number is None:
         del content["format"]
-    with sealing(path) as beside:
-        beside.write_text(json.dumps(content))
+    with write_with_checksum(path) as temporary:
+        temporary.write_text(json.dumps(content))
     before = path.read_text()
     for take in (Run.open, lambda folder: Run.start(folder, TINY, NAMES, resume=True)):
         with pytest.raises(ValueError, match=f"{said}.*Received: {path}"):
@@ -223,10 +223,10 @@ def test_a_folder_that_cannot_be_written_is_an_os_error(tmp_path):
 )
 def test_a_changed_file_is_named_and_not_used(tmp_path, name):
     run = Run.start(tmp_path, change(pooling="best"), NAMES)
-    with sealing(run.folder / "pooling.txt") as beside:
-        beside.write_text("max\n")
-    with sealing(run.calibration_file) as beside:
-        beside.write_text(Calibration(2.0, (0.25,) * 3).to_json(NAMES))
+    with write_with_checksum(run.folder / "pooling.txt") as temporary:
+        temporary.write_text("max\n")
+    with write_with_checksum(run.calibration_file) as temporary:
+        temporary.write_text(Calibration(2.0, (0.25,) * 3).to_json(NAMES))
     model = run.build_model(run.build_pooled("max"))
     weights_file.save(model, run.model_weights)
     assert (run.calibration.temperature, run.pooling) == (2.0, "max")

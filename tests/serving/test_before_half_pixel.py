@@ -12,7 +12,7 @@ import tensorflow as tf
 
 from ram_tf.cli import evaluation_flags
 from ram_tf.evaluation import results
-from ram_tf.evaluation.ensemble import Views
+from ram_tf.evaluation.ensemble import ViewSettings
 from ram_tf.models.attention import (
     recurrent_attention,
     region_attention,
@@ -80,7 +80,7 @@ def test_it_is_evaluated_on_the_data_that_it_was_trained_on(squares):
     arguments = parser.parse_args(
         [f"--model_dir={BEFORE / 'saved_model'}", f"--data_dir={squares}"]
     )
-    seen, split, settings = evaluation_flags.infer_as_asked(arguments, Views())
+    seen, split, settings = evaluation_flags.infer_as_asked(arguments, ViewSettings())
     result = results.evaluate(seen.outputs, split, settings, about=seen.about)
     assert (result["split"], result["images"]) == ("val", 16)
     assert result["mAP"] > 0.95

@@ -11,11 +11,11 @@ from ram_tf.data.drawing import colour
 from ram_tf.metrics.calibration import Calibration
 from ram_tf.runs.run import Run
 from ram_tf.runs.run_splits import load_split
-from ram_tf.serving.examples import write_samples
+from ram_tf.serving.examples import write_examples
 from ram_tf.serving.export import export
 from ram_tf.serving.predict_files import find_images, predict
 from ram_tf.serving.predictor import Predictor
-from ram_tf.storage.atomic_files import sealing
+from ram_tf.storage.atomic_files import write_with_checksum
 from tests.support.small_settings import SMALL
 
 LABELS = ("blue", "green", "red")
@@ -115,7 +115,7 @@ def test_what_is_no_model_is_said_to_be_none(tmp_path):
 
 def test_samples_hold_the_bytes_of_the_images(run, squares):
     split = load_split(run.config, "val")
-    samples = write_samples(run, run.view(run.load_model()), split, count=3)
+    samples = write_examples(run, run.view(run.load_model()), split, count=3)
     stored = np.load(samples.npy, allow_pickle=True)
     assert (
         stored[0] == (squares / "val0.png").read_bytes() == samples.image.read_bytes()
@@ -128,7 +128,7 @@ def test_samples_hold_the_bytes_of_the_images(run, squares):
 def test_samples_of_one_name_are_all_kept(run, squares):
     split = load_split(run.config, "val").take(range(2))
     twins = dataclasses.replace(split, names=("2023/a.png", "2024/a.png"))
-    samples = write_samples(run, run.view(run.load_model()), twins, count=2)
+    samples = write_examples(run, run.view(run.load_model()), twins, count=2)
     kept = [samples.image.with_name(name) for name in ("a.png", "a-2.png")]
     assert samples.image == kept[0]
     for path, original in zip(kept, split.images, strict=True):
@@ -140,10 +140,10 @@ def test_a_runs_picture_names_labels_by_its_fitted_thresholds(squares, tmp_path)
     split = load_split(run.config, "val")
     drawn = []
     for thresholds in ((0.0,) * 3, (1.0,) * 3):
-        with sealing(run.calibration_file) as beside:
-            beside.write_text(Calibration(1.0, thresholds).to_json(LABELS))
+        with write_with_checksum(run.calibration_file) as temporary:
+            temporary.write_text(Calibration(1.0, thresholds).to_json(LABELS))
         view = run.served_view(run.load_model())
-        with Image.open(write_samples(run, view, split, 1).picture) as picture:
+        with Image.open(write_examples(run, view, split, 1).picture) as picture:
             shades = {shade for _, shade in picture.convert("RGB").getcolors(2**24)}
         drawn.append(shades & {colour(number) for number in range(2)})
     assert drawn[0]
@@ -158,7 +158,7 @@ def test_pictures_show_a_region_in_the_colour_of_its_step(squares, tmp_path):
     spoke = outputs["region_scores"][0].argmax(0)[outputs["probabilities"][0] >= 0.5]
     own = {colour(region // 9) for region in spoke}
     assert own != {colour(region) for region in spoke}
-    samples = write_samples(
+    samples = write_examples(
         run, run.view(run.load_model()), load_split(run.config, "val"), 1
     )
     for path in (line["picture"], samples.picture):

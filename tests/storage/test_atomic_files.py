@@ -8,20 +8,20 @@ import sys
 import pytest
 
 from ram_tf.storage import atomic_files
-from ram_tf.storage.atomic_files import replacing, sealing
+from ram_tf.storage.atomic_files import atomic_write, write_with_checksum
 from tests.support.full_disk import full_above
 from tests.support.paths import ROOT
 
 
 def test_replacing_shows_the_old_content_until_all_is_written(tmp_path):
     path = tmp_path / "text.txt"
-    with replacing(path) as beside:
-        beside.write_text("half")
+    with atomic_write(path) as temporary:
+        temporary.write_text("half")
         assert not path.exists()
-        beside.write_text("whole")
+        temporary.write_text("whole")
     assert path.read_text() == "whole"
-    with replacing(path) as beside:
-        beside.write_text("new")
+    with atomic_write(path) as temporary:
+        temporary.write_text("new")
         assert path.read_text() == "whole"
     assert path.read_text() == "new"
     assert list(tmp_path.iterdir()) == [path]
@@ -32,8 +32,8 @@ def test_replacing_leaves_the_old_content_and_nothing_else_after_an_error(tmp_pa
     path.write_text("old")
 
     def fail():
-        with replacing(path) as beside:
-            beside.write_text("half")
+        with atomic_write(path) as temporary:
+            temporary.write_text("half")
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
@@ -43,9 +43,9 @@ def test_replacing_leaves_the_old_content_and_nothing_else_after_an_error(tmp_pa
 
 
 def test_replacing_keeps_the_ending(tmp_path):
-    with replacing(tmp_path / "model.weights.h5") as beside:
-        assert beside.name.endswith(".weights.h5")
-        beside.touch()
+    with atomic_write(tmp_path / "model.weights.h5") as temporary:
+        assert temporary.name.endswith(".weights.h5")
+        temporary.touch()
 
 
 def test_a_file_that_cannot_be_written_is_named(tmp_path):
@@ -54,9 +54,9 @@ def test_a_file_that_cannot_be_written_is_named(tmp_path):
     with (
         full_above(1000),
         pytest.raises(OSError, match="cannot be written") as refused,
-        replacing(path) as beside,
+        atomic_write(path) as temporary,
     ):
-        beside.write_text("x" * 2000)
+        temporary.write_text("x" * 2000)
     assert str(path) in str(refused.value)
     assert "File too large" in str(refused.value)
     assert path.read_text() == "old"
@@ -64,8 +64,8 @@ def test_a_file_that_cannot_be_written_is_named(tmp_path):
 
 
 def write(path, text):
-    with sealing(path) as beside:
-        beside.write_text(text)
+    with write_with_checksum(path) as temporary:
+        temporary.write_text(text)
 
 
 def test_a_sealed_file_is_read_as_it_was_written(tmp_path):
@@ -120,7 +120,7 @@ def test_a_process_killed_between_its_renames_leaves_a_file_that_is_read(
     write(path, "old")
     writer = (
         "import os, signal, sys\n"
-        "from ram_tf import seal\n"
+        "from ram_tf.storage import atomic_files\n"
         "left, rename = int(sys.argv[2]), os.replace\n"
         "def replace(*paths):\n"
         "    global left\n"
@@ -128,7 +128,8 @@ def test_a_process_killed_between_its_renames_leaves_a_file_that_is_read(
         "    left -= 1\n"
         "    rename(*paths)\n"
         "os.replace = replace\n"
-        "with seal.sealing(sys.argv[1]) as beside: beside.write_text('new')\n"
+        "with atomic_files.write_with_checksum(sys.argv[1]) as file:\n"
+        "    file.write_text('new')\n"
     )
     done = subprocess.run(
         [sys.executable, "-c", writer, path, str(renames)],

@@ -97,7 +97,7 @@ def refusals(devices):
             {"jit_compile": True},
             {"precision": "mixed_float16"},
         )
-        tries = [lambda: devices.shared(1)]
+        tries = [lambda: devices.even_batch_size(1)]
     tries += [
         lambda c=change: devices.check(dataclasses.replace(SMALL, **c))
         for change in changes
@@ -120,9 +120,9 @@ def main():
     found = train_cases(devices, arguments.data_dir, arguments.cases)
     # The chief's word reaches every worker, and so do its weights.
     said = f"ä {devices.chief}" if devices.chief else None
-    found["said"] = devices.from_chief([said, float("-inf"), True])[0]
+    found["said"] = devices.broadcast([said, float("-inf"), True])[0]
     found["count"] = devices.count
-    found["shared"] = devices.shared(2 * devices.count + 1)
+    found["shared"] = devices.even_batch_size(2 * devices.count + 1)
     found["refused"] = "\n".join(refusals(devices))
     np.savez(f"{arguments.output}-{devices.position}.npz", **found)
 

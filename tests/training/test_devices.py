@@ -281,7 +281,7 @@ def test_a_worker_that_never_comes_ends_the_others_which_have_said_so():
 def test_one_device_has_nothing_to_share():
     devices = Devices.start()
     assert (devices.count, devices.workers, devices.chief) == (1, 1, True)
-    assert devices.from_chief({"any": None}) == {"any": None}
+    assert devices.broadcast({"any": None}) == {"any": None}
 
 
 @pytest.mark.parametrize("count", [0, -1])

@@ -138,7 +138,7 @@ def test_an_interrupted_step_ends_with_the_weights_of_an_undisturbed_one(
 ):
     settings = small_config(squares, dropout=0.3, ema=0.9)
     _, _, undisturbed = trained(tmp_path / "undisturbed", settings)
-    end_of_epoch, ended = progress_module.Progress.on_epoch_end, []
+    end_of_epoch, ended = progress_module.ValidateAndCheckpoint.on_epoch_end, []
 
     def interrupted_once(progress, epoch, logs=None):
         end_of_epoch(progress, epoch, logs)
@@ -146,7 +146,9 @@ def test_an_interrupted_step_ends_with_the_weights_of_an_undisturbed_one(
         if ended[-1] == ("step2", 0):
             raise RuntimeError("interrupted")
 
-    monkeypatch.setattr(progress_module.Progress, "on_epoch_end", interrupted_once)
+    monkeypatch.setattr(
+        progress_module.ValidateAndCheckpoint, "on_epoch_end", interrupted_once
+    )
     with pytest.raises(RuntimeError, match="interrupted"):
         trained(tmp_path / "run", settings)
     *_, model = trained(tmp_path / "run", settings, resume=True)
@@ -234,7 +236,9 @@ def test_tensorboard_shows_where_each_step_looks(request, model):
 def test_tensorboard_shows_a_region_in_the_colour_of_its_step(rarl, tmp_path):
     run, model = rarl
     selection = run_splits.load(run.config).selection
-    validated = progress_module.Progress(tmp_path, model, run.config, selection, None)
+    validated = progress_module.ValidateAndCheckpoint(
+        tmp_path, model, run.config, selection, None
+    )
     validated.consider_start()
     # One region of the first step and two of the second speak for the three labels.
     validated.outputs["probabilities"][:] = 1
@@ -275,7 +279,7 @@ def test_the_best_epoch_by_selection_is_kept_and_named(squares, tmp_path, capsys
     column = history[0].split(",").index("val_loss")
     losses = [float(line.split(",")[column]) for line in history[1:]]
     splits = run_splits.load(settings)
-    progress = progress_module.Progress(
+    progress = progress_module.ValidateAndCheckpoint(
         tmp_path, model, settings, splits.selection, batches=None
     )
     assert progress._validate()["val_loss"] == pytest.approx(min(losses), rel=1e-5)
@@ -348,8 +352,8 @@ def test_the_weights_that_are_kept_are_the_average_of_those_of_the_steps(
     splits = run_splits.load(settings)
     model = Run(tmp_path, settings, splits.train.label_names).build_pooled("max")
     two_steps.compile_model(model, settings, 1e-3, 2)
-    batches = progress_module.Batches(splits.train, settings.seed, 18)
-    progress = progress_module.Progress(
+    batches = progress_module.TrainingBatches(splits.train, settings.seed, 18)
+    progress = progress_module.ValidateAndCheckpoint(
         tmp_path, model, settings, splits.selection, batches
     )
     steps = []
@@ -406,7 +410,7 @@ def test_logs_that_find_no_room_are_named(squares, tmp_path, capsys):
     run = Run.start(tmp_path, settings, splits.train.label_names)
     model = run.build_model(run.build_pooled("max"))
     model.compile(keras.optimizers.Adam())
-    validated = progress_module.Progress(
+    validated = progress_module.ValidateAndCheckpoint(
         tmp_path, model, settings, splits.selection, batches=None
     )
     validated.consider_start()

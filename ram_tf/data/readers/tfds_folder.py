@@ -20,7 +20,7 @@ from ram_tf.data.readers import coco, voc
 from ram_tf.data.readers.boxes_json import as_boxes
 from ram_tf.data.split import Split, check_label_names, path_inside
 from ram_tf.storage import locks
-from ram_tf.storage.atomic_files import replacing
+from ram_tf.storage.atomic_files import atomic_write
 
 # TFDS's name of each data set, and the archives that it asks for.
 BUILDERS = {
@@ -240,8 +240,8 @@ def _objects(objects):
 
 
 def _write_whole(path, content):
-    with replacing(path) as beside:
-        beside.write_bytes(content)
+    with atomic_write(path) as temporary:
+        temporary.write_bytes(content)
 
 
 @contextlib.contextmanager

@@ -15,13 +15,18 @@ import keras
 from ram_tf.data.decoding import decode_image
 from ram_tf.data.drawing import BLUE, GREEN, contact_sheet, draw_boxes
 from ram_tf.evaluation import infer_split, results
-from ram_tf.evaluation.ensemble import Views
+from ram_tf.evaluation.ensemble import ViewSettings
 from ram_tf.evaluation.papers.ablation_tables import CROPS, LOCATIONS
 from ram_tf.models import evidence_map
 from ram_tf.runs import proposals, run_splits
 from ram_tf.runs.run import Run
 from ram_tf.storage import cache
-from ram_tf.storage.atomic_files import read, read_text, replacing, sealing
+from ram_tf.storage.atomic_files import (
+    atomic_write,
+    read,
+    read_text,
+    write_with_checksum,
+)
 from ram_tf.training import two_steps
 
 EDGE_BOXES = 5  # in figure 5
@@ -135,7 +140,7 @@ def _result(models, views, svm, output_dir, load):
     if known:
         return known
     source = "features" if views > 1 or svm else "image"
-    look = Views(count=views, source=source, svm=svm)
+    look = ViewSettings(count=views, source=source, svm=svm)
     result = infer_split.evaluate_runs(runs, load().report, runs[0].config, look)
     return _keep(path, result, of)
 
@@ -156,8 +161,8 @@ def _known(path, of):
 
 def _keep(path, result, of):
     path.parent.mkdir(exist_ok=True)
-    with sealing(path) as beside:
-        results.write({**result, "of": of}, beside)
+    with write_with_checksum(path) as temporary:
+        results.write({**result, "of": of}, temporary)
     return _known(path, of)
 
 
@@ -190,7 +195,7 @@ def _trained(settings, output_dir, load):
     else:
         regions = f"attention-{settings.constraints or 'null'}"
     run = _start(settings, output_dir, regions, load)
-    run.learn_from(*load()[:2])
+    run.record_training_images(*load()[:2])
     calibrated = run.calibration_file.exists() or not settings.calibrate
     if run.model_weights.exists() and calibrated:
         return run
@@ -211,8 +216,8 @@ def _copy_step_1(run, output_dir, load):
     # The weights last, as with them step 1 counts as trained.
     for name in ("pooling.txt", first.pooled_weights.name):
         if (first.folder / name).exists():
-            with sealing(run.folder / name) as beside:
-                beside.write_bytes(read(first.folder / name))
+            with write_with_checksum(run.folder / name) as temporary:
+                temporary.write_bytes(read(first.folder / name))
 
 
 def _of_step_1(settings):
@@ -266,5 +271,5 @@ def draw_figure_5(predictor, paths, path):
             draw_boxes(image, found, BLUE, f"top {len(found)} EdgeBoxes"),
         ]
     path.parent.mkdir(parents=True, exist_ok=True)
-    with replacing(path) as beside:
-        contact_sheet(pictures).save(beside)
+    with atomic_write(path) as temporary:
+        contact_sheet(pictures).save(temporary)

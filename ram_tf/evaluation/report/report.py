@@ -23,7 +23,7 @@ from ram_tf.metrics import (
     region_metrics,
     reliability,
 )
-from ram_tf.storage.atomic_files import replacing
+from ram_tf.storage.atomic_files import atomic_write
 
 SECTIONS = {
     "data": "Data",
@@ -153,9 +153,9 @@ def render(seen, split, settings, result, protocol, title, pictures=3):
 
 def write(page, path):
     """Writes a page to a file."""
-    with replacing(path) as beside:
+    with atomic_write(path) as temporary:
         # A file's name may hold bytes that are no text.
-        beside.write_text(page, "utf-8", errors="backslashreplace")
+        temporary.write_text(page, "utf-8", errors="backslashreplace")
 
 
 def _percent(share):

@@ -15,7 +15,7 @@ import tensorflow as tf
 from ram_tf.evaluation.web_page.page_content import (
     bars,
     draw_course,
-    draw_look,
+    draw_result,
     draw_steps,
     look,
     summarize,
@@ -103,14 +103,14 @@ def build(saved_models):
             looked,
             hidden,
             bars(looked),
-            draw_look(looked),
+            draw_result(looked),
             draw_steps(looked),
         )
 
     def choose(looked, event: gradio.SelectData):
         label = looked.ranking[event.index]
         course = gradio.Plot(draw_course(looked, label), visible=True)
-        return tell(looked, label), course, draw_look(looked, label)
+        return tell(looked, label), course, draw_result(looked, label)
 
     with gradio.Blocks(
         title="ram_tf",

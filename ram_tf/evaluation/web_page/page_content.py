@@ -8,7 +8,7 @@ from matplotlib.ticker import MaxNLocator
 from PIL import Image, ImageOps
 
 from ram_tf.data.decoding import decode_image
-from ram_tf.data.drawing import colour, draw_boxes, draw_regions, voices
+from ram_tf.data.drawing import colour, draw_boxes, draw_regions, predicted_labels
 from ram_tf.models import losses
 
 # Ours: what is still fast, and still read at a glance.
@@ -17,7 +17,7 @@ STEP = 240  # the same of a picture in the row of steps
 BEST = 2  # labels told of each region
 
 
-class Look(NamedTuple):
+class PictureResult(NamedTuple):
     """What a model says of one picture.
 
     Args:
@@ -61,7 +61,7 @@ def look(predictor, encoded):
         encoded: The bytes of a JPEG or PNG.
 
     Returns:
-        The `Look`.
+        The `PictureResult`.
 
     Raises:
         ValueError: The picture cannot be read or has too many pixels.
@@ -76,7 +76,7 @@ def look(predictor, encoded):
         )
     scores = outputs["region_scores"]
     says = losses.probabilities(scores / about.get("temperature", 1.0), config.loss)
-    return Look(
+    return PictureResult(
         _smaller(decode_image(encoded, config.max_pixels).numpy()),
         outputs["boxes"],
         outputs["probabilities"],
@@ -115,17 +115,17 @@ def bars(looked):
     }
 
 
-def draw_look(looked, label=None):
+def draw_result(looked, label=None):
     """Draws the regions of the named labels, or the one that spoke for one label.
 
     Args:
-        looked: A `Look`.
+        looked: A `PictureResult`.
         label: The index of a label; None for all that are named.
 
     Returns:
         An RGB `PIL.Image`.
     """
-    spoken = voices(
+    spoken = predicted_labels(
         looked.probabilities,
         looked.region_scores,
         looked.label_names,
@@ -141,7 +141,7 @@ def draw_steps(looked):
     """Draws the regions one by one, in the order in which the model looked.
 
     Args:
-        looked: A `Look`.
+        looked: A `PictureResult`.
 
     Returns:
         K pairs of a `PIL.Image` and the words below it: the region's number, from 1,
@@ -170,7 +170,7 @@ def draw_course(looked, label):
     """Draws how a label's score went from region to region.
 
     Args:
-        looked: A `Look`.
+        looked: A `PictureResult`.
         label: The index of the label.
 
     Returns:

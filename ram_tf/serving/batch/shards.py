@@ -182,12 +182,12 @@ class Batch:
         return [path for name, path in within if name.startswith(start)]
 
     def _write(self, name, content):
-        beside = self._path(f"partial-{uuid.uuid4().hex}-{name}")
+        temporary = self._path(f"partial-{uuid.uuid4().hex}-{name}")
         with FileSystems.create(
-            beside, compression_type=CompressionTypes.UNCOMPRESSED
+            temporary, compression_type=CompressionTypes.UNCOMPRESSED
         ) as file:
             file.write(content)
-        FileSystems.rename([beside], [self._path(name)])
+        FileSystems.rename([temporary], [self._path(name)])
 
 
 def _divide(lines, size):
