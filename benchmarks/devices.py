@@ -70,7 +70,7 @@ def main(argv):
         found = timing.measure(FIGURES, candidates, arguments.rounds)
     settings = {
         "backbone": arguments.backbone,
-        "image_size": subject(arguments, "").settings.image_size,
+        "image_size": subject(arguments, "").settings.image.image_size,
         "batch_size": arguments.batch_size,
     }
     entries = {
@@ -158,12 +158,12 @@ def train(arguments):
     devices.check(settings)
     with devices.strategy.scope():
         model = trained.model
-        compile_model(model, settings, settings.learning_rate, 1000)
+        compile_model(model, settings, settings.training.learning_rate, 1000)
         model.optimizer.build(model.trainable_variables)
 
     def part(context):
-        size = context.get_per_replica_batch_size(settings.batch_size)
-        batch = trained.images(settings.crop)[:size], trained.labels[:size]
+        size = context.get_per_replica_batch_size(settings.training.batch_size)
+        batch = trained.images(settings.image.crop)[:size], trained.labels[:size]
         return tf.data.Dataset.from_tensors(batch).repeat()
 
     batches = devices.strategy.distribute_datasets_from_function(part)

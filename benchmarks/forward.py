@@ -54,7 +54,7 @@ FIGURES = (
 def candidates(subject):
     """The `Candidate`s of `FIGURES` by name."""
     model, pooled, batch = subject.model, subject.build_pooled(), subject.batch
-    images = subject.images(subject.settings.image_size)
+    images = subject.images(subject.settings.image.image_size)
     crops = tf.image.resize(images[:1], (HCP_CROP,) * 2)
     crops = tf.repeat(crops, TIMED, 0)
     views = {

@@ -31,15 +31,15 @@ def ours(subject):
     settings, batch = subject.settings, subject.batch
     pipeline = training_pipeline(
         subject.split,
-        settings.image_size,
-        settings.crop,
-        settings.flip,
+        settings.image.image_size,
+        settings.image.crop,
+        settings.image.flip,
         batch,
         range(1),
-        settings.seed,
-        settings.zoom_factors,
-        settings.max_pixels,
-        colour_jitter=settings.colour_jitter,
+        settings.training.seed,
+        settings.image.zoom_factors,
+        settings.data.max_pixels,
+        colour_jitter=settings.image.colour_jitter,
     )
     return Candidate(lambda: count(pipeline), subject.passed // batch * batch)
 
@@ -47,12 +47,12 @@ def ours(subject):
 def functions(subject):
     """The `tf.data.Dataset` of images `(crop, crop, 3)`, one by one."""
     settings = subject.settings
-    size, crop = settings.image_size, settings.crop
+    size, crop = settings.image.image_size, settings.image.crop
 
     def prepare(path):
-        image = decode_image(tf.io.read_file(path), settings.max_pixels)
+        image = decode_image(tf.io.read_file(path), settings.data.max_pixels)
         top, left = tf.unstack(tf.random.uniform([2], 0, size - crop + 1, tf.int32))
-        mirrored = tf.random.uniform([]) < 0.5 if settings.flip else False
+        mirrored = tf.random.uniform([]) < 0.5 if settings.image.flip else False
         return cut(resize(image, size), crop, Place(top, left, mirrored))
 
     paths = tf.data.Dataset.from_tensor_slices(list(subject.split.images))

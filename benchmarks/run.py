@@ -149,18 +149,18 @@ def measure(group, backbone, arguments):
             arguments.rounds,
             f"{backbone}: {group.title}",
         )
-    regions = subject.settings.regions
+    regions = subject.settings.attention.regions
     if model == "rarl":
-        regions = subject.settings.steps * subject.settings.regions_a_step
+        regions = subject.settings.attention.steps * subject.settings.regions_a_step
     settings = {
         "backbone": backbone,
-        "weights": subject.settings.weights,
-        "image_size": subject.settings.image_size,
-        "crop": subject.settings.crop,
+        "weights": subject.settings.model.weights,
+        "image_size": subject.settings.image.image_size,
+        "crop": subject.settings.image.crop,
         "batch_size": batch,
         "model": model,
         "regions": regions,
-        "units": subject.settings.units,
+        "units": subject.settings.attention.units,
     }
     # The next group has models of its own, and VGG-16's fill gigabytes.
     del subject

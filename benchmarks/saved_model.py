@@ -24,10 +24,10 @@ def candidates(subject):
     encoded = list(read_files(photographs))
     prepared = evaluation_pipeline(
         photographs,
-        [settings.image_size],
-        settings.crop,
+        [settings.image.image_size],
+        settings.image.crop,
         subject.batch,
-        settings.max_pixels,
+        settings.data.max_pixels,
     )
     model = tf.function(subject.model, autograph=False)
 

@@ -54,7 +54,7 @@ class Subject:
         Raises:
             ValueError: The size leaves no room for the crop margin.
         """
-        settings = Config(
+        settings = Config.of(
             **{
                 **preset(PRESET_OF.get(backbone, "photographs"), model),
                 "model": model,
@@ -72,13 +72,13 @@ class Subject:
 
     def with_settings(self, **changes):
         """The same with other settings, and with models of its own."""
-        settings = dataclasses.replace(self.settings, **changes)
+        settings = self.settings.replace(**changes)
         return dataclasses.replace(self, settings=settings)
 
     @property
     def batch(self):
         """Images a batch."""
-        return self.settings.batch_size
+        return self.settings.training.batch_size
 
     @property
     def run(self):
@@ -88,7 +88,9 @@ class Subject:
     def build_pooled(self):
         """Builds step 1's classifier."""
         settings = self.settings
-        pooling = "average" if settings.pooling == "best" else settings.pooling
+        pooling = (
+            "average" if settings.model.pooling == "best" else settings.model.pooling
+        )
         return self.run.build_pooled(pooling, pretrained=False)
 
     @functools.cached_property

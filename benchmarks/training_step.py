@@ -60,11 +60,11 @@ def step(subject, xla=False):
     """
     model, settings = subject.model, subject.settings
     if not model.compiled:
-        compile_model(model, settings, settings.learning_rate, STEPS)
+        compile_model(model, settings, settings.training.learning_rate, STEPS)
     model.jit_compile = xla
     model.make_train_function(force=True)
     function = model.train_function
-    images, labels = subject.images(settings.crop), subject.labels
+    images, labels = subject.images(settings.image.crop), subject.labels
 
     def run():
         model.train_function = function
@@ -83,4 +83,4 @@ def backbone_step(subject):
             total = tf.reduce_sum(backbone(images, training=True))
         return tape.gradient(total, weights)
 
-    return graph(gradients, subject.images(subject.settings.crop))
+    return graph(gradients, subject.images(subject.settings.image.crop))

@@ -1,6 +1,5 @@
 """What a run's folder says in text: `config.json` and `calibration.json`."""
 
-import dataclasses
 import json
 
 from hypothesis import strategies as st
@@ -8,7 +7,7 @@ from hypothesis import strategies as st
 from fuzz.mutations import ODD, files, one_spoilt, spoilt_json
 from fuzz.target import Target
 from ram_tf.metrics.calibration import Calibration
-from ram_tf.runs.config import RETIRED, Config
+from ram_tf.runs.config import FIELDS, RETIRED, Config
 from ram_tf.runs.run import Run
 
 LABELS = ("cat", "dog", "fox")
@@ -28,11 +27,11 @@ def check(settings, label_names):
     """Asserts that settings, however they were read, may be used."""
     assert all(isinstance(name, str) for name in label_names)
     assert "/" not in settings.saved_name
-    for field in dataclasses.fields(Config):
+    for name, (_, field) in FIELDS.items():
         allowed = (int, float) if field.type is float else field.type
-        assert isinstance(getattr(settings, field.name), allowed), field.name
-    assert settings.crop > 0
-    assert settings.max_pixels > 0
+        assert isinstance(settings[name], allowed), name
+    assert settings.image.crop > 0
+    assert settings.data.max_pixels > 0
 
 
 def target(folder):

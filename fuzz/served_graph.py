@@ -10,7 +10,7 @@ from ram_tf.runs.config import Config
 from ram_tf.runs.run import Run
 from ram_tf.serving.export import export
 
-SETTINGS = Config(
+SETTINGS = Config.of(
     dataset="csv",
     backbone="small",
     weights="none",

@@ -63,13 +63,13 @@ def main(argv):
         ablation.draw_figure_5(predictor, find_images(arguments.images), path)
         print(path)
         return 0
-    by_paper = (arguments.preset or PRESET_OF[settings.dataset]) == "paper"
+    by_paper = (arguments.preset or PRESET_OF[settings.data.dataset]) == "paper"
     number = int(arguments.table) if arguments.table.isdigit() else arguments.table
     svm = by_paper if arguments.svm is None else arguments.svm
-    sizes = settings.image_size, arguments.scales
-    table = ablation_tables.of(number, *sizes, settings.model)
+    sizes = settings.image.image_size, arguments.scales
+    table = ablation_tables.of(number, *sizes, settings.model.kind)
     setting_flags.check_free(arguments, table.decides, f"table {number}")
-    seeds = arguments.seeds or [settings.seed]
+    seeds = arguments.seeds or [settings.training.seed]
     compared = ablation.compare(table, settings, seeds, folder, svm)
     print(f"\n{ablation_tables.text(compared)}")
     return 0

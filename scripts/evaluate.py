@@ -31,7 +31,7 @@ def main(argv):
         seen.outputs, split, settings, protocol, seen.about, **seen.others
     )
     print(results.table(result))
-    differences = published_results.text(settings.dataset, result)
+    differences = published_results.text(settings.data.dataset, result)
     if differences:
         print(f"\n{differences}")
     if arguments.output:

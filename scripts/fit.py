@@ -61,7 +61,7 @@ def main(argv):
         print(report(run, splits.report, run.load_pooled()))
         return 0
     pooled, model = trained
-    if settings.calibrate:
+    if settings.evaluation.calibrate:
         calibrate(run, model, splits.selection)
     view = run.served_view(model)
     print(report(run, splits.report, pooled, view))

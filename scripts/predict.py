@@ -67,7 +67,7 @@ def main(argv):
     if without:
         raise ValueError(
             f"{len(without)} of {len(paths)} images cannot be read or sent. Expected "
-            f"JPEG or PNG files of at most {predictor.config.max_pixels} pixels. "
+            f"JPEG or PNG files of at most {predictor.config.data.max_pixels} pixels. "
             f"Received: {', '.join(without)}"
         )
     return 0

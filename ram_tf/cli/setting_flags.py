@@ -1,9 +1,8 @@
 """The flags of a `Config`: one for each setting, and what parsed ones come to."""
 
 import argparse
-import dataclasses
 
-from ram_tf.runs.config import RETIRED, Config
+from ram_tf.runs.config import FIELDS, RETIRED, Config
 from ram_tf.runs.presets import OF_RARL, PRESET_OF, PRESETS, preset
 
 # Not the shares of a single csv: cut at other places, it would hand images that were
@@ -13,20 +12,18 @@ DATA = "dataset data_dir year manual_dir difficult skip_unreadable max_pixels".s
 
 def add_data_arguments(parser):
     """Adds a flag for each setting that says where images come from."""
-    for field in dataclasses.fields(Config):
-        if field.name in DATA:
-            _add_flag(
-                parser, field, f"{field.metadata['explanation']} [as in training]"
-            )
+    for name in DATA:
+        explanation = f"{FIELDS[name][1].metadata['explanation']} [as in training]"
+        _add_flag(parser, name, explanation)
 
 
 def with_data(settings, arguments):
     """The settings of a run, with the images of parsed flags."""
     given = _given(arguments)
-    if given.get("dataset", settings.dataset) != settings.dataset:
+    if given.get("dataset", settings.data.dataset) != settings.data.dataset:
         # The folder of another data set is none for this one.
         given.setdefault("data_dir", "")
-    return dataclasses.replace(settings, **given)
+    return settings.replace(**given)
 
 
 def add_arguments(parser):
@@ -37,20 +34,23 @@ def add_arguments(parser):
         help="settings to begin with; default: "
         + ", ".join(f"{preset} for {dataset}" for dataset, preset in PRESET_OF.items()),
     )
-    for field in dataclasses.fields(Config):
+    groups = {}
+    for name, (group, field) in FIELDS.items():
+        if group not in groups:
+            groups[group] = parser.add_argument_group(group) if group else parser
         defaults = [f"{field.default}" if field.default != "" else "empty"]
         defaults += [
-            f"{preset}: {values[field.name]}"
+            f"{preset}: {values[name]}"
             for preset, values in PRESETS.items()
-            if field.name in values
+            if name in values
         ]
         defaults += [
-            f"{preset} with rarl: {values[field.name]}"
+            f"{preset} with rarl: {values[name]}"
             for preset, values in OF_RARL.items()
-            if field.name in values
+            if name in values
         ]
         explanation = f"{field.metadata['explanation']} [{'; '.join(defaults)}]"
-        _add_flag(parser, field, explanation)
+        _add_flag(groups[group], name, explanation)
     for name in RETIRED:
         parser.add_argument(
             *(f"--{name}", f"--no-{name}"),
@@ -73,10 +73,11 @@ class _Retired(argparse.Action):
         )
 
 
-def _add_flag(parser, field, explanation):
+def _add_flag(parser, name, explanation):
+    field = FIELDS[name][1]
     kind, choices = field.type, field.metadata["choices"]
     parser.add_argument(
-        f"--{field.name}",
+        f"--{name}",
         default=argparse.SUPPRESS,
         help=explanation.replace("%", "%%"),
         **(
@@ -89,8 +90,7 @@ def _add_flag(parser, field, explanation):
 
 def _given(arguments):
     """The settings among parsed flags that were given."""
-    names = [field.name for field in dataclasses.fields(Config)]
-    return {n: getattr(arguments, n) for n in names if hasattr(arguments, n)}
+    return {n: getattr(arguments, n) for n in FIELDS if hasattr(arguments, n)}
 
 
 def from_arguments(arguments, of_both=False):
@@ -110,10 +110,10 @@ def from_arguments(arguments, of_both=False):
     if not of_both:
         _check_own(given, model)
     begun = preset(name, model)
-    settings = Config(**{"dataset": dataset, **begun, **given})
+    settings = Config.of(**{"dataset": dataset, **begun, **given})
     # Neither is in `Config`: runs that were begun so can still be opened.
     _check_effects(settings, given)
-    if settings.backbone == "small" and settings.weights == "imagenet":
+    if settings.model.backbone == "small" and settings.model.weights == "imagenet":
         raise ValueError(
             "The backbone 'small' has no ImageNet weights. Expected --weights none or "
             "a file with it. Received: --weights imagenet"
@@ -123,11 +123,12 @@ def from_arguments(arguments, of_both=False):
 
 def _check_own(given, model):
     """Raises a `ValueError` where a given flag is one of the other model's settings."""
-    for field in dataclasses.fields(Config):
-        if field.name in given and field.metadata["only"] not in (None, model):
+    for name in given:
+        only = FIELDS[name][1].metadata["only"]
+        if only not in (None, model):
             raise ValueError(
-                f"--{field.name} has no part in this model. Expected: --model "
-                f"{field.metadata['only']}. Received: --model {model}"
+                f"--{name} has no part in this model. Expected: --model "
+                f"{only}. Received: --model {model}"
             )
 
 
@@ -137,17 +138,20 @@ def _check_effects(settings, given):
     A default may be given anywhere.
     """
     default = Config()
-    changed = {n: v for n, v in given.items() if v != getattr(default, n)}
-    of_voc = settings.dataset.startswith("voc")
-    through_tfds = settings.dataset not in ("digits", "csv") and not settings.data_dir
+    changed = {n: v for n, v in given.items() if v != default[n]}
+    of_voc = settings.data.dataset.startswith("voc")
+    through_tfds = (
+        settings.data.dataset not in ("digits", "csv") and not settings.data.data_dir
+    )
     for name, acts, expected in (
-        ("year", settings.dataset == "coco", "--dataset coco"),
+        ("year", settings.data.dataset == "coco", "--dataset coco"),
         ("difficult", of_voc, "--dataset voc2007 or voc2012"),
-        ("split_fraction", settings.dataset == "csv", "--dataset csv"),
+        ("split_fraction", settings.data.dataset == "csv", "--dataset csv"),
         ("manual_dir", through_tfds, "voc or coco without --data_dir"),
         (
             "start_scale",
-            settings.starts == "anchors" or settings.localization == "content",
+            settings.attention.starts == "anchors"
+            or settings.attention.localization == "content",
             "--starts anchors or --localization content",
         ),
         (
@@ -155,8 +159,8 @@ def _check_effects(settings, given):
             settings.finds_regions,
             "--region_source attention and --locations learnt",
         ),
-        ("context", settings.head_start == "pooled", "--head_start pooled"),
-        ("precision_floor", settings.calibrate, "--calibrate"),
+        ("context", settings.attention.head_start == "pooled", "--head_start pooled"),
+        ("precision_floor", settings.evaluation.calibrate, "--calibrate"),
     ):
         if name in changed and not acts:
             raise ValueError(

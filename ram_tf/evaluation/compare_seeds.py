@@ -61,8 +61,8 @@ def compare(runs, baseline=None):
     pooled = np.stack([each.others["pooled"]["probabilities"] for each in seen])
     longer, epochs = None, None
     if baseline:
-        both = runs[0].config.pooled_epochs + runs[0].config.epochs
-        epochs = baseline.config.pooled_epochs, both
+        both = runs[0].config.training.pooled_epochs + runs[0].config.training.epochs
+        epochs = baseline.config.training.pooled_epochs, both
         longer = infer_split.pooled_outputs(baseline, first, baseline.config)
         longer = longer["probabilities"]
     most = (first.labels > 0).sum(0).max()

@@ -43,9 +43,9 @@ def ensemble_view(runs, views):
         ValueError: The runs have different labels or losses, or not a scale each.
     """
     for run in runs[1:]:
-        if (run.label_names, run.config.loss) != (
+        if (run.label_names, run.config.loss.classification) != (
             runs[0].label_names,
-            runs[0].config.loss,
+            runs[0].config.loss.classification,
         ):
             raise ValueError(
                 "Only runs of the same labels and loss look together. Expected those "
@@ -60,7 +60,7 @@ def ensemble_view(runs, views):
             "--scales, or none for those of training. "
             f"Received: {', '.join(map(str, views.scales))}"
         )
-    usual = "z" if runs[0].config.region_pooling == "flatten" else "pooled"
+    usual = "z" if runs[0].config.attention.region_pooling == "flatten" else "pooled"
     describe = (views.feature or usual) if views.svm else None
     looks = [
         run.view(
@@ -97,7 +97,7 @@ def fit_svms(view, runs, describe):
     key = cache.key_of(how, weight_files(view, runs), train, first.config, *arrays)
 
     def fit():
-        seed = first.config.seed
+        seed = first.config.training.seed
         columns = describe(train), train.labels
         return svm_fit.fit(*columns, about, seed, unlearnt=unlearnt)
 

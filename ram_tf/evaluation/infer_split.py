@@ -55,7 +55,7 @@ def infer_pooled(pooled, split, settings):
         the classifier `has_evidence` also `evidence` `(n, L, 2)`, `y, x` as fractions
         of the original image.
     """
-    size, crop = settings.image_size, settings.crop
+    size, crop = settings.image.image_size, settings.image.crop
     graph = tf.function(
         lambda images: pooled(images, with_evidence=True),
         [tf.TensorSpec([None, crop, crop, 3])],
@@ -94,8 +94,10 @@ def _kept(run, about, files, split, settings, compute):
 
 
 def _over(split, sizes, crop, settings, forward):
-    batch_size = settings.batch_size
-    batches = evaluation_pipeline(split, sizes, crop, batch_size, settings.max_pixels)
+    batch_size = settings.training.batch_size
+    batches = evaluation_pipeline(
+        split, sizes, crop, batch_size, settings.data.max_pixels
+    )
     total = math.ceil(len(split) / batch_size)
     bar = tqdm(batches, "evaluating", total, unit="batch", leave=False)
     return _joined(forward(images) for images in bar)
@@ -107,7 +109,7 @@ def infer_exported(predictor, split):
     Raises:
         ValueError: It refuses an image, which would count as one without any label.
     """
-    size = predictor.config.batch_size
+    size = predictor.config.training.batch_size
     starts = tqdm(range(0, len(split), size), "evaluating", unit="batch", leave=False)
     outputs = _joined(
         predictor(list(read_files(split.take(range(len(split))[start : start + size]))))
@@ -118,7 +120,7 @@ def infer_exported(predictor, split):
         names = ", ".join(split.names[i] for i in refused)
         raise ValueError(
             "The exported model refuses images. Expected JPEG or PNG of at most "
-            f"{predictor.config.max_pixels} pixels, as it was exported. Received: "
+            f"{predictor.config.data.max_pixels} pixels, as it was exported. Received: "
             f"{len(refused)} of {len(split)} others: {names}"
         )
     return outputs
@@ -144,8 +146,8 @@ def calibrate(run, model, split):
     fitted = calibration.fit(
         split.labels,
         infer(run.view(model), split, settings)["scores"],
-        settings.loss,
-        settings.precision_floor or None,
+        settings.loss.classification,
+        settings.evaluation.precision_floor or None,
     )
     with write_with_checksum(run.calibration_file) as temporary:
         temporary.write_text(fitted.to_json(run.label_names))

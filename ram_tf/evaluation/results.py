@@ -55,8 +55,8 @@ def evaluate(outputs, split, settings, protocol=PAPER, about=None, **others):
     about = about or {
         "views": 1,
         "views_from": "image",
-        "scales": [settings.image_size],
-        "crops": [settings.crop],
+        "scales": [settings.image.image_size],
+        "crops": [settings.image.crop],
     }
     labels, probabilities = split.labels, outputs["probabilities"]
     result = figures(labels, outputs, split.label_names, protocol)
@@ -64,7 +64,7 @@ def evaluate(outputs, split, settings, protocol=PAPER, about=None, **others):
     result["protocol"] = {
         **dataclasses.asdict(protocol),
         **about,
-        "difficult": settings.difficult,
+        "difficult": settings.data.difficult,
         "ranked_by": "probabilities",
     }
     result["warnings"] = protocols.warnings_for(

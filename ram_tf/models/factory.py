@@ -22,28 +22,28 @@ def pooled_classifier(settings, num_labels, pooling, pretrained=True):
             W_fx without saying from where); False where weights of the whole model
             will be loaded.
     """
-    with _precision(settings.precision):
+    with _precision(settings.training.precision):
         backbone = backbones.build(
-            settings.backbone,
-            settings.weights if pretrained else "none",
-            settings.frozen,
+            settings.model.backbone,
+            settings.model.weights if pretrained else "none",
+            settings.model.frozen,
         )
         pooled = networks.PooledClassifier(
             backbone,
             num_labels,
             settings.objective,
             pooling,
-            settings.pooled_units or None,
-            (settings.region_size,) * 2,
-            settings.dropout,
+            settings.model.pooled_units or None,
+            (settings.attention.region_size,) * 2,
+            settings.model.dropout,
         )
-        _call_once(pooled, settings.crop)
+        _call_once(pooled, settings.image.crop)
     if pretrained and pooling == "flatten" and pooled.feature:
         hidden = backbones.hidden_layer(
-            settings.backbone, settings.weights, pooled.feature.kernel.shape
+            settings.model.backbone, settings.model.weights, pooled.feature.kernel.shape
         )
         if hidden:
-            print(f"W_fx begins as the hidden layer of {settings.backbone}")
+            print(f"W_fx begins as the hidden layer of {settings.model.backbone}")
             pooled.feature.set_weights(hidden)
     return pooled
 
@@ -57,23 +57,27 @@ def attention_model(settings, num_labels, pooled):
         pooled: What `pooled_classifier` returned; its head starts the attention's where
             `head_start` says so.
     """
-    kind = {"rdar": networks.RDAR, "rarl": networks.RARL}[settings.model]
-    with _precision(settings.precision):
+    kind = {"rdar": networks.RDAR, "rarl": networks.RARL}[settings.model.kind]
+    with _precision(settings.training.precision):
         attention = _attention(settings, num_labels)
         built = kind(
             pooled.backbone,
             attention,
             settings.objective,
-            settings.crop / settings.image_size,
+            settings.image.crop / settings.image.image_size,
         )
-        _call_once(built, settings.crop, settings.given_regions * settings.regions)
+        _call_once(
+            built,
+            settings.image.crop,
+            settings.given_regions * settings.attention.regions,
+        )
     feature = pooled.feature and pooled.feature.get_weights()
-    if settings.head_start == "feature":
+    if settings.attention.head_start == "feature":
         attention.region_lstm.feature.set_weights(feature)
-    if settings.head_start == "pooled":
+    if settings.attention.head_start == "pooled":
         kernel, bias = pooled.classifier.get_weights()
         started = attention.region_lstm.start_as(
-            (kernel, bias), feature, settings.context
+            (kernel, bias), feature, settings.attention.context
         )
         if attention.content is not None:
             factors, readout = started
@@ -87,34 +91,38 @@ def attention_model(settings, num_labels, pooled):
 def _attention(settings, num_labels):
     shared = {
         "num_labels": num_labels,
-        "units": settings.units,
-        "region_size": (settings.region_size,) * 2,
-        "region_pooling": settings.region_pooling,
-        "layout_channels": settings.layout_channels,
-        "dropout": settings.dropout,
-        "localization": settings.localization if settings.finds_regions else "linear",
-        "start_scale": settings.start_scale,
+        "units": settings.attention.units,
+        "region_size": (settings.attention.region_size,) * 2,
+        "region_pooling": settings.attention.region_pooling,
+        "layout_channels": settings.attention.layout_channels,
+        "dropout": settings.model.dropout,
+        "localization": settings.attention.localization
+        if settings.finds_regions
+        else "linear",
+        "start_scale": settings.attention.start_scale,
         "name": "attention",
     }
-    if settings.model == "rdar":
+    if not settings.is_rarl:
         # None for the paper's shared bias.
-        starts = losses.starting_regions(settings.regions, settings.start_scale)
+        starts = losses.starting_regions(
+            settings.attention.regions, settings.attention.start_scale
+        )
         return RecurrentMemorizedAttention(
             **shared,
-            num_regions=settings.regions,
-            starts=starts if settings.starts == "anchors" else None,
+            num_regions=settings.attention.regions,
+            starts=starts if settings.attention.starts == "anchors" else None,
             given_regions=settings.given_regions,
         )
-    fixed = settings.locations == "anchors"
-    anchored = fixed or settings.starts == "anchors"
+    fixed = settings.attention.locations == "anchors"
+    anchored = fixed or settings.attention.starts == "anchors"
     return ReinforcedAttention(
         **shared,
-        num_steps=settings.steps,
-        starts=losses.starting_centres(settings.steps) if anchored else None,
-        locations="fixed" if fixed else settings.locations,
-        sigma=settings.sigma,
-        episodes=settings.episodes,
-        seed=settings.seed,
+        num_steps=settings.attention.steps,
+        starts=losses.starting_centres(settings.attention.steps) if anchored else None,
+        locations="fixed" if fixed else settings.attention.locations,
+        sigma=settings.attention.sigma,
+        episodes=settings.attention.episodes,
+        seed=settings.training.seed,
     )
 
 

@@ -6,12 +6,11 @@ others are renamed or removed.
 """
 
 import contextlib
-import dataclasses
 import json
 import reprlib
 
 from ram_tf.data.split import check_label_names
-from ram_tf.runs.config import FORMAT, RETIRED, Config
+from ram_tf.runs.config import FIELDS, FORMAT, RETIRED, Config
 
 # What is asked of an exported model: how it looks at images, whose data it is evaluated
 # on where no flag says so, and what it is called.
@@ -20,6 +19,16 @@ SERVED = (
     "manual_dir difficult skip_unreadable max_pixels name image_size crop_margin model "
     "regions steps loss batch_size"
 ).split()
+
+
+# Formats whose runs are those of this version: 2 differs in the layout of this file.
+READ = (2, FORMAT)
+# Of each group the flags' names by those of its fields.
+GROUPS = {
+    group: {field.name: flag for flag, (of, field) in FIELDS.items() if of == group}
+    for group, _ in FIELDS.values()
+    if group
+}
 
 
 def from_json(text, where="config.json"):
@@ -39,6 +48,8 @@ def from_json(text, where="config.json"):
     with _explained():
         content, label_names = _parse(text)
     _check_format(content, where)
+    with _explained():
+        content = _flat(content)
     return _config(content), _checked(label_names)
 
 
@@ -57,6 +68,8 @@ def from_exported_json(text):
     """
     with _explained():
         content, label_names = _parse(text)
+    with _explained():
+        content = _flat(content)
     served = {name: content[name] for name in SERVED if name in content}
     return _config(served), _checked(label_names)
 
@@ -109,19 +122,31 @@ def _check_format(content, where):
             f"{reprlib.repr(found)}"
         )
     with _explained():
-        if not is_number or found != FORMAT:
+        if not is_number or found not in READ:
             raise ValueError(f"'format': {reprlib.repr(found)}")
+
+
+def _flat(content):
+    """Takes settings out of their groups; a file of format 2 or older has none."""
+    flat = {}
+    for name, value in content.items():
+        if name in GROUPS and isinstance(value, dict):
+            for own, setting in value.items():
+                flat[GROUPS[name].get(own, f"{name}.{own}")] = setting
+        else:
+            flat[name] = value
+    return flat
 
 
 def _config(content):
     with _explained():
         _check_types(content)
-    return Config(**content)
+    return Config.of(**content)
 
 
 def _check_types(content):
     """Raises a `ValueError` where a setting is unknown or not of its type."""
-    types = {field.name: field.type for field in dataclasses.fields(Config)}
+    types = {name: field.type for name, (_, field) in FIELDS.items()}
     for name, value in content.items():
         if name in RETIRED:
             raise ValueError(f"{name}, which {RETIRED[name]}")

@@ -123,7 +123,7 @@ def for_run(run, split):
     if not settings.given_regions or split.proposals is not None:
         return split
     folder = run.folder.parent
-    return propose(split, folder, settings.regions, settings.max_pixels)
+    return propose(split, folder, settings.attention.regions, settings.data.max_pixels)
 
 
 def propose(split, folder, count, max_pixels):

@@ -97,7 +97,7 @@ class Run:
         return cls(folder, *from_json(atomic_files.read(path), path))
 
     def _must_equal(self, other):
-        ours, theirs = dataclasses.asdict(self.config), dataclasses.asdict(other.config)
+        ours, theirs = self.config.flat(), other.config.flat()
         ours["label_names"], theirs["label_names"] = self.label_names, other.label_names
         changed = [
             f"{name}={ours[name]!r} (was {theirs[name]!r})"
@@ -141,8 +141,10 @@ class Run:
                 images say nothing.
         """
         own = self.config
-        places = [pathlib.Path(each.data_dir).resolve() for each in (own, settings)]
-        if own.dataset != settings.dataset or places[0] != places[1]:
+        places = [
+            pathlib.Path(each.data.data_dir).resolve() for each in (own, settings)
+        ]
+        if own.data.dataset != settings.data.dataset or places[0] != places[1]:
             return
         names = run_splits.names_of(own)
         asked = {names.train: ("train", "selection"), names.selection: ("selection",)}
@@ -180,7 +182,7 @@ class Run:
             FileNotFoundError: One was asked for, and is not there.
         """
         if not self.calibration_file.is_file():
-            if self.config.calibrate:
+            if self.config.evaluation.calibrate:
                 raise FileNotFoundError(
                     "The run's temperature and thresholds are missing. Expected "
                     f"{self.calibration_file}, which its fit.py writes at the end; "
@@ -229,12 +231,14 @@ class Run:
             ValueError: A size leaves no room for the crop margin, or the backbone's
                 cells do not tile what it sees.
         """
-        stride = backbones.BACKBONES[self.config.backbone].stride
+        stride = backbones.BACKBONES[self.config.model.backbone].stride
         scales = [
-            dataclasses.replace(self.config, image_size=size)
-            for size in sizes or [self.config.image_size]
+            self.config.replace(image_size=size)
+            for size in sizes or [self.config.image.image_size]
         ]
-        members = [ScaledModel(model, s.image_size, s.crop, stride) for s in scales]
+        members = [
+            ScaledModel(model, s.image.image_size, s.image.crop, stride) for s in scales
+        ]
         view = MultiView(members, **views)
         for scale in scales:
             scale.check_cells(whole_images=view.source == "features")
@@ -247,8 +251,8 @@ class Run:
     @property
     def pooling(self):
         """The pooling of step 1, for "best" the one that selection preferred."""
-        if self.config.pooling != "best":
-            return self.config.pooling
+        if self.config.model.pooling != "best":
+            return self.config.model.pooling
         return atomic_files.read_text(self.folder / "pooling.txt").strip()
 
 

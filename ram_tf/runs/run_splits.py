@@ -38,11 +38,13 @@ def names_of(settings):
     Returns:
         A `RunSplits` of names; None for `selection` where a tenth is held back for it.
     """
-    usual = datasets.default_splits(settings.dataset, settings.data_dir or None)
+    usual = datasets.default_splits(
+        settings.data.dataset, settings.data.data_dir or None
+    )
     return RunSplits(
-        settings.train_split or usual.train,
-        settings.val_split or usual.selection,
-        settings.report_split or usual.report,
+        settings.data.train_split or usual.train,
+        settings.data.val_split or usual.selection,
+        settings.data.report_split or usual.report,
     )
 
 
@@ -61,13 +63,13 @@ def load_split(settings, name):
         FileNotFoundError: The data set is not there.
     """
     split = datasets.load(
-        settings.dataset,
-        settings.data_dir or None,
+        settings.data.dataset,
+        settings.data.data_dir or None,
         name,
-        difficult=settings.difficult,
-        year=settings.year or None,
-        manual_dir=settings.manual_dir or None,
-        split_fraction=settings.fractions,
+        difficult=settings.data.difficult,
+        year=settings.data.year or None,
+        manual_dir=settings.data.manual_dir or None,
+        split_fraction=settings.data.fractions,
     )
     for note in split.notes:
         print(f"{name}: {note}", file=sys.stderr)
@@ -97,7 +99,7 @@ def load(settings):
     _tell_missing(train)
     splits = RunSplits(train, selection, report)
     _check_apart(splits)
-    if settings.select_by == "mAP" and not (selection.labels > 0).any():
+    if settings.training.select_by == "mAP" and not (selection.labels > 0).any():
         raise ValueError(
             "The best epoch cannot be selected by mAP. Expected a selection split with "
             f"positives, or --select_by loss. Received: {len(selection)} images without"
@@ -122,7 +124,7 @@ def hold_back(settings, whole):
     """
     if names_of(settings).selection:
         return whole, None
-    return whole.hold_out(HELD_BACK, settings.seed)
+    return whole.hold_out(HELD_BACK, settings.training.seed)
 
 
 def load_report(settings, name, label_names):
@@ -173,14 +175,14 @@ def _check_apart(splits):
 
 
 def _readable(split, settings):
-    bad = find_unreadable(split, settings.max_pixels)
+    bad = find_unreadable(split, settings.data.max_pixels)
     if not len(bad):
         return split
     names = ", ".join(_described(split, i) for i in bad)
-    if not settings.skip_unreadable:
+    if not settings.data.skip_unreadable:
         raise ValueError(
             "Images cannot be read. Expected JPEG or PNG files of at most "
-            f"{settings.max_pixels} pixels (or --skip_unreadable). Received: "
+            f"{settings.data.max_pixels} pixels (or --skip_unreadable). Received: "
             f"{len(bad)} of {len(split)}: {names}"
         )
     print(f"skipped {len(bad)} images that cannot be read: {names}", file=sys.stderr)

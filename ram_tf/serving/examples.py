@@ -46,7 +46,7 @@ def write_examples(run, view, split, count=12):
     encoded = [bytes(image) for image in read_files(split)]
     predictor = Predictor.of(view, run)
     outputs = predictor(encoded)
-    images = [decode_image(e, run.config.max_pixels).numpy() for e in encoded]
+    images = [decode_image(e, run.config.data.max_pixels).numpy() for e in encoded]
     drawn = draw_outputs(
         images,
         outputs,

@@ -148,7 +148,7 @@ def export(view, run, parent, warm_up=False):
         archive.track(model)
     archive.add_endpoint(
         "serving_default",
-        tf.function(serve_bytes(view, run.config.max_pixels), autograph=False),
+        tf.function(serve_bytes(view, run.config.data.max_pixels), autograph=False),
         [tf.TensorSpec([None], tf.string, name="image_bytes")],
     )
     archive.add_endpoint(

@@ -153,7 +153,7 @@ def _by_label(label_names, values):
 
 
 def _draw(encoded, outputs, predictor, threshold, path):
-    image = decode_image(encoded, predictor.config.max_pixels).numpy()
+    image = decode_image(encoded, predictor.config.data.max_pixels).numpy()
     named = predicted_labels(
         outputs["probabilities"],
         outputs["region_scores"],

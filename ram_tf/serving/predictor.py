@@ -54,7 +54,7 @@ class Predictor:
     def of(cls, view, run):
         """Predicts with a view of a run's models."""
         graph = tf.function(
-            serve_bytes(view, run.config.max_pixels),
+            serve_bytes(view, run.config.data.max_pixels),
             [tf.TensorSpec([None], tf.string, name="image_bytes")],
             autograph=False,
         )
@@ -107,7 +107,7 @@ class Predictor:
         forward, texts = FORMATS[path.suffix].load(path)
         settings, label_names, about = read_described(path, texts)
         (size,) = about["scales"]
-        serve = single_size.serve_bytes(forward, size, settings.max_pixels)
+        serve = single_size.serve_bytes(forward, size, settings.data.max_pixels)
         return cls(serve, settings, label_names, about)
 
     def __call__(self, encoded):

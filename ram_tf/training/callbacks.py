@@ -57,16 +57,16 @@ class TrainingBatches(NamedTuple):
         """
         return training_pipeline(
             self.split,
-            settings.image_size,
-            settings.crop,
-            settings.flip,
+            settings.image.image_size,
+            settings.image.crop,
+            settings.image.flip,
             self.size,
             epochs,
             self.seed,
-            settings.zoom_factors,
-            settings.max_pixels,
+            settings.image.zoom_factors,
+            settings.data.max_pixels,
             context,
-            settings.colour_jitter,
+            settings.image.colour_jitter,
         )
 
     def must_be_finite(self, loss, epoch, batch):
@@ -107,13 +107,13 @@ class ValidateAndCheckpoint(keras.callbacks.Callback):
         self.settings = settings
         self.split = split
         self.batches = batches
-        self.inputs = _inputs(split, settings, settings.batch_size)
+        self.inputs = _inputs(split, settings, settings.training.batch_size)
         # On one device, whichever train the model: `Model.predict` takes all of them.
         self.look = tf.function(
             lambda inputs: model(inputs, training=False),
             autograph=False,
             reduce_retracing=True,
-            jit_compile=settings.jit_compile or None,
+            jit_compile=settings.training.jit_compile or None,
         )
         self.history, self.best, self.waited, self.finished = [], -math.inf, 0, False
         self.outputs = None  # of the last validation, the model's dict as arrays
@@ -137,17 +137,17 @@ class ValidateAndCheckpoint(keras.callbacks.Callback):
     def on_epoch_end(self, epoch, logs=None):
         averaged = keras.callbacks.SwapEMAWeights()
         averaged.set_model(self.model)
-        if self.settings.ema:
+        if self.settings.training.ema:
             averaged.on_test_begin()
         logs.update(self._validate())
         # What the last update has done, no step of the epoch has seen.
         self.batches.must_be_finite(logs["val_loss"], epoch, self.batches.count - 1)
         self._select(logs)
-        if self.settings.ema:
+        if self.settings.training.ema:
             averaged.on_test_end()
         logs["learning_rate"] = float(self.model.optimizer.learning_rate)
         self.history.append({"epoch": epoch + 1, **logs})
-        patience = self.settings.patience
+        patience = self.settings.training.patience
         self.finished = bool(patience and self.waited >= patience)
         self.model.stop_training = self.finished
         self._save()
@@ -181,7 +181,7 @@ class ValidateAndCheckpoint(keras.callbacks.Callback):
         return mean
 
     def _select(self, logs):
-        by_loss = self.settings.select_by == "loss"
+        by_loss = self.settings.training.select_by == "loss"
         score = -logs["val_loss"] if by_loss else logs["val_mAP"]
         if score > self.best:
             self.best, self.waited = score, 0
@@ -276,7 +276,7 @@ class RegionPictures(keras.callbacks.Callback):
         self.label_names = run.label_names
         shown = split.take(range(min(PICTURES, len(split))))
         self.originals = [
-            decode_image(encoded, run.config.max_pixels).numpy()
+            decode_image(encoded, run.config.data.max_pixels).numpy()
             for encoded in read_files(shown)
         ]
 
@@ -312,10 +312,10 @@ def _inputs(split, settings, batch_size):
     """Centre crops of a split, in batches, each as the one input of a Keras model."""
     batches = evaluation_pipeline(
         split,
-        [settings.image_size],
-        settings.crop,
+        [settings.image.image_size],
+        settings.image.crop,
         batch_size,
-        settings.max_pixels,
+        settings.data.max_pixels,
     )
     if split.proposals is None:
         return batches

@@ -87,10 +87,14 @@ class Devices:
         if self.count == 1:
             return
         for fits, expected, name in (
-            (not settings.batch_size % self.count, "a multiple of it", "batch_size"),
-            (not settings.jit_compile, "no --jit_compile", "jit_compile"),
+            (
+                not settings.training.batch_size % self.count,
+                "a multiple of it",
+                "batch_size",
+            ),
+            (not settings.training.jit_compile, "no --jit_compile", "jit_compile"),
             # Keras asks each device alone whether its gradients are finite.
-            (settings.precision != "mixed_float16", "another", "precision"),
+            (settings.training.precision != "mixed_float16", "another", "precision"),
             (
                 self.workers == 1 or not settings.given_regions,
                 "attention with several workers",
@@ -100,7 +104,7 @@ class Devices:
             if not fits:
                 raise ValueError(
                     f"{name} does not go with {self.count} devices. Expected "
-                    f"{expected}. Received: {name}={getattr(settings, name)}"
+                    f"{expected}. Received: {name}={settings[name]}"
                 )
 
     def even_batch_size(self, size):

@@ -28,7 +28,7 @@ def start(pooled, split, settings):
         settings: The `Config`.
     """
     features, labels = _features(pooled, split, settings)
-    pooled.classifier.set_weights(fit(features, labels, settings.probe_cost))
+    pooled.classifier.set_weights(fit(features, labels, settings.training.probe_cost))
 
 
 def fit(features, labels, cost):
@@ -72,16 +72,20 @@ def root_mean_square(features):
 
 def _features(pooled, split, settings):
     """The pooled features `(n, D)` of a split's images, and their labels `(n, L)`."""
-    batch_size = settings.batch_size
+    batch_size = settings.training.batch_size
     batches = evaluation_pipeline(
-        split, [settings.image_size], settings.crop, batch_size, settings.max_pixels
+        split,
+        [settings.image.image_size],
+        settings.image.crop,
+        batch_size,
+        settings.data.max_pixels,
     )
     look = tf.function(pooled.pool, autograph=False, reduce_retracing=True)
     total = math.ceil(len(split) / batch_size)
     plain, mirrored = [], []
     for (images,) in tqdm(batches, "probing", total, unit="batch", leave=False):
         plain.append(look(images))
-        if settings.flip:
+        if settings.image.flip:
             mirrored.append(look(images[:, :, ::-1]))
     features = tf.cast(tf.concat(plain + mirrored, 0), tf.float32).numpy()
-    return features, np.tile(split.labels, (1 + settings.flip, 1))
+    return features, np.tile(split.labels, (1 + settings.image.flip, 1))

@@ -62,21 +62,23 @@ def _train_attention(run, data, devices):
         _tell_of_many_labels(settings, len(run.label_names))
     with devices.strategy.scope():
         pooled = _load_pooled(run, devices)
-        keras.utils.set_random_seed(settings.seed)
+        keras.utils.set_random_seed(settings.training.seed)
         model = run.build_model(pooled)
-        args = settings.epochs, settings.learning_rate, data, devices
+        args = settings.training.epochs, settings.training.learning_rate, data, devices
         _fit(run, "step2", model, *args)
     if devices.chief:
         weights_file.save(model, run.model_weights)
 
 
 def _tell_of_many_labels(settings, labels):
-    held = code_width(settings.units, labels)
-    linear = settings.head_start == "pooled" and not settings.pooled_units
+    held = code_width(settings.attention.units, labels)
+    linear = (
+        settings.attention.head_start == "pooled" and not settings.model.pooled_units
+    )
     if linear and held < labels:
         print(
-            f"step2: {settings.units} units begin with a factor of rank {held} of step "
-            f"1's kernel of {labels} labels; --units {4 * labels + 1} holds all of it"
+            f"step2: {settings.attention.units} units begin with a factor of rank "
+            f"{held} of step 1's kernel of {labels} labels; --units {4 * labels + 1} holds all of it"
         )
 
 
@@ -115,17 +117,26 @@ def train_pooled(run, train_split, selection_split, devices=None):
 
 def _best_pooled(run, data, devices):
     settings = run.config
-    tried = ("average", "max") if settings.pooling == "best" else (settings.pooling,)
+    tried = (
+        ("average", "max")
+        if settings.model.pooling == "best"
+        else (settings.model.pooling,)
+    )
     best = -math.inf
     for pooling in tried:
-        keras.utils.set_random_seed(settings.seed)
+        keras.utils.set_random_seed(settings.training.seed)
         pooled = run.build_pooled(pooling)
         name = "step1" if len(tried) == 1 else f"step1-{pooling}"
-        args = settings.pooled_epochs, settings.pooled_learning_rate, data, devices
+        args = (
+            settings.training.pooled_epochs,
+            settings.training.pooled_learning_rate,
+            data,
+            devices,
+        )
         score = _fit(run, name, pooled, *args)
         if score > best:
             best, chosen, chosen_pooling = score, pooled, pooling
-    if settings.pooling == "best" and devices.chief:
+    if settings.model.pooling == "best" and devices.chief:
         with write_with_checksum(run.folder / "pooling.txt") as temporary:
             temporary.write_text(chosen_pooling + "\n")
     return chosen
@@ -135,9 +146,7 @@ def _check_same(run, splits, devices):
     """Raises a `ValueError` where workers would train something else."""
     if devices.workers > 1:
         # Where things lie may differ from machine to machine.
-        settings = dataclasses.replace(
-            run.config, data_dir="", manual_dir="", weights="none"
-        )
+        settings = run.config.replace(data_dir="", manual_dir="", weights="none")
         devices.check_same("settings", settings.to_json(run.label_names))
         for split in splits:
             devices.check_same("images and labels", split.digest)
@@ -156,7 +165,7 @@ def _load_pooled(run, devices):
 def _make_deterministic(settings):
     # Bit-equal runs need ops that do not depend on the timing of threads. Keras does
     # not compile with XLA under them.
-    if not settings.jit_compile:
+    if not settings.training.jit_compile:
         tf.config.experimental.enable_op_determinism()
 
 
@@ -168,8 +177,8 @@ def _fit(run, name, model, epochs, learning_rate, data, devices):
     """
     settings = run.config
     train_split, selection_split = data
-    size = devices.even_batch_size(min(settings.batch_size, len(train_split)))
-    batches = TrainingBatches(train_split, settings.seed, size)
+    size = devices.even_batch_size(min(settings.training.batch_size, len(train_split)))
+    batches = TrainingBatches(train_split, settings.training.seed, size)
     compile_model(model, settings, learning_rate, epochs * batches.count)
     model.optimizer.build(model.trainable_variables)
     progress = ValidateAndCheckpoint(
@@ -208,7 +217,7 @@ def _start(progress, name, train_split, epochs):
     model, settings = progress.model, progress.settings
     progress.checkpoint.parent.mkdir(exist_ok=True)
     progress.restore()
-    probes = settings.probe_cost and isinstance(model, PooledClassifier)
+    probes = settings.training.probe_cost and isinstance(model, PooledClassifier)
     if probes and not progress.epoch:
         linear_probe.start(model, train_split, settings)
     print(
@@ -216,7 +225,9 @@ def _start(progress, name, train_split, epochs):
         f"{progress.epoch} of {epochs} epochs done"
     )
     # A head that starts from what is known may be best before it overfits.
-    from_step1 = isinstance(model, AttentionModel) and settings.head_start == "pooled"
+    from_step1 = (
+        isinstance(model, AttentionModel) and settings.attention.head_start == "pooled"
+    )
     if (probes or from_step1) and not progress.epoch:
         progress.consider_start()
 
@@ -241,21 +252,21 @@ def compile_model(model, settings, learning_rate, steps):
     """
     model.compile(
         Adam(
-            _schedule(settings.schedule, learning_rate, steps),
+            _schedule(settings.training.schedule, learning_rate, steps),
             _rates(model, settings),
-            global_clipnorm=settings.clip_norm or None,
-            use_ema=settings.ema > 0,
-            ema_momentum=settings.ema or 0.99,
+            global_clipnorm=settings.training.clip_norm or None,
+            use_ema=settings.training.ema > 0,
+            ema_momentum=settings.training.ema or 0.99,
         ),
-        jit_compile=settings.jit_compile,
+        jit_compile=settings.training.jit_compile,
     )
 
 
 def _rates(model, settings):
-    rates = [(model.backbone.trainable_variables, settings.backbone_rate)]
+    rates = [(model.backbone.trainable_variables, settings.training.backbone_rate)]
     if isinstance(model, AttentionModel):
         localization = model.attention.localization_variables
-        rates.append((localization, settings.localization_rate))
+        rates.append((localization, settings.training.localization_rate))
     return rates
 
 

@@ -26,7 +26,7 @@ TABLE = TABLE_5._replace(rows=[row._replace(views=1) for row in TABLE_5.rows])
 
 
 def base(squares, **changes):
-    return dataclasses.replace(SMALL, data_dir=str(squares), **changes)
+    return SMALL.replace(data_dir=str(squares), **changes)
 
 
 @pytest.fixture(scope="module")
@@ -49,8 +49,8 @@ def test_rows_are_runs_of_their_own_that_differ_as_the_table_says(undisturbed):
     folder, _ = undisturbed
     null = Run.open(folder / "attention-null-40-seed0").config
     full = Run.open(folder / "attention-ASP-40-seed0").config
-    assert null == dataclasses.replace(full, constraints="")
-    assert full.constraints == "ASP"
+    assert null == full.replace(constraints="")
+    assert full.loss.constraints == "ASP"
 
 
 @pytest.mark.slow
@@ -191,7 +191,7 @@ def test_figures_of_other_evidence_are_computed_anew(squares, undisturbed, monke
 def test_other_settings_than_those_of_the_runs_that_are_there_are_refused(
     squares, undisturbed
 ):
-    settings = dataclasses.replace(base(squares), epochs=2)
+    settings = base(squares).replace(epochs=2)
     with pytest.raises(ValueError, match=r"epochs=2 \(was 1\)"):
         ablation.compare(TABLE, settings, [0], undisturbed[0])
 
@@ -226,7 +226,10 @@ def test_rarl_and_rdar_share_one_step_1(squares, tmp_path):
     names = ["attention-ASP", *(f"rarl-{name}" for name in names)]
     assert runs == {f"{name}-40-seed0" for name in names}
     longer = Run.open(tmp_path / "pooled-longer-40-seed0").config
-    assert longer.pooled_epochs == settings.pooled_epochs + settings.epochs
+    assert (
+        longer.training.pooled_epochs
+        == settings.training.pooled_epochs + settings.training.epochs
+    )
     assert set(compared["pooled_longer"]) == set(LOCATIONS.figures)
     assert json.loads((tmp_path / "locations.json").read_text()) == compared
 

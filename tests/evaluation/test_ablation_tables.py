@@ -128,7 +128,7 @@ def test_table_6_has_two_scales(size, scales, expected):
 def test_rows_change_what_their_names_say_and_nothing_else(number):
     changes = {row.name: row.models[0] for row in ablation_tables.of(number, 512).rows}
     for name, change in changes.items():
-        Config(**change)
+        Config.of(**change)
         if number == 3:
             assert change == {
                 "region_source": name.split()[0]
@@ -188,5 +188,5 @@ def test_the_table_of_locations_changes_nothing_else():
     unrewarded = {"model": "rarl", "lambda_reinforce": 0.0}
     assert changes[1:] == [learnt, unrewarded, *others]
     for change in changes:
-        Config(**change)
+        Config.of(**change)
     assert "paper" not in ablation_tables.text(compared(table))

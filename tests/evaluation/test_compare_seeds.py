@@ -98,7 +98,7 @@ def test_runs_that_report_on_other_images_or_labels_are_refused(tmp_path, change
     runs = [
         Run.start(
             tmp_path / f"run{i}",
-            dataclasses.replace(SMALL, data_dir=str(folder)),
+            SMALL.replace(data_dir=str(folder)),
             labels,
         )
         for i, (folder, labels) in enumerate(
@@ -116,7 +116,7 @@ def made(folder):
 
 def test_euclidean_runs_are_compared_by_probabilities(squares, tmp_path):
     # Under a softmax over labels these rank images in another order than scores do.
-    settings = dataclasses.replace(SMALL, data_dir=str(squares), loss="euclidean")
+    settings = SMALL.replace(data_dir=str(squares), loss="euclidean")
     run = Run.start(tmp_path, settings, ("blue", "green", "red"))
     keras.utils.set_random_seed(0)
     pooled = run.build_pooled("average")
@@ -141,7 +141,7 @@ def test_euclidean_runs_are_compared_by_probabilities(squares, tmp_path):
 
 def write_run(folder, squares, seed, pooled_only=False, **changes):
     """A run as fit.py leaves it, but for the training."""
-    settings = dataclasses.replace(SMALL, data_dir=str(squares), **changes)
+    settings = SMALL.replace(data_dir=str(squares), **changes)
     run = Run.start(folder, settings, ("blue", "green", "red"))
     keras.utils.set_random_seed(seed)
     pooled = run.build_pooled("average")
@@ -192,7 +192,7 @@ def test_a_baseline_that_has_seen_the_images_is_refused(squares, tmp_path):
     other.record_training_images(
         dataclasses.replace(split, name="train"), split.take([])
     )
-    settings = dataclasses.replace(other.config, train_split="all")
+    settings = other.config.replace(train_split="all")
     other = dataclasses.replace(other, config=settings)
     with pytest.raises(ValueError, match="has learnt from"):
         compare_seeds.compare([run], other)

@@ -31,7 +31,7 @@ from ram_tf.serving.predictor import Predictor
 from ram_tf.storage import cache
 from tests.support.broken_array_files import truncated
 
-SETTINGS = Config(image_size=512, crop_margin=64, loss="bce")
+SETTINGS = Config.of(image_size=512, crop_margin=64, loss="bce")
 
 
 def split_of(labels, boxes=None):
@@ -196,7 +196,7 @@ def test_the_table_says_of_what_and_how_it_counts():
     outputs = outputs_of([[0.9, 0.1]], [0, 0])
     result = results.evaluate(outputs, split_of([[1, 0]]), SETTINGS)
     first, *_ = results.table(result).splitlines()
-    size = SETTINGS.image_size
+    size = SETTINGS.image.image_size
     assert "1 images; protocol rdar, AP interpolation none" in first
     assert f"1 view from image, N = {size}; difficult: unknown" in first
 
@@ -220,7 +220,7 @@ def test_a_result_file_is_written_whole(tmp_path):
 
 def start(folder, squares, seed, **changes):
     """A run as fit.py leaves it, but for the training."""
-    settings = Config(
+    settings = Config.of(
         dataset="csv",
         data_dir=str(squares),
         backbone="small",
@@ -358,8 +358,8 @@ def test_what_a_run_has_seen_is_not_reported_after_a_csv_has_changed(divided):
     assert report(run)["split"] == "test"
     head, *rows = path.read_text().splitlines()
     path.write_text("\n".join([head, *sorted(rows, reverse=True)]) + "\n")
-    for spelling in (run.config.data_dir, f"{path.parent}/../data"):
-        settings = dataclasses.replace(run.config, data_dir=spelling)
+    for spelling in (run.config.data.data_dir, f"{path.parent}/../data"):
+        settings = run.config.replace(data_dir=spelling)
         test = run_splits.load_report(settings, None, run.label_names)
         with pytest.raises(ValueError, match=r"has learnt from.* of the split test, s"):
             infer_split.evaluate_runs([run], test, settings, ViewSettings())
@@ -377,7 +377,7 @@ def test_what_another_of_the_runs_has_seen_is_not_reported(runs, split, tmp_path
 
 
 def test_an_image_that_the_exported_model_refuses_is_named(runs, split, tmp_path):
-    settings = dataclasses.replace(runs[0].config, max_pixels=1000)
+    settings = runs[0].config.replace(max_pixels=1000)
     small = Run(runs[0].folder, settings, runs[0].label_names)
     version = export(small.view(runs[0].load_model()), small, tmp_path / "saved")
     with pytest.raises(ValueError, match=r"at most 1000 pixels.* 16 of 16.*val0\.png"):
@@ -511,13 +511,16 @@ def test_svms_are_judged_on_what_none_of_the_runs_has_learnt_from(
         ]
         for run in runs:
             run.record_training_images(
-                train.take(learnt[run.config.image_size]), train.take([])
+                train.take(learnt[run.config.image.image_size]), train.take([])
             )
     else:
         monkeypatch.setattr(
             run_splits,
             "hold_back",
-            lambda settings, whole: (whole.take(learnt[settings.image_size]), None),
+            lambda settings, whole: (
+                whole.take(learnt[settings.image.image_size]),
+                None,
+            ),
         )
     for some, first in ((runs[:1], 30), (runs, 35)):
         with pytest.raises(ValueError, match="noted"):

@@ -4,7 +4,6 @@ The browser needs `pip install -e ".[demo]" "playwright>=1.65,<2"` and Chromium 
 /usr/bin/chromium, as Debian's package `chromium` installs it.
 """
 
-import dataclasses
 import os
 import pathlib
 import re
@@ -71,7 +70,7 @@ def test_without_gradio_it_says_what_to_install(tmp_path, monkeypatch):
 def saved_models(tmp_path_factory):
     folder = tmp_path_factory.mktemp("saved")
     for name, count in (("three", 3), ("two", 2)):
-        settings = dataclasses.replace(SMALL, regions=count, starts="anchors")
+        settings = SMALL.replace(regions=count, starts="anchors")
         run = Run(tmp_path_factory.mktemp("run"), settings, LABELS)
         model = run.build_model(run.build_pooled("average"))
         export(run.view(model), run, folder / name)

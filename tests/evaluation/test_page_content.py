@@ -1,4 +1,3 @@
-import dataclasses
 import io
 
 import numpy as np
@@ -28,7 +27,7 @@ GROUND = 120  # a grey that no line, letter or palette colour has
 
 
 def predictor_of(folder, temperature=1.0, **settings):
-    run = Run(folder, dataclasses.replace(SMALL, **settings), LABELS)
+    run = Run(folder, SMALL.replace(**settings), LABELS)
     model = run.build_model(run.build_pooled("average"))
     calibration = Calibration(temperature, (0.5,) * len(LABELS))
     return Predictor.of(CalibratedView(run.view(model), calibration), run)

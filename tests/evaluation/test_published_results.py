@@ -1,6 +1,5 @@
 """The papers' figures: against their own means, the documentation, and by hand."""
 
-import dataclasses
 import re
 
 import numpy as np
@@ -146,7 +145,7 @@ def voc_run(tmp_path_factory):
     root = folder / "VOCdevkit" / "VOC2007"
     for split in ("trainval", "test"):
         write_split(root, split, {f"{split}1": {"cat": 1}, f"{split}2": {"dog": 1}})
-    settings = dataclasses.replace(SMALL, dataset="voc2007", data_dir=str(root))
+    settings = SMALL.replace(dataset="voc2007", data_dir=str(root))
     run = Run.start(folder / "run", settings, voc.LABEL_NAMES)
     pooled = run.build_pooled("average")
     pooled.save_weights(run.pooled_weights)

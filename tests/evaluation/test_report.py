@@ -26,7 +26,7 @@ from ram_tf.runs.run import Run
 from tests.support.paths import ROOT
 from tests.support.small_settings import SMALL
 
-SETTINGS = Config(image_size=512, crop_margin=64, loss="bce")
+SETTINGS = Config.of(image_size=512, crop_margin=64, loss="bce")
 ABOUT = {
     "views": 1,
     "views_from": "image",
@@ -314,7 +314,7 @@ def test_regions_around_one_location_have_one_map_and_speak_together():
     # The first label is always spoken for by the first look, the others by the second.
     outputs["region_scores"][:, 7, 0] = 2
     outputs["region_scores"][:, 12, 1:] = 2
-    settings = dataclasses.replace(SETTINGS, model="rarl", steps=2)
+    settings = SETTINGS.replace(model="rarl", steps=2)
     page = Page(page_of(split, outputs, settings=settings))
     drawn = [i for i, (tag, _) in enumerate(page.elements) if tag == "image"]
     frames = [tag == "rect" for tag, _ in page.elements[drawn[0] : drawn[1]]]
@@ -433,9 +433,7 @@ def test_a_browser_shows_all_sections(tmp_path):
 @pytest.fixture(scope="module")
 def run(squares, tmp_path_factory):
     """A run that was not trained, which is enough to be reported on."""
-    settings = dataclasses.replace(
-        SMALL, data_dir=str(squares), region_pooling="average"
-    )
+    settings = SMALL.replace(data_dir=str(squares), region_pooling="average")
     names = ("blue", "green", "red")
     run = Run.start(tmp_path_factory.mktemp("run") / "run", settings, names)
     pooled = run.build_pooled("average")

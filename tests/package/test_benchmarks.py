@@ -191,10 +191,17 @@ def test_networks_have_the_settings_they_are_used_with(
     tmp_path, backbone, sizes, pooling, units
 ):
     settings = Subject.of(tmp_path, backbone).settings
-    assert (settings.image_size, settings.crop) == sizes
-    assert (settings.region_pooling, settings.units) == (pooling, units)
-    assert (settings.batch_size, settings.regions, settings.zooms) == (8, 5, "1")
-    assert settings.weights == "none"
+    assert (settings.image.image_size, settings.image.crop) == sizes
+    assert (settings.attention.region_pooling, settings.attention.units) == (
+        pooling,
+        units,
+    )
+    assert (
+        settings.training.batch_size,
+        settings.attention.regions,
+        settings.image.zooms,
+    ) == (8, 5, "1")
+    assert settings.model.weights == "none"
 
 
 def test_backbone_and_model_look_at_the_same_whole_images(subject, looking):

@@ -5,14 +5,14 @@ import json
 import pytest
 
 from ram_tf.runs.config import FORMAT, RETIRED, Config
-from ram_tf.runs.config_json import SERVED, from_exported_json, from_json
+from ram_tf.runs.config_json import GROUPS, SERVED, from_exported_json, from_json
 from ram_tf.runs.presets import PRESETS
 from tests.support.setting_values import FIELDS, other_value
 
 
 @pytest.mark.parametrize("preset", PRESETS)
 def test_presets_come_back_from_json(preset):
-    settings = Config(**PRESETS[preset])
+    settings = Config.of(**PRESETS[preset])
     names = ("dog", "Katze", "日本")
     assert from_json(settings.to_json(names)) == (settings, names)
 
@@ -26,19 +26,23 @@ DEMANDED = [
 
 @pytest.mark.parametrize("demanded", DEMANDED, ids=["rdar", "rarl"])
 def test_every_setting_comes_back_from_json(demanded):
-    others = {field.name: other_value(field) for field in FIELDS} | demanded
-    settings = Config(**others)
+    others = {name: other_value(name) for name in FIELDS} | demanded
+    settings = Config.of(**others)
     assert from_json(settings.to_json(["cat"]))[0] == settings
-    assert set(json.loads(settings.to_json(["cat"]))) == {
-        "format",
-        "label_names",
-        *(field.name for field in FIELDS),
-    }
+    written = json.loads(settings.to_json(["cat"]))
+    assert set(written) == {"format", "label_names", "name", *GROUPS}
+    assert sum(len(written[group]) for group in GROUPS) == len(FIELDS) - 1
+
+
+def test_settings_without_groups_are_read():
+    settings = Config.of(dataset="csv", model="rarl", loss="bce", seed=3)
+    flat = {"format": 2, "label_names": ["cat"], **settings.flat()}
+    assert from_json(json.dumps(flat)) == (settings, ("cat",))
 
 
 def test_localization_by_content_comes_back_from_json():
-    settings = Config(**PRESETS["photographs"])
-    assert settings.localization == "content"
+    settings = Config.of(**PRESETS["photographs"])
+    assert settings.attention.localization == "content"
     assert from_json(settings.to_json(["cat"]))[0] == settings
 
 
@@ -80,9 +84,8 @@ def test_an_unknown_key_is_named():
     ],
 )
 def test_a_setting_of_another_type_is_named(name, value):
-    content = {**json.loads(Config().to_json(["cat"])), name: value}
     with pytest.raises(ValueError, match=f"no configuration.*{name}"):
-        from_json(json.dumps(content))
+        from_json(as_json(**{name: value}))
 
 
 @pytest.mark.parametrize("labels", [["a", "a"], [7], ["a\nb"], [""]])
@@ -100,9 +103,15 @@ def test_bytes_that_are_no_json_are_no_configuration(text, read):
 
 
 def as_json(**changes):
-    """The default settings as JSON, some changed; None for those that are left out."""
-    content = {**json.loads(Config().to_json(["cat"])), **changes}
-    return json.dumps({n: v for n, v in content.items() if v is not None})
+    """The default settings as JSON, some changed; a format of None is left out."""
+    content = json.loads(Config().to_json(["cat"]))
+    for name, value in changes.items():
+        group, field = FIELDS.get(name, ("", None))
+        of_group = content[group] if group else content
+        of_group[field.name if group else name] = value
+    if content["format"] is None:
+        del content["format"]
+    return json.dumps(content)
 
 
 def test_a_run_of_before_is_refused_in_a_sentence_that_says_what_to_do():
@@ -134,15 +143,15 @@ def test_a_setting_that_went_is_told_with_the_reason(name):
 
 @pytest.mark.parametrize("number", [None, FORMAT, FORMAT + 1, "x"])
 def test_of_an_exported_model_only_what_serving_needs_is_read(number):
-    changed = {field.name: other_value(field) for field in FIELDS}
+    changed = {name: other_value(name) for name in FIELDS}
     changed |= {"name": "mine", "image_size": 100, "region_source": "attention"}
     settings, names = from_exported_json(
         as_json(**{**changed, "format": number}, search_epochs=3, of_the_future=[{}])
     )
     assert names == ("cat",)
     expected = {name: changed[name] for name in SERVED}
-    assert settings == Config(**expected)
-    assert all(value != getattr(Config(), name) for name, value in expected.items())
+    assert settings == Config.of(**expected)
+    assert all(value != Config()[name] for name, value in expected.items())
 
 
 @pytest.mark.parametrize("name", SERVED)

@@ -23,7 +23,7 @@ from tests.support.small_settings import SMALL
 
 
 def small_config(data_dir, **changes):
-    return dataclasses.replace(SMALL, data_dir=str(data_dir), **changes)
+    return SMALL.replace(data_dir=str(data_dir), **changes)
 
 
 def square(top, left, bottom, right, size=(100, 100)):

@@ -1,6 +1,5 @@
 """A run's folder: started, resumed, never half written; models made from it."""
 
-import dataclasses
 import json
 import os
 import subprocess
@@ -21,7 +20,7 @@ from ram_tf.storage.atomic_files import write_with_checksum
 from tests.support.lock_holder import at_work
 
 NAMES = ("cat", "dog", "fish")
-TINY = Config(
+TINY = Config.of(
     dataset="digits",
     image_size=40,
     crop_margin=8,
@@ -37,7 +36,7 @@ TINY = Config(
 
 
 def change(**changes):
-    return dataclasses.replace(TINY, **changes)
+    return TINY.replace(**changes)
 
 
 def test_a_new_run_writes_its_settings(tmp_path):
@@ -145,7 +144,7 @@ def test_views_whose_images_cells_do_not_tile_are_refused(tmp_path):
 @pytest.mark.parametrize("name", PRESETS)
 def test_cells_tile_the_images_of_every_preset(name):
     for backbone in ("small", "vgg16", "mobilenet_v2"):
-        settings = Config(**{"backbone": backbone, **PRESETS[name]})
+        settings = Config.of(**{"backbone": backbone, **PRESETS[name]})
         settings.check_cells(whole_images=True)
 
 
@@ -301,7 +300,7 @@ def test_a_run_that_was_not_finished_says_so(tmp_path):
 def test_with_the_papers_head_w_fx_begins_as_fc6(tmp_path, vgg16_with_top, capsys):
     network, path = vgg16_with_top
     paper = {**PRESETS["paper"], "backbone": "vgg16", "weights": path}
-    run = Run.start(tmp_path, Config(image_size=128, **paper), NAMES)
+    run = Run.start(tmp_path, Config.of(image_size=128, **paper), NAMES)
     model = run.build_model(run.build_pooled(run.pooling))
     feature, fc6 = model.attention.region_lstm.feature, network.get_layer("fc1")
     np.testing.assert_array_equal(feature.kernel, fc6.kernel)

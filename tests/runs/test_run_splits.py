@@ -31,7 +31,7 @@ def folder(tmp_path):
 
 
 def settings(folder, **changes):
-    return Config(dataset="csv", data_dir=str(folder), **changes)
+    return Config.of(dataset="csv", data_dir=str(folder), **changes)
 
 
 def test_a_tenth_is_held_back_where_there_is_nothing_to_select_by(folder):
@@ -157,7 +157,7 @@ def test_splits_with_other_labels_are_refused(folder):
     "changes", [{"val_split": "val"}, {"report_split": "train", "val_split": "val"}]
 )
 def test_an_image_in_two_splits_is_refused(squares, changes):
-    settings = Config(dataset="csv", data_dir=str(squares), **changes)
+    settings = Config.of(dataset="csv", data_dir=str(squares), **changes)
     if changes == {"val_split": "val"}:
         expected = "selection and report share images.*16"
     else:
@@ -175,6 +175,6 @@ def test_selecting_by_map_needs_positives_to_select_by(squares, tmp_path):
         shutil.copy(folder / f"val{i}.png", folder / f"test{i}.png")
     text = (folder / "test.csv").read_text().replace("val", "test")
     (folder / "test.csv").write_text(text)
-    settings = Config(dataset="csv", data_dir=str(folder), select_by="mAP")
+    settings = Config.of(dataset="csv", data_dir=str(folder), select_by="mAP")
     with pytest.raises(ValueError, match="cannot be selected by mAP"):
         run_splits.load(settings)

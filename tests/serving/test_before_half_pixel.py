@@ -61,9 +61,21 @@ def test_an_exported_model_of_before_predicts_the_same(exported):
 def test_of_its_settings_what_serving_needs_is_read(exported):
     config = exported.config
     assert exported.label_names == LABELS
-    assert (config.dataset, config.saved_name, config.loss) == ("csv", "before", "bce")
-    assert (config.image_size, config.crop, config.max_pixels) == (40, 32, 50_000_000)
-    assert (config.regions, config.regions_a_step, config.batch_size) == (3, 1, 4)
+    assert (config.data.dataset, config.saved_name, config.loss.classification) == (
+        "csv",
+        "before",
+        "bce",
+    )
+    assert (config.image.image_size, config.image.crop, config.data.max_pixels) == (
+        40,
+        32,
+        50_000_000,
+    )
+    assert (
+        config.attention.regions,
+        config.regions_a_step,
+        config.training.batch_size,
+    ) == (3, 1, 4)
 
 
 def test_a_batch_is_begun_with_it():
@@ -71,7 +83,7 @@ def test_a_batch_is_begun_with_it():
         "ram_tf.serving.batch.shards", reason="needs the extra beam"
     )
     settings, label_names, _ = batch.describe_model(str(BEFORE / "saved_model"))
-    assert (tuple(label_names), settings.max_pixels) == (LABELS, 50_000_000)
+    assert (tuple(label_names), settings.data.max_pixels) == (LABELS, 50_000_000)
 
 
 def test_it_is_evaluated_on_the_data_that_it_was_trained_on(squares):

@@ -3,7 +3,6 @@
 import base64
 import concurrent.futures
 import contextlib
-import dataclasses
 import http.server
 import json
 import re
@@ -34,7 +33,7 @@ LABELS = ("blue", "green", "red")
 
 @pytest.fixture(scope="module")
 def version(squares, tmp_path_factory):
-    settings = dataclasses.replace(SMALL, data_dir=str(squares))
+    settings = SMALL.replace(data_dir=str(squares))
     run = Run(tmp_path_factory.mktemp("run"), settings, LABELS)
     model = run.build_model(run.build_pooled("average"))
     return export(run.view(model), run, tmp_path_factory.mktemp("saved"))

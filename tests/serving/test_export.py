@@ -1,4 +1,3 @@
-import dataclasses
 import os
 import pathlib
 import shutil
@@ -26,8 +25,7 @@ OUTPUTS = {"scores", "probabilities", "regions", "boxes", "region_scores", "vali
 @pytest.fixture(scope="module")
 def run(request, tmp_path_factory):
     """Of RDAR, or of what a test asks for by `of_both`."""
-    settings = dataclasses.replace(
-        SMALL,
+    settings = SMALL.replace(
         model=getattr(request, "param", "rdar"),
         steps=2,
         regions=3,
@@ -64,7 +62,7 @@ def encoded(squares):
 
 
 def serve(run, model):
-    return serve_bytes(run.view(model), run.config.max_pixels)
+    return serve_bytes(run.view(model), run.config.data.max_pixels)
 
 
 @of_both

@@ -56,7 +56,7 @@ def rdar(runs):
 
 
 def trained(folder, changes):
-    settings = dataclasses.replace(SMALL, steps=2, regions=3, units=64, **changes)
+    settings = SMALL.replace(steps=2, regions=3, units=64, **changes)
     run = Run.start(folder, settings, LABELS)
     pooled = run.build_pooled("average")
     pooled.save_weights(run.pooled_weights)
@@ -161,7 +161,7 @@ def test_in_c_what_is_no_model_ends_in_a_sentence(in_c, ten, tmp_path):
 def test_scores_of_svms_are_kept(rdar, ten, kind, tmp_path):
     rng = np.random.default_rng(0)
     view = rdar.view(rdar.load_model(), count=5, source="features", describe="z")
-    width = rdar.config.units
+    width = rdar.config.attention.units
     fitted = svm.OneVsRestSVM(
         rng.normal(size=(3, width)).astype("float32"),
         rng.normal(size=3).astype("float32"),
@@ -297,7 +297,7 @@ def test_export_without_the_extra_names_it(rdar, tmp_path, monkeypatch):
 @pytest.mark.parametrize("kind", FORMATS)
 def test_what_a_format_cannot_do_is_said_and_nothing_written(rdar, kind, tmp_path):
     needs(kind)
-    settings = dataclasses.replace(rdar.config, model="rarl", locations="random")
+    settings = rdar.config.replace(model="rarl", locations="random")
     run = dataclasses.replace(rdar, config=settings)
     view = run.view(run.build_model(run.build_pooled("average")))
     with pytest.raises(ValueError, match="lacks an operation of this model"):

@@ -27,7 +27,7 @@ def run(squares, tmp_path_factory):
 
 
 def untrained(squares, folder, **changes):
-    settings = dataclasses.replace(SMALL, data_dir=str(squares), **changes)
+    settings = SMALL.replace(data_dir=str(squares), **changes)
     run = Run.start(folder, settings, LABELS)
     keras.utils.set_random_seed(1)
     pooled = run.build_pooled("average")

@@ -1,6 +1,5 @@
 """Servers of deploy/ over real sockets, asked by the client about a real SavedModel."""
 
-import dataclasses
 import json
 import socket
 import subprocess
@@ -27,7 +26,7 @@ KSERVE = ROOT / "deploy" / "kserve" / "server.py"
 
 @pytest.fixture(scope="module")
 def version(squares, tmp_path_factory):
-    settings = dataclasses.replace(SMALL, data_dir=str(squares))
+    settings = SMALL.replace(data_dir=str(squares))
     run = Run(tmp_path_factory.mktemp("run"), settings, ("blue", "green", "red"))
     model = run.build_model(run.build_pooled("average"))
     return export(run.view(model), run, tmp_path_factory.mktemp("saved"))

@@ -20,7 +20,7 @@ from tests.support.broken_array_files import (
 )
 
 ABOUT = {"views": 1, "views_from": "image", "scales": [40], "describe": None}
-CONFIG = Config(image_size=40, crop_margin=8)
+CONFIG = Config.of(image_size=40, crop_margin=8)
 ARRAYS = {"scores": np.arange(6.0).reshape(2, 3), "boxes": np.ones((2, 4), "float32")}
 
 
@@ -96,9 +96,7 @@ def test_other_settings_and_label_names_have_another_key(weights):
     keys = {
         cache.key_of(ABOUT, [weights], split, CONFIG),
         cache.key_of(ABOUT, [weights], other, CONFIG),
-        cache.key_of(
-            ABOUT, [weights], split, dataclasses.replace(CONFIG, max_pixels=9)
-        ),
+        cache.key_of(ABOUT, [weights], split, CONFIG.replace(max_pixels=9)),
     }
     assert len(keys) == 3
 

@@ -1,7 +1,5 @@
 """A small SavedModel, and images of which some cannot be read."""
 
-import dataclasses
-
 from ram_tf.data.image_header import PNG_START
 from ram_tf.runs.run import Run
 from ram_tf.serving.export import export
@@ -20,7 +18,7 @@ REASONS = {
 
 def write_model(squares, folder):
     """Exports an untrained model; returns its version folder."""
-    settings = dataclasses.replace(SMALL, data_dir=str(squares))
+    settings = SMALL.replace(data_dir=str(squares))
     run = Run.start(folder / "run", settings, ("blue", "green", "red"))
     pooled = run.build_pooled("average")
     pooled.save_weights(run.pooled_weights)

@@ -1,14 +1,11 @@
 """What tests ask of every setting."""
 
-import dataclasses
-
-from ram_tf.runs.config import Config
-
-FIELDS = dataclasses.fields(Config)
+from ram_tf.runs.config import FIELDS
 
 
-def other_value(field):
-    """A value that is not the default."""
+def other_value(name):
+    """A value of a setting that is not the default."""
+    field = FIELDS[name][1]
     if field.metadata["choices"]:
         return field.metadata["choices"][-1]
     if field.name == "constraints":

@@ -2,7 +2,7 @@
 
 from ram_tf.runs.config import Config
 
-SMALL = Config(
+SMALL = Config.of(
     dataset="csv",
     backbone="small",
     weights="none",

@@ -32,14 +32,16 @@ CASES = {
 
 def train_steps(devices, data_dir, case):
     """The history and the variables after five epochs of four steps."""
-    settings = dataclasses.replace(SMALL, data_dir=data_dir, dropout=0.0, **CASES[case])
+    settings = SMALL.replace(data_dir=data_dir, dropout=0.0, **CASES[case])
     split = partly_labelled(run_splits.load(settings).train)
     tf.config.experimental.enable_op_determinism()
     run = Run(pathlib.Path("nowhere"), settings, split.label_names)
     keras.utils.set_random_seed(0)
     with devices.strategy.scope():
-        model = run.build_model(run.build_pooled(settings.pooling))
-        two_steps.compile_model(model, settings, settings.learning_rate, EPOCHS * STEPS)
+        model = run.build_model(run.build_pooled(settings.model.pooling))
+        two_steps.compile_model(
+            model, settings, settings.training.learning_rate, EPOCHS * STEPS
+        )
         if case != "adam":
             model.compile(keras.optimizers.SGD(0.05))
         model.optimizer.build(model.trainable_variables)
@@ -47,12 +49,12 @@ def train_steps(devices, data_dir, case):
     def part(context):
         return training_pipeline(
             split,
-            settings.image_size,
-            settings.crop,
-            settings.flip,
-            settings.batch_size,
+            settings.image.image_size,
+            settings.image.crop,
+            settings.image.flip,
+            settings.training.batch_size,
             range(EPOCHS),
-            settings.seed,
+            settings.training.seed,
             context=context,
         )
 
@@ -98,10 +100,7 @@ def refusals(devices):
             {"precision": "mixed_float16"},
         )
         tries = [lambda: devices.even_batch_size(1)]
-    tries += [
-        lambda c=change: devices.check(dataclasses.replace(SMALL, **c))
-        for change in changes
-    ]
+    tries += [lambda c=change: devices.check(SMALL.replace(**c)) for change in changes]
     for each in tries:
         try:
             each()

@@ -1,7 +1,5 @@
 """A linear probe, by its optimum, its invariants and on colours that tell labels."""
 
-import dataclasses
-
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -67,7 +65,7 @@ def test_labels_that_are_never_or_always_present_are_told_by_the_bias(features):
 
 @pytest.fixture
 def run(tmp_path):
-    settings = Config(
+    settings = Config.of(
         image_size=24,
         crop_margin=8,
         flip=False,
@@ -129,7 +127,7 @@ def test_mirrored_images_teach_a_probe_what_their_labels_are(run):
     pooled = run.build_pooled("average")
     seen = {}
     for flip in (False, True):
-        settings = dataclasses.replace(run.config, flip=flip)
+        settings = run.config.replace(flip=flip)
         seen[flip] = linear_probe._features(pooled, split, settings)
     plain, known = seen[False]
     both, twice = seen[True]

@@ -1,4 +1,3 @@
-import dataclasses
 import io
 import json
 import os
@@ -66,7 +65,7 @@ def flags_of(settings):
 
 
 def small_config(data_dir, **changes):
-    return Config(**{**SMALL, "data_dir": str(data_dir), **changes})
+    return Config.of(**{**SMALL, "data_dir": str(data_dir), **changes})
 
 
 def trained(folder, settings, resume=False):
@@ -189,8 +188,8 @@ def test_a_run_whose_images_have_changed_is_not_resumed(squares, tmp_path):
 @pytest.mark.slow
 def test_policy_and_baseline_learn_at_the_rate_of_localization(rarl, tmp_path):
     run, model = rarl
-    assert run.config.localization_rate > 0
-    settings = dataclasses.replace(run.config, localization_rate=0.0)
+    assert run.config.training.localization_rate > 0
+    settings = run.config.replace(localization_rate=0.0)
     *_, still = trained(tmp_path, settings)
     for each, learns in ((model, True), (still, False)):
         kernel, bias = each.attention.theta_variables
@@ -352,7 +351,7 @@ def test_the_weights_that_are_kept_are_the_average_of_those_of_the_steps(
     splits = run_splits.load(settings)
     model = Run(tmp_path, settings, splits.train.label_names).build_pooled("max")
     two_steps.compile_model(model, settings, 1e-3, 2)
-    batches = progress_module.TrainingBatches(splits.train, settings.seed, 18)
+    batches = progress_module.TrainingBatches(splits.train, settings.training.seed, 18)
     progress = progress_module.ValidateAndCheckpoint(
         tmp_path, model, settings, splits.selection, batches
     )

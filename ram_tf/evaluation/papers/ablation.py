@@ -5,7 +5,6 @@ in a folder of its own, named after what it is, so that tables share their runs 
 interrupted command goes on with the run that it was at.
 """
 
-import dataclasses
 import functools
 import json
 import statistics
@@ -19,6 +18,7 @@ from ram_tf.evaluation.ensemble import ViewSettings
 from ram_tf.evaluation.papers.ablation_tables import CROPS, LOCATIONS
 from ram_tf.models import evidence_map
 from ram_tf.runs import proposals, run_splits
+from ram_tf.runs.config import Config
 from ram_tf.runs.run import Run
 from ram_tf.storage import cache
 from ram_tf.storage.atomic_files import (
@@ -55,15 +55,15 @@ def compare(table, base, seeds, output_dir, svm=False):
         `pooled` is as `ours`, of step 1's classifier, and so is `pooled_longer`, where
         the table has it.
     """
-    most = 10 if base.flip else 5
+    most = 10 if base.image.flip else 5
 
     @functools.lru_cache(maxsize=1)
     def splits(seed):
-        return run_splits.load(dataclasses.replace(base, seed=seed))
+        return run_splits.load(base.replace(seed=seed))
 
     # Before any is trained: a row may have a setting that does not go with `base`.
     models = {
-        row.name: [dataclasses.replace(base, **changes) for changes in row.models]
+        row.name: [base.replace(**changes) for changes in row.models]
         for row in table.rows
     }
     by_row = {row.name: [] for row in table.rows}
@@ -74,7 +74,7 @@ def compare(table, base, seeds, output_dir, svm=False):
                 f"{len(table.rows)}: {row.name}"
             )
             result = _result(
-                [dataclasses.replace(each, seed=seed) for each in models[row.name]],
+                [each.replace(seed=seed) for each in models[row.name]],
                 min(row.views, most),
                 svm,
                 output_dir,
@@ -86,7 +86,7 @@ def compare(table, base, seeds, output_dir, svm=False):
     compared = {
         "table": table.number,
         "title": table.title,
-        "dataset": base.dataset,
+        "dataset": base.data.dataset,
         "split": first["split"],
         "images": first["images"],
         "seeds": list(seeds),
@@ -113,7 +113,7 @@ def compare(table, base, seeds, output_dir, svm=False):
     if table.longer:
         longer = [
             _longer_pooled(
-                dataclasses.replace(base, seed=seed),
+                base.replace(seed=seed),
                 output_dir,
                 functools.partial(splits, seed),
             )
@@ -134,7 +134,7 @@ def _result(models, views, svm, output_dir, load):
     name = "+".join(run.folder.name for run in runs)
     path = output_dir / "results" / f"{name}-{CROPS[views]}{'-svm' * svm}.json"
     files = [file for run in runs for file in (run.model_weights, run.pooled_weights)]
-    files += [run.calibration_file for run in runs if run.config.calibrate]
+    files += [run.calibration_file for run in runs if run.config.evaluation.calibrate]
     of = [*map(cache.fingerprint, files), load().report.digest, evidence_map.HOW]
     known = _known(path, of)
     if known:
@@ -168,8 +168,8 @@ def _keep(path, result, of):
 
 def _longer_pooled(settings, output_dir, load):
     """What step 1's classifier says after as many epochs as both steps together."""
-    epochs = settings.pooled_epochs + settings.epochs
-    settings = dataclasses.replace(_of_step_1(settings), pooled_epochs=epochs)
+    epochs = settings.training.pooled_epochs + settings.training.epochs
+    settings = _of_step_1(settings).replace(pooled_epochs=epochs)
     run = _start(settings, output_dir, "pooled-longer", load)
     path = output_dir / "results" / f"{run.folder.name}.json"
     if not run.pooled_weights.exists():
@@ -187,16 +187,18 @@ def _longer_pooled(settings, output_dir, load):
 
 def _trained(settings, output_dir, load):
     """The finished run of these settings, begun or resumed where it is not there."""
-    if settings.model == "rarl":
-        rewarded = settings.lambda_reinforce > 0
-        regions = f"rarl-{settings.locations}" if rewarded else "rarl-not-rewarded"
+    if settings.is_rarl:
+        rewarded = settings.loss.lambda_reinforce > 0
+        regions = (
+            f"rarl-{settings.attention.locations}" if rewarded else "rarl-not-rewarded"
+        )
     elif settings.given_regions:
         regions = "proposals"
     else:
-        regions = f"attention-{settings.constraints or 'null'}"
+        regions = f"attention-{settings.loss.constraints or 'null'}"
     run = _start(settings, output_dir, regions, load)
     run.record_training_images(*load()[:2])
-    calibrated = run.calibration_file.exists() or not settings.calibrate
+    calibrated = run.calibration_file.exists() or not settings.evaluation.calibrate
     if run.model_weights.exists() and calibrated:
         return run
     # Graphs and weights of earlier runs would stay in memory.
@@ -205,7 +207,7 @@ def _trained(settings, output_dir, load):
         _copy_step_1(run, output_dir, load)
     train, selection = (proposals.for_run(run, split) for split in load()[:2])
     _, model = two_steps.train(run, train, selection)
-    if settings.calibrate:
+    if settings.evaluation.calibrate:
         infer_split.calibrate(run, model, selection)
     return run
 
@@ -223,12 +225,13 @@ def _copy_step_1(run, output_dir, load):
 def _of_step_1(settings):
     """What rows differ in and step 1 does not have, at one value for all of them."""
     names = "model locations lambda_reinforce region_source constraints".split()
-    same = {f.name: f.default for f in dataclasses.fields(settings) if f.name in names}
-    return dataclasses.replace(settings, **same)
+    return settings.replace(**{name: Config()[name] for name in names})
 
 
 def _start(settings, output_dir, name, load):
-    folder = output_dir / f"{name}-{settings.image_size}-seed{settings.seed}"
+    folder = (
+        output_dir / f"{name}-{settings.image.image_size}-seed{settings.training.seed}"
+    )
     return Run.start(folder, settings, load().train.label_names, resume=True)
 
 
@@ -263,7 +266,7 @@ def draw_figure_5(predictor, paths, path):
                 "The image cannot be read. Expected a JPEG or PNG file. "
                 f"Received: {image_path}"
             )
-        image = decode_image(encoded, predictor.config.max_pixels).numpy()
+        image = decode_image(encoded, predictor.config.data.max_pixels).numpy()
         found = proposals.edge_boxes(image, EDGE_BOXES, pad=False)
         regions = outputs["boxes"][0]
         pictures += [

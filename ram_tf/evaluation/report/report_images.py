@@ -64,7 +64,7 @@ def albums(outputs, split, predicted, settings, count):
     # Each file is read and decoded once, however many labels want it.
     order = sorted(places)
     for image, encoded in zip(order, read_files(split.take(order)), strict=True):
-        pixels = decode_image(encoded, settings.max_pixels).numpy()
+        pixels = decode_image(encoded, settings.data.max_pixels).numpy()
         about = {
             "image": split.names[image],
             "present": _names(split, split.labels[image] > 0),

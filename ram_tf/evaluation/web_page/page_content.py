@@ -71,13 +71,15 @@ def look(predictor, encoded):
     if not outputs["valid"]:
         raise ValueError(
             "The picture cannot be read. Expected a whole JPEG or PNG file of at most "
-            f"{config.max_pixels:,} pixels. Received: {len(encoded):,} bytes of "
+            f"{config.data.max_pixels:,} pixels. Received: {len(encoded):,} bytes of "
             "something else"
         )
     scores = outputs["region_scores"]
-    says = losses.probabilities(scores / about.get("temperature", 1.0), config.loss)
+    says = losses.probabilities(
+        scores / about.get("temperature", 1.0), config.loss.classification
+    )
     return PictureResult(
-        _smaller(decode_image(encoded, config.max_pixels).numpy()),
+        _smaller(decode_image(encoded, config.data.max_pixels).numpy()),
         outputs["boxes"],
         outputs["probabilities"],
         scores,

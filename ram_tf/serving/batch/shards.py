@@ -104,7 +104,9 @@ class Batch:
             "label_names": label_names,
         }
         shards = tuple(_divide(lines, shard_size))
-        batch = cls(folder, ending, tuple(label_names), settings.max_pixels, shards)
+        batch = cls(
+            folder, ending, tuple(label_names), settings.data.max_pixels, shards
+        )
         batch._begin(manifest, lines)
         return batch
 
