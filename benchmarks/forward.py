@@ -26,6 +26,7 @@ import tensorflow as tf
 from benchmarks.timing import Candidate, Figure
 from ram_tf.models.attention.region_lstm import pool_region
 from ram_tf.models.attention.spatial_transformer import sample_region
+from ram_tf.runs import run_models
 
 PROPOSALS = 500
 TIMED = 8  # of them
@@ -58,7 +59,7 @@ def candidates(subject):
     crops = tf.image.resize(images[:1], (HCP_CROP,) * 2)
     crops = tf.repeat(crops, TIMED, 0)
     views = {
-        source: subject.run.view(model, count=10, source=source)
+        source: run_models.view(subject.run, model, count=10, source=source)
         for source in ("features", "image")
     }
     maps = model.backbone(images)

@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from benchmarks.timing import Candidate, Figure
 from ram_tf.data.pipelines import evaluation_pipeline, read_files
+from ram_tf.runs import run_models
 from ram_tf.serving.export import export
 from ram_tf.serving.predictor import Predictor
 
@@ -18,7 +19,7 @@ FIGURES = (Figure("saved_model_over_keras", "serving_default", "keras", at_most=
 def candidates(subject):
     """The `Candidate`s of `FIGURES` by name."""
     run, settings = subject.run, subject.settings
-    view = run.served_view(subject.model)
+    view = run_models.served_view(run, subject.model)
     predictor = Predictor.load(export(view, run, subject.folder / "saved_model"))
     photographs = subject.split.take(range(subject.batch))
     encoded = list(read_files(photographs))

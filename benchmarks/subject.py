@@ -14,6 +14,7 @@ import tensorflow as tf
 from benchmarks import photographs
 from ram_tf.data.readers import voc
 from ram_tf.data.split import Split
+from ram_tf.runs import run_models
 from ram_tf.runs.config import Config
 from ram_tf.runs.presets import PRESETS, preset
 from ram_tf.runs.run import Run
@@ -91,12 +92,12 @@ class Subject:
         pooling = (
             "average" if settings.model.pooling == "best" else settings.model.pooling
         )
-        return self.run.build_pooled(pooling, pretrained=False)
+        return run_models.build_pooled(self.run, pooling, pretrained=False)
 
     @functools.cached_property
     def model(self):
         """The attention model. Step 1's classifier, which it starts from, is let go."""
-        return self.run.build_model(self.build_pooled())
+        return run_models.build_attention(self.run, self.build_pooled())
 
     def images(self, edge):
         """A batch of noise `(B, edge, edge, 3)` float32 in [0, 255]."""

@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from fuzz import pictures
 from fuzz.target import Target
+from ram_tf.runs import run_models
 from ram_tf.runs.config import Config
 from ram_tf.runs.run import Run
 from ram_tf.serving.export import export
@@ -28,7 +29,13 @@ BATCH = 20  # images a request
 def target(folder):
     """The signature of a model with random weights, reloaded."""
     run = Run.start(folder / "run", SETTINGS, ("cat", "dog"))
-    view = run.served_view(run.build_model(run.build_pooled("average")))
+    view = run_models.served_view(
+        run,
+        run_models.build_attention(
+            run,
+            run_models.build_pooled(run, "average"),
+        ),
+    )
     loaded = tf.saved_model.load(str(export(view, run, folder / "saved")))
     serve = loaded.signatures["serving_default"]
     expected = serve(image_bytes=tf.constant([pictures.JPEG]))

@@ -14,6 +14,7 @@ import pathlib
 
 from ram_tf.cli import command
 from ram_tf.evaluation.ensemble import ViewSettings, ensemble_view, svm_view
+from ram_tf.runs import run_models
 from ram_tf.runs.run import Run
 from ram_tf.serving import litert_model, onnx_model
 from ram_tf.serving.export import export
@@ -61,7 +62,7 @@ def main(argv):
     elif len(runs) > 1:
         view = ensemble_view(runs, ViewSettings())
     else:
-        view = runs[0].served_view(runs[0].load_model())
+        view = run_models.served_view(runs[0], run_models.load_attention(runs[0]))
     parent = pathlib.Path(arguments.saved_models)
     if arguments.format == "onnx":
         print(onnx_model.export(view, runs[0], parent / f"{name}.onnx"))

@@ -14,7 +14,7 @@ import pathlib
 
 from ram_tf.cli import command, setting_flags
 from ram_tf.evaluation.infer_split import calibrate, report
-from ram_tf.runs import proposals, run_splits
+from ram_tf.runs import proposals, run_models, run_splits
 from ram_tf.runs.run import Run
 from ram_tf.serving.examples import how_to_try, write_examples
 from ram_tf.serving.export import export
@@ -58,12 +58,12 @@ def main(argv):
 
     trained = train(run, splits.train, splits.selection, team)
     if arguments.pooled_only:
-        print(report(run, splits.report, run.load_pooled()))
+        print(report(run, splits.report, run_models.load_pooled(run)))
         return 0
     pooled, model = trained
     if settings.evaluation.calibrate:
         calibrate(run, model, splits.selection)
-    view = run.served_view(model)
+    view = run_models.served_view(run, model)
     print(report(run, splits.report, pooled, view))
     if settings.given_regions:
         print("\nnot exported: object proposals cannot be found in the model's graph")

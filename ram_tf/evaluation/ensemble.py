@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 
 from ram_tf.evaluation import svm, svm_fit
-from ram_tf.runs import run_splits
+from ram_tf.runs import run_models, run_splits
 from ram_tf.storage import cache
 
 
@@ -63,8 +63,9 @@ def ensemble_view(runs, views):
     usual = "z" if runs[0].config.attention.region_pooling == "flatten" else "pooled"
     describe = (views.feature or usual) if views.svm else None
     looks = [
-        run.view(
-            run.load_model(),
+        run_models.view(
+            run,
+            run_models.load_attention(run),
             sizes,
             count=views.count,
             source=views.source,

@@ -19,7 +19,7 @@ from ram_tf.evaluation.results import PAPER, evaluate
 from ram_tf.metrics import calibration
 from ram_tf.models import evidence_map
 from ram_tf.models.networks import crop_to_image
-from ram_tf.runs import proposals
+from ram_tf.runs import proposals, run_models
 from ram_tf.storage import cache
 from ram_tf.storage.atomic_files import write_with_checksum
 
@@ -84,7 +84,7 @@ def pooled_outputs(run, split, settings):
         [run.pooled_weights],
         split,
         settings,
-        lambda: infer_pooled(run.load_pooled(), split, settings),
+        lambda: infer_pooled(run_models.load_pooled(run), split, settings),
     )
 
 
@@ -145,7 +145,7 @@ def calibrate(run, model, split):
     settings = run.config
     fitted = calibration.fit(
         split.labels,
-        infer(run.view(model), split, settings)["scores"],
+        infer(run_models.view(run, model), split, settings)["scores"],
         settings.loss.classification,
         settings.evaluation.precision_floor or None,
     )
@@ -245,7 +245,7 @@ def infer_runs(runs, split, settings, views):
         return _kept(first, view.about, files, split, settings, compute)
 
     view = ensemble_view(runs, views)
-    single = first.view(view.models[0])
+    single = run_models.view(first, view.models[0])
     scored, outputs, others = view, seen(view, split), {}
     if views.svm:
         fitted = fit_svms(
@@ -254,7 +254,7 @@ def infer_runs(runs, split, settings, views):
         others["attention"] = outputs
         scored, outputs = svm.SVMView(view, fitted), fitted.postprocess(outputs)
     if view.about == single.about:
-        scored = first.served_view(view.models[0])
+        scored = run_models.served_view(first, view.models[0])
         outputs = scored.postprocess(outputs)
     else:
         others["single_view"] = seen(single, split)

@@ -1,4 +1,4 @@
-"""A run's folder: what it holds, and how a model is made from it again.
+"""A run's folder: what it holds, and how it is started, resumed and opened.
 
 config.json             its format, every setting, and the labels in order
 images.json             what it has learnt from and is selected by, see `leakage`
@@ -21,10 +21,8 @@ pooling.txt             pooling "best": the one that was chosen (step1-average/ 
 import dataclasses
 import pathlib
 
-from ram_tf.metrics.calibration import CalibratedView, Calibration
-from ram_tf.models import backbones, factory
-from ram_tf.models.multi_view import MultiView, ScaledModel
-from ram_tf.runs import run_splits, weights_file
+from ram_tf.metrics.calibration import Calibration
+from ram_tf.runs import run_splits
 from ram_tf.runs.config import Config
 from ram_tf.runs.config_json import from_json
 from ram_tf.runs.leakage import TrainingImages
@@ -196,71 +194,9 @@ class Run:
     def svm(self):
         return self.folder / "svm.npz"
 
-    def build_pooled(self, pooling, pretrained=True):
-        """Builds the classifier of step 1, see `factory.pooled_classifier`."""
-        return factory.pooled_classifier(
-            self.config, len(self.label_names), pooling, pretrained
-        )
-
-    def build_model(self, pooled):
-        """Builds the attention model on the backbone of step 1's classifier."""
-        return factory.attention_model(self.config, len(self.label_names), pooled)
-
-    def load_pooled(self):
-        """Builds the classifier of step 1 with its trained weights."""
-        pooled = self.build_pooled(self.pooling, pretrained=False)
-        return _load(pooled, self.pooled_weights)
-
-    def load_model(self):
-        """Builds the attention model with its trained weights."""
-        pooled = self.build_pooled(self.pooling, pretrained=False)
-        return _load(self.build_model(pooled), self.model_weights)
-
-    def view(self, model, sizes=None, **views):
-        """Looks through a model of this run.
-
-        Args:
-            model: The attention model.
-            sizes: Edges N to resize images to; None for the one of training.
-            **views: Of `MultiView`: count, source, describe.
-
-        Returns:
-            A `MultiView`.
-
-        Raises:
-            ValueError: A size leaves no room for the crop margin, or the backbone's
-                cells do not tile what it sees.
-        """
-        stride = backbones.BACKBONES[self.config.model.backbone].stride
-        scales = [
-            self.config.replace(image_size=size)
-            for size in sizes or [self.config.image.image_size]
-        ]
-        members = [
-            ScaledModel(model, s.image.image_size, s.image.crop, stride) for s in scales
-        ]
-        view = MultiView(members, **views)
-        for scale in scales:
-            scale.check_cells(whole_images=view.source == "features")
-        return view
-
-    def served_view(self, model):
-        """What is exported of a model: its single view, calibrated."""
-        return CalibratedView(self.view(model), self.calibration)
-
     @property
     def pooling(self):
         """The pooling of step 1, for "best" the one that selection preferred."""
         if self.config.model.pooling != "best":
             return self.config.model.pooling
         return atomic_files.read_text(self.folder / "pooling.txt").strip()
-
-
-def _load(built, path):
-    if not path.is_file():
-        raise FileNotFoundError(
-            "The run has no trained weights yet. Expected a run that fit.py has "
-            f"finished (go on with --resume). Received: no file {path}"
-        )
-    weights_file.load(built, path)
-    return built

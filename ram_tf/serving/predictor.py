@@ -12,6 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 from ram_tf.data.image_header import MAX_SIDE
+from ram_tf.runs import run_models
 from ram_tf.runs.config_json import from_exported_json
 from ram_tf.runs.run import Run
 from ram_tf.serving import litert_model, onnx_model, single_size
@@ -80,7 +81,9 @@ class Predictor:
             return cls._of_file(folder)
         if (folder / "config.json").is_file() and not client:
             run = Run.open(folder)
-            return cls.of(run.served_view(run.load_model()), run)
+            return cls.of(
+                run_models.served_view(run, run_models.load_attention(run)), run
+            )
         if not (folder / "saved_model.pb").is_file():
             others = f", a run's (config.json) or a file in {' or '.join(FORMATS)}"
             raise FileNotFoundError(

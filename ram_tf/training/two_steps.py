@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from ram_tf.models.attention.region_lstm import code_width
 from ram_tf.models.networks import AttentionModel, PooledClassifier
-from ram_tf.runs import weights_file
+from ram_tf.runs import run_models, weights_file
 from ram_tf.storage.atomic_files import write_with_checksum
 from ram_tf.training import linear_probe
 from ram_tf.training.callbacks import (
@@ -51,7 +51,7 @@ def train(run, train_split, selection_split, devices=None):
         if not devices.broadcast(run.model_weights.exists()):
             _train_attention(run, data, devices)
     if devices.chief:
-        return run.load_pooled(), run.load_model()
+        return run_models.load_pooled(run), run_models.load_attention(run)
     print("trained; worker 1, the chief, evaluates and exports")
     return None
 
@@ -63,7 +63,7 @@ def _train_attention(run, data, devices):
     with devices.strategy.scope():
         pooled = _load_pooled(run, devices)
         keras.utils.set_random_seed(settings.training.seed)
-        model = run.build_model(pooled)
+        model = run_models.build_attention(run, pooled)
         args = settings.training.epochs, settings.training.learning_rate, data, devices
         _fit(run, "step2", model, *args)
     if devices.chief:
@@ -78,7 +78,8 @@ def _tell_of_many_labels(settings, labels):
     if linear and held < labels:
         print(
             f"step2: {settings.attention.units} units begin with a factor of rank "
-            f"{held} of step 1's kernel of {labels} labels; --units {4 * labels + 1} holds all of it"
+            f"{held} of step 1's kernel of {labels} labels; --units {4 * labels + 1} "
+            "holds all of it"
         )
 
 
@@ -125,7 +126,7 @@ def _best_pooled(run, data, devices):
     best = -math.inf
     for pooling in tried:
         keras.utils.set_random_seed(settings.training.seed)
-        pooled = run.build_pooled(pooling)
+        pooled = run_models.build_pooled(run, pooling)
         name = "step1" if len(tried) == 1 else f"step1-{pooling}"
         args = (
             settings.training.pooled_epochs,
@@ -155,7 +156,7 @@ def _check_same(run, splits, devices):
 def _load_pooled(run, devices):
     """Step 1's classifier at all workers, from the chief's file."""
     pooling = devices.broadcast(run.pooling if devices.chief else None)
-    pooled = run.build_pooled(pooling, pretrained=False)
+    pooled = run_models.build_pooled(run, pooling, pretrained=False)
     if devices.chief:
         weights_file.load(pooled, run.pooled_weights)
     devices.broadcast_variables(pooled.weights)

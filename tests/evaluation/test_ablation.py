@@ -15,7 +15,7 @@ from ram_tf.evaluation.papers import ablation
 from ram_tf.evaluation.papers.ablation_tables import LOCATIONS, TABLE_5, table_6
 from ram_tf.metrics import multi_label
 from ram_tf.models import evidence_map
-from ram_tf.runs import run_splits, weights_file
+from ram_tf.runs import run_models, run_splits, weights_file
 from ram_tf.runs.run import Run
 from ram_tf.serving.predictor import Predictor
 from ram_tf.training import two_steps
@@ -70,7 +70,7 @@ def test_a_row_has_the_weights_of_a_run_by_itself(undisturbed, tmp_path):
     splits = run_splits.load(row.config)
     run = Run.start(tmp_path, row.config, splits.train.label_names)
     whole = two_steps.train(run, splits.train, splits.selection)
-    shared = row.load_pooled(), row.load_model()
+    shared = run_models.load_pooled(row), run_models.load_attention(row)
     for expected, model in zip(whole, shared, strict=True):
         for one, other in zip(expected.get_weights(), model.get_weights(), strict=True):
             np.testing.assert_array_equal(one, other)
@@ -163,7 +163,7 @@ def test_figures_of_other_weights_are_computed_anew(squares, undisturbed, tmp_pa
     folder = tmp_path / "runs"
     shutil.copytree(before, folder)
     run = Run.open(folder / "attention-ASP-40-seed0")
-    model = run.load_model()
+    model = run_models.load_attention(run)
     classifier = model.attention.region_lstm.classifier
     classifier.set_weights([-w for w in classifier.get_weights()])
     weights_file.save(model, run.model_weights)
@@ -171,7 +171,7 @@ def test_figures_of_other_weights_are_computed_anew(squares, undisturbed, tmp_pa
     assert rows[0] == compared["rows"][0]
     changed = rows[1]["ours"]["mAP"]["mean"]
     split = run_splits.load_report(run.config, None, run.label_names)
-    scores = infer_split.infer(run.view(model), split, run.config)["scores"]
+    scores = infer_split.infer(run_models.view(run, model), split, run.config)["scores"]
     assert changed == pytest.approx(
         100 * multi_label.mean_average_precision(split.labels, scores)
     )
@@ -237,7 +237,16 @@ def test_rarl_and_rdar_share_one_step_1(squares, tmp_path):
 @pytest.fixture(scope="module")
 def predictor(tmp_path_factory):
     run = Run.start(tmp_path_factory.mktemp("figure"), SMALL, ("red", "green"))
-    return Predictor.of(run.view(run.build_model(run.build_pooled("max"))), run)
+    return Predictor.of(
+        run_models.view(
+            run,
+            run_models.build_attention(
+                run,
+                run_models.build_pooled(run, "max"),
+            ),
+        ),
+        run,
+    )
 
 
 def test_figure_5_shows_regions_in_green_beside_proposals_in_blue(

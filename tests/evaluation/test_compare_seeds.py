@@ -8,7 +8,7 @@ import pytest
 from ram_tf.evaluation import compare_seeds, infer_split, results
 from ram_tf.evaluation.ensemble import ViewSettings
 from ram_tf.metrics import multi_label
-from ram_tf.runs import run_splits, weights_file
+from ram_tf.runs import run_models, run_splits, weights_file
 from ram_tf.runs.run import Run
 from tests.support.small_settings import SMALL
 from tests.support.squares import write_squares
@@ -119,8 +119,8 @@ def test_euclidean_runs_are_compared_by_probabilities(squares, tmp_path):
     settings = SMALL.replace(data_dir=str(squares), loss="euclidean")
     run = Run.start(tmp_path, settings, ("blue", "green", "red"))
     keras.utils.set_random_seed(0)
-    pooled = run.build_pooled("average")
-    model = run.build_model(pooled)
+    pooled = run_models.build_pooled(run, "average")
+    model = run_models.build_attention(run, pooled)
     # Fresh scores hardly differ from image to image.
     for head in (pooled.classifier, model.attention.region_lstm.classifier):
         head.kernel.assign(10 * head.kernel)
@@ -129,7 +129,7 @@ def test_euclidean_runs_are_compared_by_probabilities(squares, tmp_path):
     compared = compare_seeds.compare([run])["precisions"]
 
     split = run_splits.load_report(settings, None, run.label_names)
-    outputs = infer_split.infer(run.view(model), split, settings)
+    outputs = infer_split.infer(run_models.view(run, model), split, settings)
     by_scores, by_shares = (
         multi_label.mean_average_precision(split.labels, outputs[name])
         for name in ("scores", "probabilities")
@@ -144,10 +144,13 @@ def write_run(folder, squares, seed, pooled_only=False, **changes):
     settings = SMALL.replace(data_dir=str(squares), **changes)
     run = Run.start(folder, settings, ("blue", "green", "red"))
     keras.utils.set_random_seed(seed)
-    pooled = run.build_pooled("average")
+    pooled = run_models.build_pooled(run, "average")
     weights_file.save(pooled, run.pooled_weights)
     if not pooled_only:
-        weights_file.save(run.build_model(pooled), run.model_weights)
+        weights_file.save(
+            run_models.build_attention(run, pooled),
+            run.model_weights,
+        )
     return run
 
 
@@ -159,7 +162,9 @@ def test_the_better_pooled_classifier_counts_for_each_run(squares, tmp_path):
         other = write_run(tmp_path / str(seed), squares, seed, True, pooled_epochs=2)
         compared = compare_seeds.compare(runs, other)
         split = run_splits.load_report(other.config, None, other.label_names)
-        scores = infer_split.infer_pooled(other.load_pooled(), split, other.config)
+        scores = infer_split.infer_pooled(
+            run_models.load_pooled(other), split, other.config
+        )
         for each in compared["precisions"]:
             least = each["min_positives"]
             found = multi_label.mean_average_precision(

@@ -22,7 +22,7 @@ from ram_tf.metrics.calibration import Calibration
 from ram_tf.models import evidence_map
 from ram_tf.models.multi_view import MultiView
 from ram_tf.models.networks import crop_to_image
-from ram_tf.runs import run_splits
+from ram_tf.runs import run_models, run_splits
 from ram_tf.runs.config import Config
 from ram_tf.runs.run import Run
 from ram_tf.serving.export import export
@@ -233,9 +233,9 @@ def start(folder, squares, seed, **changes):
         **{"image_size": 40, "loss": "bce", "region_pooling": "max", **changes},
     )
     run = Run.start(folder, settings, ("blue", "green", "red"))
-    pooled = run.build_pooled("average")
+    pooled = run_models.build_pooled(run, "average")
     pooled.save_weights(run.pooled_weights)
-    model = run.build_model(pooled)
+    model = run_models.build_attention(run, pooled)
     rng = np.random.default_rng(seed)
     for variable in model.trainable_variables:
         variable.assign(variable + rng.normal(0, 0.05, variable.shape))
@@ -246,9 +246,11 @@ def start(folder, squares, seed, **changes):
 def test_calibration_is_fitted_to_the_split_that_is_given(squares, tmp_path):
     changes = {"calibrate": True, "precision_floor": 0.3}
     run = start(tmp_path, squares, seed=0, **changes)
-    model, splits = run.load_model(), run_splits.load(run.config)
+    model, splits = run_models.load_attention(run), run_splits.load(run.config)
     infer_split.calibrate(run, model, splits.train)
-    scores = infer_split.infer(run.view(model), splits.train, run.config)["scores"]
+    scores = infer_split.infer(run_models.view(run, model), splits.train, run.config)[
+        "scores"
+    ]
     fitted = calibration.fit(splits.train.labels, scores, "bce", 0.3)
     assert run.calibration.thresholds == pytest.approx(fitted.thresholds)
     assert run.calibration.temperature == pytest.approx(fitted.temperature)
@@ -256,21 +258,24 @@ def test_calibration_is_fitted_to_the_split_that_is_given(squares, tmp_path):
 
 def test_thresholds_are_told_where_they_were_fitted(squares, tmp_path):
     run = start(tmp_path / "run", squares, seed=0)
-    plain = run.served_view(run.load_model()).about
+    plain = run_models.served_view(run, run_models.load_attention(run)).about
     assert not plain.keys() & {"temperature", "thresholds"}
     for fitted, told in (
         (Calibration(2.0, (0.5,) * 3), {"temperature": 2.0}),
         (Calibration(1.0, (0.5, 0.5, 0.4)), {"thresholds": [0.5, 0.5, 0.4]}),
     ):
         run.calibration_file.write_text(fitted.to_json(run.label_names))
-        assert run.served_view(run.load_model()).about == {**plain, **told}
+        assert run_models.served_view(run, run_models.load_attention(run)).about == {
+            **plain,
+            **told,
+        }
 
 
 def test_a_calibrated_model_is_served_as_it_was_calibrated(squares, tmp_path):
     run = start(tmp_path / "run", squares, seed=0)
     fitted = Calibration(2.5, (0.1, 0.9, 0.5))
     run.calibration_file.write_text(fitted.to_json(run.label_names))
-    view = run.served_view(run.load_model())
+    view = run_models.served_view(run, run_models.load_attention(run))
     predictor = Predictor.load(export(view, run, tmp_path / "saved"))
     paths = [squares / f"val{i}.png" for i in range(4)]
     outputs = predictor([path.read_bytes() for path in paths])
@@ -379,14 +384,18 @@ def test_what_another_of_the_runs_has_seen_is_not_reported(runs, split, tmp_path
 def test_an_image_that_the_exported_model_refuses_is_named(runs, split, tmp_path):
     settings = runs[0].config.replace(max_pixels=1000)
     small = Run(runs[0].folder, settings, runs[0].label_names)
-    version = export(small.view(runs[0].load_model()), small, tmp_path / "saved")
+    version = export(
+        run_models.view(small, run_models.load_attention(runs[0])),
+        small,
+        tmp_path / "saved",
+    )
     with pytest.raises(ValueError, match=r"at most 1000 pixels.* 16 of 16.*val0\.png"):
         infer_split.infer_exported(Predictor.load(version), split)
 
 
 def test_evidence_is_mapped_from_the_crop_to_the_image(runs, split):
     run = runs[0]
-    pooled = run.load_pooled()
+    pooled = run_models.load_pooled(run)
     found = infer_split.infer_pooled(pooled, split, run.config)
     (images,) = next(iter(evaluation_pipeline(split, [40], 32, len(split))))
     seen = pooled(images, with_evidence=True)
@@ -581,7 +590,7 @@ def other_feature(run, data):
 
 
 def other_weights(run, data):
-    model = run.load_model()
+    model = run_models.load_attention(run)
     model.attention.region_lstm.classifier.bias.assign_add([0.5, 0.0, 0.0])
     model.save_weights(run.model_weights)
     return ONE

@@ -20,6 +20,7 @@ from PIL import Image
 
 from ram_tf.cli import command
 from ram_tf.evaluation.web_page import page
+from ram_tf.runs import run_models
 from ram_tf.runs.run import Run
 from ram_tf.serving.export import export
 from tests.support.paths import ROOT
@@ -72,8 +73,11 @@ def saved_models(tmp_path_factory):
     for name, count in (("three", 3), ("two", 2)):
         settings = SMALL.replace(regions=count, starts="anchors")
         run = Run(tmp_path_factory.mktemp("run"), settings, LABELS)
-        model = run.build_model(run.build_pooled("average"))
-        export(run.view(model), run, folder / name)
+        model = run_models.build_attention(
+            run,
+            run_models.build_pooled(run, "average"),
+        )
+        export(run_models.view(run, model), run, folder / name)
     return folder
 
 

@@ -17,6 +17,7 @@ from ram_tf.evaluation.web_page.page_content import (
     tell,
 )
 from ram_tf.metrics.calibration import CalibratedView, Calibration
+from ram_tf.runs import run_models
 from ram_tf.runs.run import Run
 from ram_tf.serving.predict_files import predict
 from ram_tf.serving.predictor import Predictor
@@ -28,9 +29,12 @@ GROUND = 120  # a grey that no line, letter or palette colour has
 
 def predictor_of(folder, temperature=1.0, **settings):
     run = Run(folder, SMALL.replace(**settings), LABELS)
-    model = run.build_model(run.build_pooled("average"))
+    model = run_models.build_attention(
+        run,
+        run_models.build_pooled(run, "average"),
+    )
     calibration = Calibration(temperature, (0.5,) * len(LABELS))
-    return Predictor.of(CalibratedView(run.view(model), calibration), run)
+    return Predictor.of(CalibratedView(run_models.view(run, model), calibration), run)
 
 
 @pytest.fixture(scope="module")

@@ -7,6 +7,7 @@ import pytest
 
 from ram_tf.data.readers import voc
 from ram_tf.evaluation.papers import published_results
+from ram_tf.runs import run_models
 from ram_tf.runs.run import Run
 from tests.support.paths import ROOT
 from tests.support.scripts import script
@@ -147,9 +148,9 @@ def voc_run(tmp_path_factory):
         write_split(root, split, {f"{split}1": {"cat": 1}, f"{split}2": {"dog": 1}})
     settings = SMALL.replace(dataset="voc2007", data_dir=str(root))
     run = Run.start(folder / "run", settings, voc.LABEL_NAMES)
-    pooled = run.build_pooled("average")
+    pooled = run_models.build_pooled(run, "average")
     pooled.save_weights(run.pooled_weights)
-    run.build_model(pooled).save_weights(run.model_weights)
+    run_models.build_attention(run, pooled).save_weights(run.model_weights)
     return run
 
 

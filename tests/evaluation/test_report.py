@@ -21,6 +21,7 @@ from ram_tf.evaluation import infer_split, results
 from ram_tf.evaluation.report import report
 from ram_tf.evaluation.report import report_images as albums
 from ram_tf.metrics import label_pairs, multi_label, protocols
+from ram_tf.runs import run_models
 from ram_tf.runs.config import Config
 from ram_tf.runs.run import Run
 from tests.support.paths import ROOT
@@ -436,9 +437,9 @@ def run(squares, tmp_path_factory):
     settings = SMALL.replace(data_dir=str(squares), region_pooling="average")
     names = ("blue", "green", "red")
     run = Run.start(tmp_path_factory.mktemp("run") / "run", settings, names)
-    pooled = run.build_pooled("average")
+    pooled = run_models.build_pooled(run, "average")
     pooled.save_weights(run.pooled_weights)
-    run.build_model(pooled).save_weights(run.model_weights)
+    run_models.build_attention(run, pooled).save_weights(run.model_weights)
     return run
 
 

@@ -29,6 +29,7 @@ from ram_tf.data.pipelines import training_pipeline
 from ram_tf.models.attention.region_lstm import pool_region
 from ram_tf.models.attention.spatial_transformer import sample_region
 from ram_tf.models.networks import RDAR, PooledClassifier
+from ram_tf.runs import run_models
 from ram_tf.serving.export import read_images
 
 FIGURES = [figure for group in run.GROUPS for figure in group.figures]
@@ -215,7 +216,7 @@ def test_backbone_and_model_look_at_the_same_whole_images(subject, looking):
     ("name", "source"), [("ten_views", "features"), ("ten_views_image", "image")]
 )
 def test_ten_views_are_those_of_the_evaluation(subject, looking, name, source):
-    view = subject.run.view(subject.model, count=10, source=source)
+    view = run_models.view(subject.run, subject.model, count=10, source=source)
     assert view.about["views"] == 10
     assert_same(looking[name].run(), view((subject.images(40),)))
 

@@ -65,7 +65,7 @@ def test_settings_are_found_by_the_names_of_their_flags():
     )
     assert Config.of(**settings.flat()) == settings
     assert settings.replace(epochs=4).replace(epochs=3) == settings
-    with pytest.raises(TypeError, match="Unknown setting.*epoch=3"):
+    with pytest.raises(TypeError, match=r"Unknown setting.*epoch=3"):
         Config.of(epoch=3)
 
 

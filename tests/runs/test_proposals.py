@@ -13,7 +13,7 @@ from PIL import Image
 from ram_tf.evaluation import infer_split, svm
 from ram_tf.evaluation.ensemble import ViewSettings, ensemble_view
 from ram_tf.metrics import multi_label
-from ram_tf.runs import proposals, run_splits
+from ram_tf.runs import proposals, run_models, run_splits
 from ram_tf.runs.proposals import edge_boxes, edge_map, propose
 from ram_tf.runs.run import Run
 from ram_tf.serving.export import export
@@ -182,7 +182,7 @@ def test_a_run_learns_from_its_labels_alone(trained):
 
 def test_a_run_has_nothing_that_finds_regions(trained):
     run, _ = trained
-    model = run.load_model()
+    model = run_models.load_attention(run)
     assert not any("W_zm" in v.path or "b_m" in v.path for v in model.variables)
     assert len(model.trainable_variables) > 10
 
@@ -190,7 +190,7 @@ def test_a_run_has_nothing_that_finds_regions(trained):
 def test_a_run_is_evaluated_on_the_proposals_of_the_split(trained):
     run, report = trained
     result = infer_split.evaluate_runs([run], report, run.config, ViewSettings())
-    model = run.load_model()
+    model = run_models.load_attention(run)
     split = proposals.for_run(run, report)
     boxes = split.proposals
     assert boxes.shape == (16, 2, 4)
@@ -199,7 +199,7 @@ def test_a_run_is_evaluated_on_the_proposals_of_the_split(trained):
         np.asarray(Image.open(path), "float32")[4:36, 4:36] for path in report.images
     ]
     expected = model((np.stack(images), tf.constant(whole)))
-    looked = infer_split.infer(run.view(model), split, run.config)
+    looked = infer_split.infer(run_models.view(run, model), split, run.config)
     np.testing.assert_allclose(looked["scores"], expected["scores"], atol=1e-4)
     np.testing.assert_allclose(looked["boxes"], boxes, atol=1e-5)
     json.dumps(result, allow_nan=False)
@@ -226,7 +226,7 @@ def test_a_run_is_evaluated_with_svms_in_one_view_and_refused_in_ten(trained):
 
 def test_a_run_is_neither_exported_nor_asked_for_predictions(trained, tmp_path):
     run, report = trained
-    view = run.served_view(run.load_model())
+    view = run_models.served_view(run, run_models.load_attention(run))
     with pytest.raises(ValueError, match="cannot be found in its graph"):
         export(view, run, tmp_path / "saved")
     assert not any((tmp_path / "saved").iterdir())

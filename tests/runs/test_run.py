@@ -12,7 +12,7 @@ import pytest
 from ram_tf.data.split import Split
 from ram_tf.metrics.calibration import Calibration
 from ram_tf.models import losses
-from ram_tf.runs import weights_file
+from ram_tf.runs import run_models, weights_file
 from ram_tf.runs.config import FORMAT, Config
 from ram_tf.runs.presets import PRESETS
 from ram_tf.runs.run import Run
@@ -132,13 +132,16 @@ def test_images_that_cells_do_not_tile_are_refused(
 
 def test_views_whose_images_cells_do_not_tile_are_refused(tmp_path):
     run = Run.start(tmp_path, change(crop_margin=4, image_size=36), NAMES)
-    model = run.build_model(run.build_pooled("max"))
+    model = run_models.build_attention(
+        run,
+        run_models.build_pooled(run, "max"),
+    )
     with pytest.raises(ValueError, match=r"Expected 36 or 44, .*image_size=40"):
-        run.view(model, sizes=[36, 40])
+        run_models.view(run, model, sizes=[36, 40])
     # Crops of 32 pixels are tiled, images of 36 are not.
-    assert run.view(model, count=5).sizes == (36,)
+    assert run_models.view(run, model, count=5).sizes == (36,)
     with pytest.raises(ValueError, match=r"multiple of 8 .*--views_from image.*=36"):
-        run.view(model, count=5, source="features")
+        run_models.view(run, model, count=5, source="features")
 
 
 @pytest.mark.parametrize("name", PRESETS)
@@ -226,7 +229,10 @@ def test_a_changed_file_is_named_and_not_used(tmp_path, name):
         temporary.write_text("max\n")
     with write_with_checksum(run.calibration_file) as temporary:
         temporary.write_text(Calibration(2.0, (0.25,) * 3).to_json(NAMES))
-    model = run.build_model(run.build_pooled("max"))
+    model = run_models.build_attention(
+        run,
+        run_models.build_pooled(run, "max"),
+    )
     weights_file.save(model, run.model_weights)
     assert (run.calibration.temperature, run.pooling) == (2.0, "max")
     # Another number, but a number: nothing else would see it.
@@ -234,7 +240,7 @@ def test_a_changed_file_is_named_and_not_used(tmp_path, name):
     content[len(content) // 2] ^= 1
     (tmp_path / name).write_bytes(content)
     with pytest.raises(ValueError, match="changed since it was written") as refused:
-        _ = Run.open(tmp_path).load_model(), run.calibration
+        _ = run_models.load_attention(Run.open(tmp_path)), run.calibration
     assert str(refused.value).endswith(f"Received: {tmp_path / name}")
 
 
@@ -278,15 +284,15 @@ def assert_same_outputs(first, second):
 )
 def test_trained_models_come_back_from_the_folder(tmp_path, images, changes):
     run = Run.start(tmp_path, change(**changes), NAMES)
-    pooled = randomise(run.build_pooled(run.pooling))
+    pooled = randomise(run_models.build_pooled(run, run.pooling))
     pooled.save_weights(run.pooled_weights)
-    model = randomise(run.build_model(pooled))
+    model = randomise(run_models.build_attention(run, pooled))
     model.save_weights(run.model_weights)
     again = Run.open(tmp_path)
-    assert_same_outputs(again.load_model()(images), model(images))
+    assert_same_outputs(run_models.load_attention(again)(images), model(images))
     # The backbone is shared with the attention model, whose weights came last.
     pooled.load_weights(run.pooled_weights)
-    assert_same_outputs(again.load_pooled()(images), pooled(images))
+    assert_same_outputs(run_models.load_pooled(again)(images), pooled(images))
 
 
 def test_a_run_that_was_not_finished_says_so(tmp_path):
@@ -301,7 +307,10 @@ def test_with_the_papers_head_w_fx_begins_as_fc6(tmp_path, vgg16_with_top, capsy
     network, path = vgg16_with_top
     paper = {**PRESETS["paper"], "backbone": "vgg16", "weights": path}
     run = Run.start(tmp_path, Config.of(image_size=128, **paper), NAMES)
-    model = run.build_model(run.build_pooled(run.pooling))
+    model = run_models.build_attention(
+        run,
+        run_models.build_pooled(run, run.pooling),
+    )
     feature, fc6 = model.attention.region_lstm.feature, network.get_layer("fc1")
     np.testing.assert_array_equal(feature.kernel, fc6.kernel)
     np.testing.assert_array_equal(feature.bias, fc6.bias)
@@ -311,7 +320,10 @@ def test_with_the_papers_head_w_fx_begins_as_fc6(tmp_path, vgg16_with_top, capsy
 @pytest.mark.parametrize("regions", [1, 3, 5])
 def test_regions_start_in_the_middle_and_at_their_anchors(tmp_path, images, regions):
     run = Run.start(tmp_path, change(regions=regions, start_scale=0.4), NAMES)
-    model = run.build_model(run.build_pooled("max"))
+    model = run_models.build_attention(
+        run,
+        run_models.build_pooled(run, "max"),
+    )
     theta = model(images)["regions"].numpy()[0]
     scales = theta[:, [0, 1], [0, 1]]
     np.testing.assert_allclose(scales, np.full((regions, 2), 0.4))
@@ -326,7 +338,10 @@ def test_rarl_starts_in_the_middle_and_at_the_anchors_of_its_steps(
 ):
     settings = change(model="rarl", steps=5, locations=locations)
     run = Run.start(tmp_path, settings, NAMES)
-    model = run.build_model(run.build_pooled("max"))
+    model = run_models.build_attention(
+        run,
+        run_models.build_pooled(run, "max"),
+    )
     regions = model(images)["regions"].numpy()
     assert regions.shape == (2, 45, 2, 3)
     expected = [[0, 0], *losses.anchors(5)]
@@ -336,7 +351,10 @@ def test_rarl_starts_in_the_middle_and_at_the_anchors_of_its_steps(
 def test_settings_of_the_agent_reach_it(tmp_path):
     settings = change(model="rarl", steps=3, sigma=0.3, episodes=4, seed=7)
     run = Run.start(tmp_path, settings, NAMES)
-    agent = run.build_model(run.build_pooled("max")).attention.get_config()
+    agent = run_models.build_attention(
+        run,
+        run_models.build_pooled(run, "max"),
+    ).attention.get_config()
     expected = {"num_steps": 3, "sigma": 0.3, "episodes": 4, "seed": 7}
     assert agent.items() >= expected.items()
 
@@ -352,8 +370,8 @@ def test_pooled_head_start_scores_as_step_1_does(tmp_path, images, pooled_units)
         region_size=4,
     )
     run = Run.start(tmp_path, settings, NAMES)
-    pooled = run.build_pooled("max")
-    model = run.build_model(pooled)
+    pooled = run_models.build_pooled(run, "max")
+    model = run_models.build_attention(run, pooled)
     # The one region is the whole map, which the sampler sees at 4x4 cells as it is.
     before, after = pooled(images)["scores"], model(images)["scores"]
     assert np.linalg.norm(after - before) < 0.03 * np.linalg.norm(before)
@@ -367,10 +385,12 @@ def test_feature_head_start_takes_the_hidden_layer_of_step_1(tmp_path):
         pooled_units=12,
     )
     run = Run.start(tmp_path, settings, NAMES)
-    pooled = run.build_pooled("flatten")
+    pooled = run_models.build_pooled(run, "flatten")
     for given, taken in zip(
         pooled.feature.get_weights(),
-        run.build_model(pooled).attention.region_lstm.feature.get_weights(),
+        run_models.build_attention(
+            run, pooled
+        ).attention.region_lstm.feature.get_weights(),
         strict=True,
     ):
         np.testing.assert_array_equal(given, taken)
@@ -379,7 +399,10 @@ def test_feature_head_start_takes_the_hidden_layer_of_step_1(tmp_path):
 def test_precision_holds_for_the_model_and_for_nothing_else(tmp_path):
     before = keras.config.dtype_policy()
     run = Run.start(tmp_path, change(precision="mixed_bfloat16"), NAMES)
-    model = run.build_model(run.build_pooled("max"))
+    model = run_models.build_attention(
+        run,
+        run_models.build_pooled(run, "max"),
+    )
     assert model.attention.region_lstm.feature.compute_dtype == "bfloat16"
     assert model.backbone(np.zeros((1, 32, 32, 3))).dtype == "bfloat16"
     assert keras.config.dtype_policy() == before
@@ -387,7 +410,10 @@ def test_precision_holds_for_the_model_and_for_nothing_else(tmp_path):
 
 def test_boxes_are_mapped_back_from_the_crop(tmp_path, images):
     run = Run.start(tmp_path, change(regions=1, start_scale=1.0), NAMES)
-    model = run.build_model(run.build_pooled("max"))
+    model = run_models.build_attention(
+        run,
+        run_models.build_pooled(run, "max"),
+    )
     # The crop of 32 out of 40 pixels begins at 0.1.
     np.testing.assert_allclose(
         model(images)["boxes"][0, 0], [0.1, 0.1, 0.9, 0.9], atol=1e-6

@@ -18,6 +18,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from ram_tf.runs import run_models
 from ram_tf.runs.run import Run
 from ram_tf.serving.clients import connection, rest_client
 from ram_tf.serving.clients.grpc_client import outputs_of
@@ -35,8 +36,11 @@ LABELS = ("blue", "green", "red")
 def version(squares, tmp_path_factory):
     settings = SMALL.replace(data_dir=str(squares))
     run = Run(tmp_path_factory.mktemp("run"), settings, LABELS)
-    model = run.build_model(run.build_pooled("average"))
-    return export(run.view(model), run, tmp_path_factory.mktemp("saved"))
+    model = run_models.build_attention(
+        run,
+        run_models.build_pooled(run, "average"),
+    )
+    return export(run_models.view(run, model), run, tmp_path_factory.mktemp("saved"))
 
 
 @pytest.fixture(scope="module")
@@ -454,10 +458,10 @@ def test_a_permitted_answer_takes_no_more_memory_than_is_bounded(status, body):
         program = (
             "import sys\n"
             "from fuzz.target import peak_memory\n"
-            "from ram_tf import client\n"
+            "from ram_tf.serving.clients import connection\n"
             "before = peak_memory()\n"
             "try:\n"
-            "    client.connect(sys.argv[1])([b'x'])\n"
+            "    connection.connect(sys.argv[1])([b'x'])\n"
             "except ValueError as error:\n"
             "    assert 'no prediction' in str(error)\n"
             "    print(peak_memory() - before)\n"

@@ -9,6 +9,7 @@ import pytest
 import tensorflow as tf
 
 from ram_tf.data.decoding import MAX_PIXELS, decode_image
+from ram_tf.runs import run_models
 from ram_tf.runs.run import Run
 from ram_tf.serving.export import export, serve_bytes, serve_images
 from ram_tf.serving.predictor import Predictor
@@ -43,7 +44,10 @@ slowly_of_both = pytest.mark.parametrize(
 
 @pytest.fixture(scope="module")
 def model(run):
-    built = run.build_model(run.build_pooled("average"))
+    built = run_models.build_attention(
+        run,
+        run_models.build_pooled(run, "average"),
+    )
     # A different value in every weight, so that a swapped one cannot hide.
     rng = np.random.default_rng(0)
     for variable in built.trainable_variables:
@@ -53,7 +57,9 @@ def model(run):
 
 @pytest.fixture(scope="module")
 def version(run, model, tmp_path_factory):
-    return export(run.view(model), run, tmp_path_factory.mktemp("saved") / "squares")
+    return export(
+        run_models.view(run, model), run, tmp_path_factory.mktemp("saved") / "squares"
+    )
 
 
 @pytest.fixture(scope="module")
@@ -62,14 +68,14 @@ def encoded(squares):
 
 
 def serve(run, model):
-    return serve_bytes(run.view(model), run.config.data.max_pixels)
+    return serve_bytes(run_models.view(run, model), run.config.data.max_pixels)
 
 
 @of_both
 def test_both_signatures_equal_the_keras_model(run, model, version, encoded):
     served = tf.saved_model.load(str(version)).signatures
     images = np.stack([decode_image(e).numpy() for e in encoded])
-    expected = serve_images(run.view(model))(images)
+    expected = serve_images(run_models.view(run, model))(images)
     by_bytes = served["serving_default"](image_bytes=tf.constant(encoded))
     by_images = served["serving_images"](images=tf.constant(images))
     for outputs in (by_bytes, by_images):
@@ -101,7 +107,7 @@ def test_an_image_above_max_pixels_is_not_valid(run, model, encoded):
 
 @of_both
 def test_bombs_take_no_memory_and_harm_no_other_row(run, model, encoded):
-    served = tf.function(serve_bytes(run.view(model), MAX_PIXELS))
+    served = tf.function(serve_bytes(run_models.view(run, model), MAX_PIXELS))
     alone = served(tf.constant(encoded[:1]))["scores"]
     bombs = [bomb for bomb, _ in BOMBS.values()]
     taken = Taken()
@@ -128,7 +134,9 @@ def test_one_pixel_is_an_image_like_any_other(run, model):
 
 
 def test_versions_count_up_and_nothing_else_is_left(run, model, tmp_path):
-    first, second = (export(run.view(model), run, tmp_path / "name") for _ in range(2))
+    first, second = (
+        export(run_models.view(run, model), run, tmp_path / "name") for _ in range(2)
+    )
     assert (first.name, second.name) == ("1", "2")
     assert sorted(p.name for p in (tmp_path / "name").iterdir()) == ["1", "2"]
 
@@ -143,7 +151,7 @@ def test_what_a_killed_export_left_is_removed_and_what_is_at_work_stays(
     (tmp_path / "partial-1.lock").touch()
     with at_work(tmp_path / "partial-2.lock"):
         (tmp_path / "partial-2").mkdir()
-        version = export(run.view(model), run, tmp_path)
+        version = export(run_models.view(run, model), run, tmp_path)
     assert not (version / "half").exists()
     names = {path.name for path in tmp_path.iterdir()}
     assert names == {"1", "partial-2", "partial-2.lock"}
@@ -151,7 +159,7 @@ def test_what_a_killed_export_left_is_removed_and_what_is_at_work_stays(
 
 def test_a_version_without_room_is_named_and_not_there(run, model, tmp_path):
     with full_above(20_000), pytest.raises(OSError, match="SavedModel cannot") as said:
-        export(run.view(model), run, tmp_path / "name")
+        export(run_models.view(run, model), run, tmp_path / "name")
     assert str(tmp_path / "name") in str(said.value)
     assert list((tmp_path / "name").iterdir()) == []
 
@@ -243,7 +251,7 @@ def test_saved_model_cli_runs_encoded_and_decoded_images(version, encoded, tmp_p
 
 def test_a_server_can_warm_up_by_both_signatures(run, model, tmp_path):
     logs = pytest.importorskip("tensorflow_serving.apis.prediction_log_pb2")
-    warm = export(run.view(model), run, tmp_path / "tiny", warm_up=True)
+    warm = export(run_models.view(run, model), run, tmp_path / "tiny", warm_up=True)
     path = warm / "assets.extra" / "tf_serving_warmup_requests"
     signatures, asked = tf.saved_model.load(str(warm)).signatures, []
     for record in tf.data.TFRecordDataset(str(path)).as_numpy_iterator():

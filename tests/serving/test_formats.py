@@ -15,6 +15,7 @@ import pytest
 
 from benchmarks import photographs
 from ram_tf.evaluation import svm
+from ram_tf.runs import run_models
 from ram_tf.runs.run import Run
 from ram_tf.serving import litert_model, onnx_model, single_size
 from ram_tf.serving.export import described, export
@@ -58,9 +59,9 @@ def rdar(runs):
 def trained(folder, changes):
     settings = SMALL.replace(steps=2, regions=3, units=64, **changes)
     run = Run.start(folder, settings, LABELS)
-    pooled = run.build_pooled("average")
+    pooled = run_models.build_pooled(run, "average")
     pooled.save_weights(run.pooled_weights)
-    built = run.build_model(pooled)
+    built = run_models.build_attention(run, pooled)
     # A different value in every weight, so that a swapped one cannot hide.
     rng = np.random.default_rng(0)
     for variable in built.trainable_variables:
@@ -72,7 +73,7 @@ def trained(folder, changes):
 
 
 def served(run):
-    return run.served_view(run.load_model())
+    return run_models.served_view(run, run_models.load_attention(run))
 
 
 @pytest.fixture(scope="module")
@@ -160,7 +161,9 @@ def test_in_c_what_is_no_model_ends_in_a_sentence(in_c, ten, tmp_path):
 @pytest.mark.parametrize("kind", FORMATS)
 def test_scores_of_svms_are_kept(rdar, ten, kind, tmp_path):
     rng = np.random.default_rng(0)
-    view = rdar.view(rdar.load_model(), count=5, source="features", describe="z")
+    view = run_models.view(
+        rdar, run_models.load_attention(rdar), count=5, source="features", describe="z"
+    )
     width = rdar.config.attention.units
     fitted = svm.OneVsRestSVM(
         rng.normal(size=(3, width)).astype("float32"),
@@ -299,14 +302,20 @@ def test_what_a_format_cannot_do_is_said_and_nothing_written(rdar, kind, tmp_pat
     needs(kind)
     settings = rdar.config.replace(model="rarl", locations="random")
     run = dataclasses.replace(rdar, config=settings)
-    view = run.view(run.build_model(run.build_pooled("average")))
+    view = run_models.view(
+        run,
+        run_models.build_attention(
+            run,
+            run_models.build_pooled(run, "average"),
+        ),
+    )
     with pytest.raises(ValueError, match="lacks an operation of this model"):
         kind.export(view, run, tmp_path / f"tiny{kind.ENDING}")
     assert not list(tmp_path.iterdir())
 
 
 def test_several_scales_are_refused(rdar, tmp_path):
-    view = rdar.view(rdar.load_model(), sizes=[40, 48])
+    view = run_models.view(rdar, run_models.load_attention(rdar), sizes=[40, 48])
     with pytest.raises(ValueError, match="images of one size"):
         litert_model.export(view, rdar, tmp_path / "tiny.tflite")
     assert not list(tmp_path.iterdir())

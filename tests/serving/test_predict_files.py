@@ -9,6 +9,7 @@ from PIL import Image
 
 from ram_tf.data.drawing import colour
 from ram_tf.metrics.calibration import Calibration
+from ram_tf.runs import run_models
 from ram_tf.runs.run import Run
 from ram_tf.runs.run_splits import load_split
 from ram_tf.serving.examples import write_examples
@@ -30,9 +31,9 @@ def untrained(squares, folder, **changes):
     settings = SMALL.replace(data_dir=str(squares), **changes)
     run = Run.start(folder, settings, LABELS)
     keras.utils.set_random_seed(1)
-    pooled = run.build_pooled("average")
+    pooled = run_models.build_pooled(run, "average")
     pooled.save_weights(run.pooled_weights)
-    run.build_model(pooled).save_weights(run.model_weights)
+    run_models.build_attention(run, pooled).save_weights(run.model_weights)
     return run
 
 
@@ -41,7 +42,9 @@ def lines(predictor, paths, *arguments, **named):
 
 
 def test_run_and_saved_model_predict_the_same(run, squares, tmp_path):
-    version = export(run.view(run.load_model()), run, tmp_path)
+    version = export(
+        run_models.view(run, run_models.load_attention(run)), run, tmp_path
+    )
     paths = [squares / "val0.png", squares / "val1.png"]
     by_run, by_version = (
         lines(Predictor.load(folder), paths) for folder in (run.folder, version)
@@ -115,7 +118,9 @@ def test_what_is_no_model_is_said_to_be_none(tmp_path):
 
 def test_samples_hold_the_bytes_of_the_images(run, squares):
     split = load_split(run.config, "val")
-    samples = write_examples(run, run.view(run.load_model()), split, count=3)
+    samples = write_examples(
+        run, run_models.view(run, run_models.load_attention(run)), split, count=3
+    )
     stored = np.load(samples.npy, allow_pickle=True)
     assert (
         stored[0] == (squares / "val0.png").read_bytes() == samples.image.read_bytes()
@@ -128,7 +133,9 @@ def test_samples_hold_the_bytes_of_the_images(run, squares):
 def test_samples_of_one_name_are_all_kept(run, squares):
     split = load_split(run.config, "val").take(range(2))
     twins = dataclasses.replace(split, names=("2023/a.png", "2024/a.png"))
-    samples = write_examples(run, run.view(run.load_model()), twins, count=2)
+    samples = write_examples(
+        run, run_models.view(run, run_models.load_attention(run)), twins, count=2
+    )
     kept = [samples.image.with_name(name) for name in ("a.png", "a-2.png")]
     assert samples.image == kept[0]
     for path, original in zip(kept, split.images, strict=True):
@@ -142,7 +149,7 @@ def test_a_runs_picture_names_labels_by_its_fitted_thresholds(squares, tmp_path)
     for thresholds in ((0.0,) * 3, (1.0,) * 3):
         with write_with_checksum(run.calibration_file) as temporary:
             temporary.write_text(Calibration(1.0, thresholds).to_json(LABELS))
-        view = run.served_view(run.load_model())
+        view = run_models.served_view(run, run_models.load_attention(run))
         with Image.open(write_examples(run, view, split, 1).picture) as picture:
             shades = {shade for _, shade in picture.convert("RGB").getcolors(2**24)}
         drawn.append(shades & {colour(number) for number in range(2)})
@@ -159,7 +166,10 @@ def test_pictures_show_a_region_in_the_colour_of_its_step(squares, tmp_path):
     own = {colour(region // 9) for region in spoke}
     assert own != {colour(region) for region in spoke}
     samples = write_examples(
-        run, run.view(run.load_model()), load_split(run.config, "val"), 1
+        run,
+        run_models.view(run, run_models.load_attention(run)),
+        load_split(run.config, "val"),
+        1,
     )
     for path in (line["picture"], samples.picture):
         with Image.open(path) as picture:

@@ -13,6 +13,7 @@ import requests
 import tensorflow as tf
 
 from benchmarks import serving
+from ram_tf.runs import run_models
 from ram_tf.runs.run import Run
 from ram_tf.serving.clients import connection
 from ram_tf.serving.clients.responses import MEGABYTE, TooLargeError
@@ -28,8 +29,11 @@ KSERVE = ROOT / "deploy" / "kserve" / "server.py"
 def version(squares, tmp_path_factory):
     settings = SMALL.replace(data_dir=str(squares))
     run = Run(tmp_path_factory.mktemp("run"), settings, ("blue", "green", "red"))
-    model = run.build_model(run.build_pooled("average"))
-    return export(run.view(model), run, tmp_path_factory.mktemp("saved"))
+    model = run_models.build_attention(
+        run,
+        run_models.build_pooled(run, "average"),
+    )
+    return export(run_models.view(run, model), run, tmp_path_factory.mktemp("saved"))
 
 
 @pytest.fixture(scope="module")

@@ -66,16 +66,16 @@ def test_of_processes_that_remove_each_others_locks_one_is_at_work(tmp_path):
     # Each takes and releases again and again; a folder inside says that one is at work.
     program = (
         "import os, sys, time\n"
-        "from ram_tf import lock\n"
+        "from ram_tf.storage import locks\n"
         "path, end = sys.argv[1], time.monotonic() + 2\n"
         "while time.monotonic() < end:\n"
         "    try:\n"
-        "        lock.take(path)\n"
+        "        locks.take(path)\n"
         "    except BlockingIOError:\n"
         "        continue\n"
         "    os.mkdir(path + '.one')\n"
         "    os.rmdir(path + '.one')\n"
-        "    lock.release(path)\n"
+        "    locks.release(path)\n"
     )
     command = [sys.executable, "-c", program, str(tmp_path / "lock")]
     several = [

@@ -1,6 +1,7 @@
 """A small SavedModel, and images of which some cannot be read."""
 
 from ram_tf.data.image_header import PNG_START
+from ram_tf.runs import run_models
 from ram_tf.runs.run import Run
 from ram_tf.serving.export import export
 from tests.support.small_settings import SMALL
@@ -20,10 +21,12 @@ def write_model(squares, folder):
     """Exports an untrained model; returns its version folder."""
     settings = SMALL.replace(data_dir=str(squares))
     run = Run.start(folder / "run", settings, ("blue", "green", "red"))
-    pooled = run.build_pooled("average")
+    pooled = run_models.build_pooled(run, "average")
     pooled.save_weights(run.pooled_weights)
-    run.build_model(pooled).save_weights(run.model_weights)
-    return export(run.view(run.load_model()), run, folder / "saved")
+    run_models.build_attention(run, pooled).save_weights(run.model_weights)
+    return export(
+        run_models.view(run, run_models.load_attention(run)), run, folder / "saved"
+    )
 
 
 def write_broken(folder):

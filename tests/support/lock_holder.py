@@ -14,8 +14,8 @@ def at_work(path):
         [
             *(sys.executable, "-c"),
             "import sys\n"
-            "from ram_tf import lock\n"
-            "lock.take(sys.argv[1])\n"
+            "from ram_tf.storage import locks\n"
+            "locks.take(sys.argv[1])\n"
             "print(flush=True)\n"
             "sys.stdin.read()\n",
             str(path),

@@ -15,7 +15,7 @@ import numpy as np
 import tensorflow as tf
 
 from ram_tf.data.pipelines import training_pipeline
-from ram_tf.runs import run_splits
+from ram_tf.runs import run_models, run_splits
 from ram_tf.runs.run import Run
 from ram_tf.training import two_steps
 from ram_tf.training.devices import Devices, add_argument
@@ -38,7 +38,10 @@ def train_steps(devices, data_dir, case):
     run = Run(pathlib.Path("nowhere"), settings, split.label_names)
     keras.utils.set_random_seed(0)
     with devices.strategy.scope():
-        model = run.build_model(run.build_pooled(settings.model.pooling))
+        model = run_models.build_attention(
+            run,
+            run_models.build_pooled(run, settings.model.pooling),
+        )
         two_steps.compile_model(
             model, settings, settings.training.learning_rate, EPOCHS * STEPS
         )

@@ -6,6 +6,7 @@ import tensorflow as tf
 from scipy.special import expit
 
 from ram_tf.data.split import Split
+from ram_tf.runs import run_models
 from ram_tf.runs.config import Config
 from ram_tf.runs.run import Run
 from ram_tf.training import linear_probe
@@ -96,7 +97,7 @@ def split(run):
 
 
 def test_a_probed_classifier_knows_what_untouched_features_tell(run, split):
-    pooled = run.build_pooled("average")
+    pooled = run_models.build_pooled(run, "average")
     before = [w.numpy() for w in pooled.backbone.weights]
     linear_probe.start(pooled, split, run.config)
     images = painted(split.labels, 16).astype("float32")
@@ -109,7 +110,7 @@ def test_a_probed_classifier_knows_what_untouched_features_tell(run, split):
 def test_a_probe_is_the_same_to_the_bit_when_it_is_fitted_again(run, split):
     found = []
     for _ in range(2):
-        pooled = run.build_pooled("average")
+        pooled = run_models.build_pooled(run, "average")
         pooled.set_weights([np.full(w.shape, 0.1) for w in pooled.get_weights()])
         linear_probe.start(pooled, split, run.config)
         found.append(pooled.classifier.get_weights())
@@ -124,7 +125,7 @@ def test_mirrored_images_teach_a_probe_what_their_labels_are(run):
     images[::2, :, :12, 0] = 220
     encoded = tuple(tf.io.encode_png(image).numpy() for image in images)
     split = Split(encoded, tuple(map(str, range(12))), labels, run.label_names)
-    pooled = run.build_pooled("average")
+    pooled = run_models.build_pooled(run, "average")
     seen = {}
     for flip in (False, True):
         settings = run.config.replace(flip=flip)

@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from ram_tf.data.drawing import colour
-from ram_tf.runs import run_splits
+from ram_tf.runs import run_models, run_splits
 from ram_tf.runs.config import Config
 from ram_tf.runs.run import Run
 from ram_tf.training import callbacks as progress_module
@@ -349,7 +349,10 @@ def test_the_weights_that_are_kept_are_the_average_of_those_of_the_steps(
 ):
     settings = small_config(squares, ema=0.75)
     splits = run_splits.load(settings)
-    model = Run(tmp_path, settings, splits.train.label_names).build_pooled("max")
+    model = run_models.build_pooled(
+        Run(tmp_path, settings, splits.train.label_names),
+        "max",
+    )
     two_steps.compile_model(model, settings, 1e-3, 2)
     batches = progress_module.TrainingBatches(splits.train, settings.training.seed, 18)
     progress = progress_module.ValidateAndCheckpoint(
@@ -407,7 +410,10 @@ def test_logs_that_find_no_room_are_named(squares, tmp_path, capsys):
     settings = small_config(squares)
     splits = run_splits.load(settings)
     run = Run.start(tmp_path, settings, splits.train.label_names)
-    model = run.build_model(run.build_pooled("max"))
+    model = run_models.build_attention(
+        run,
+        run_models.build_pooled(run, "max"),
+    )
     model.compile(keras.optimizers.Adam())
     validated = progress_module.ValidateAndCheckpoint(
         tmp_path, model, settings, splits.selection, batches=None

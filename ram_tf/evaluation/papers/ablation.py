@@ -17,7 +17,7 @@ from ram_tf.evaluation import infer_split, results
 from ram_tf.evaluation.ensemble import ViewSettings
 from ram_tf.evaluation.papers.ablation_tables import CROPS, LOCATIONS
 from ram_tf.models import evidence_map
-from ram_tf.runs import proposals, run_splits
+from ram_tf.runs import proposals, run_models, run_splits
 from ram_tf.runs.config import Config
 from ram_tf.runs.run import Run
 from ram_tf.storage import cache
@@ -180,7 +180,7 @@ def _longer_pooled(settings, output_dir, load):
     known = _known(path, of)
     if known:
         return known
-    outputs = infer_split.infer_pooled(run.load_pooled(), report, settings)
+    outputs = infer_split.infer_pooled(run_models.load_pooled(run), report, settings)
     figures = results.figures(report.labels, outputs, report.label_names)
     return _keep(path, figures, of)
 
