@@ -6,13 +6,18 @@ views of it, chains the same functions, and tests hold both to the same scores.
 Training differs from it by a random crop and flip, and colours where asked.
 """
 
-from typing import NamedTuple
-
 import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
 
-from ram_tf.data.colour_jitter import jitter_colours
+from ram_tf.data.augmentation import (
+    Place,
+    boxes_in_crop,
+    cut,
+    jitter_colours,
+    random_edge,
+    random_place,
+)
 from ram_tf.data.decoding import MAX_PIXELS, decode_image
 from ram_tf.data.split import epoch_order
 
@@ -37,87 +42,6 @@ def centre_crop(images, crop):
     """Cuts the middle `crop` x `crop` pixels out of `(..., N, N, 3)` images."""
     top = (images.shape[-3] - crop) // 2
     return images[..., top : top + crop, top : top + crop, :]
-
-
-class Place(NamedTuple):
-    """Where a crop lies in its image.
-
-    Args:
-        top: Of the crop, in pixels of the resized image.
-        left: The same.
-        mirrored: Whether left and right change places, after cutting.
-    """
-
-    top: int | tf.Tensor
-    left: int | tf.Tensor
-    mirrored: bool | tf.Tensor = False
-
-
-def random_place(margin, flip, seed):
-    """Draws where to cut, as `tf.image`'s stateless crop and flip would.
-
-    Args:
-        margin: Pixels that the resized image is larger than the crop.
-        flip: Whether to mirror every second image; False where left and right matter.
-        seed: `(2,)` integers; the same seed gives the same place.
-
-    Returns:
-        A `Place`.
-    """
-    corner, mirror = tf.unstack(tf.random.split(seed, 2))
-    drawn = tf.random.stateless_uniform([3], corner, 0, tf.int32.max, tf.int32)
-    top, left, _ = tf.unstack(drawn % (margin + 1))
-    return Place(
-        top, left, tf.random.stateless_uniform([], mirror) < 0.5 if flip else False
-    )
-
-
-def random_edge(edges, seed):
-    """Draws one of the edges that an image may be resized to, each as likely.
-
-    Args:
-        edges: Integers; one that is to come more often may be repeated.
-        seed: `(2,)` integers; the same seed gives the same edge.
-
-    Returns:
-        The integer where there is one alone, otherwise a scalar tensor.
-    """
-    if len(edges) == 1:
-        return edges[0]
-    seed = tf.random.fold_in(seed, 1)  # not the one that draws the place
-    drawn = tf.random.stateless_uniform([], seed, 0, len(edges), tf.int32)
-    return tf.constant(edges)[drawn]
-
-
-def cut(image, crop, place):
-    """Cuts `(N, N, 3)` to `(crop, crop, 3)` at a `Place`."""
-    image = tf.slice(image, [place.top, place.left, 0], [crop, crop, 3])
-    if place.mirrored is False:
-        return image
-    return tf.cond(place.mirrored, lambda: image[:, ::-1], lambda: image)
-
-
-def boxes_in_crop(boxes, size, crop, place):
-    """Says of boxes in an image where they lie in a crop of it.
-
-    Args:
-        boxes: `(..., 4)` `ymin, xmin, ymax, xmax` as fractions of the image.
-        size: N, edge of the resized image in pixels.
-        crop: Edge of the crop in pixels.
-        place: The `Place` where it is cut.
-
-    Returns:
-        `(..., 4)` as fractions of the crop; not clipped, so that what lies partly
-        outside keeps its size.
-    """
-    corner = tf.cast(tf.stack([place.top, place.left] * 2), tf.float32)
-    edge = tf.cast(size, tf.float32)
-    top, left, bottom, right = tf.unstack((boxes * edge - corner) / crop, axis=-1)
-    left, right = (
-        tf.where(place.mirrored, 1.0 - right, left),
-        tf.where(place.mirrored, 1.0 - left, right),
-    )
-    return tf.stack([top, left, bottom, right], -1)
 
 
 def prepare_image(encoded, size, crop, max_pixels=MAX_PIXELS):

@@ -4,7 +4,7 @@ import dataclasses
 
 import numpy as np
 
-from ram_tf.evaluation import svm, svm_fit
+from ram_tf.evaluation import svm
 from ram_tf.runs import run_models, run_splits
 from ram_tf.storage import cache
 
@@ -92,7 +92,7 @@ def fit_svms(view, runs, describe):
     about = _identity(view, runs)
     learnt = {name for run in runs for name in _learnt(run)}
     unlearnt = np.array([name not in learnt for name in train.names])
-    rule = {"costs": svm_fit.COSTS, "enough": svm_fit.ENOUGH}
+    rule = {"costs": svm.COSTS, "enough": svm.ENOUGH}
     how = {**about, **rule, "folds": svm.FOLDS}
     arrays = train.labels, unlearnt
     key = cache.key_of(how, weight_files(view, runs), train, first.config, *arrays)
@@ -100,7 +100,7 @@ def fit_svms(view, runs, describe):
     def fit():
         seed = first.config.training.seed
         columns = describe(train), train.labels
-        return svm_fit.fit(*columns, about, seed, unlearnt=unlearnt)
+        return svm.fit(*columns, about, seed, unlearnt=unlearnt)
 
     return svm.remember(first.svm, about, key, fit)
 

@@ -71,21 +71,40 @@ def attention_model(settings, num_labels, pooled):
             settings.image.crop,
             settings.given_regions * settings.attention.regions,
         )
-    feature = pooled.feature and pooled.feature.get_weights()
-    if settings.attention.head_start == "feature":
-        attention.region_lstm.feature.set_weights(feature)
-    if settings.attention.head_start == "pooled":
-        kernel, bias = pooled.classifier.get_weights()
-        started = attention.region_lstm.start_as(
-            (kernel, bias), feature, settings.attention.context
-        )
-        if attention.content is not None:
-            factors, readout = started
-            attention.content.start_as(factors, bias, readout)
-        if (kernel := attention.location_kernel) is not None:
-            # Scores begin as step 1's: regions begin where their biases say.
-            kernel.assign(keras.ops.zeros_like(kernel))
+    HEAD_STARTS[settings.attention.head_start](attention, pooled, settings)
     return built
+
+
+def _from_xavier(attention, pooled, settings):
+    """Leaves the layers as they were drawn."""
+
+
+def _from_feature(attention, pooled, settings):
+    """Begins W_fx as step 1's hidden layer."""
+    attention.region_lstm.feature.set_weights(pooled.feature.get_weights())
+
+
+def _from_pooled(attention, pooled, settings):
+    """Lets every region be scored as step 1's classifier scores it."""
+    kernel, bias = pooled.classifier.get_weights()
+    hidden = pooled.feature and pooled.feature.get_weights()
+    started = attention.region_lstm.start_as(
+        (kernel, bias), hidden, settings.attention.context
+    )
+    if attention.content is not None:
+        factors, readout = started
+        attention.content.start_as(factors, bias, readout)
+    if attention.location_kernel is not None:
+        # Scores begin as step 1's: regions begin where their biases say.
+        zeros = keras.ops.zeros_like(attention.location_kernel)
+        attention.location_kernel.assign(zeros)
+
+
+HEAD_STARTS = {
+    "xavier": _from_xavier,
+    "feature": _from_feature,
+    "pooled": _from_pooled,
+}
 
 
 def _attention(settings, num_labels):

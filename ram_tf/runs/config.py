@@ -10,7 +10,7 @@ import json
 
 from ram_tf.models import backbones
 from ram_tf.models.attention.region_scales import region_scales
-from ram_tf.models.networks import Objective, ReinforceObjective
+from ram_tf.models.objectives import Objective, ReinforceObjective
 from ram_tf.runs import setting_rules
 from ram_tf.runs.settings import (
     AttentionSettings,

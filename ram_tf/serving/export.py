@@ -11,16 +11,17 @@ import pathlib
 import shutil
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from ram_tf.data import exif, image_header
 from ram_tf.data.decoding import decode_known
 from ram_tf.data.pipelines import resize, untuned
-from ram_tf.serving import warmup
 from ram_tf.storage import atomic_files, locks
 
 LABELS = "labels.txt"
 DESCRIBED = (LABELS, "config.json", "views.json")  # what goes with every model
+WARMUP = "tf_serving_warmup_requests"  # TensorFlow Serving looks for it in assets.extra
 
 
 def serve_bytes(view, max_pixels):
@@ -171,7 +172,7 @@ def export(view, run, parent, warm_up=False):
             ) as file:
                 file.write_text(text)
         if warm_up:
-            warmup.write(temporary / "assets.extra", parent.name, view.sizes[0])
+            write_warmup(temporary / "assets.extra", parent.name, view.sizes[0])
         return _rename_to_next_version(temporary, parent)
 
 
@@ -241,3 +242,41 @@ def _rename_to_next_version(temporary, parent):
             if not (parent / str(version)).exists():
                 raise
             version += 1
+
+
+def write_warmup(folder, model_name, size):
+    """Writes requests that TensorFlow Serving sends itself when it loads a version.
+
+    The first call of a graph is slow, as it is optimised then; with these, one for each
+    signature, no client waits for it.
+
+    Args:
+        folder: `assets.extra` of a version.
+        model_name: The name that the model is served under.
+        size: Edge of the grey image that is asked about, in pixels.
+
+    Raises:
+        ModuleNotFoundError: It needs the extra `serving`.
+    """
+    try:
+        from tensorflow_serving.apis import predict_pb2, prediction_log_pb2
+    except ModuleNotFoundError as error:
+        raise ModuleNotFoundError(
+            "Requests to warm up by need tensorflow-serving-api. Expected: pip install "
+            f'-e ".[serving]". Received: {error}'
+        ) from error
+    image = np.full((size, size, 3), 128, "uint8")
+    encoded = tf.io.encode_jpeg(image).numpy()
+    inputs = {
+        "serving_default": ("image_bytes", tf.make_tensor_proto([encoded])),
+        "serving_images": ("images", tf.make_tensor_proto(image[None])),
+    }
+    with tf.io.TFRecordWriter(str(folder / WARMUP)) as writer:
+        for signature, (name, value) in inputs.items():
+            request = predict_pb2.PredictRequest()
+            request.model_spec.name = model_name
+            request.model_spec.signature_name = signature
+            request.inputs[name].CopyFrom(value)
+            log = prediction_log_pb2.PredictionLog()
+            log.predict_log.request.CopyFrom(request)
+            writer.write(log.SerializeToString())

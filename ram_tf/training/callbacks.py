@@ -5,7 +5,6 @@ import io
 import json
 import math
 import sys
-from typing import NamedTuple
 
 import keras
 import numpy as np
@@ -14,72 +13,16 @@ import tensorflow as tf
 from ram_tf.data.decoding import decode_image
 from ram_tf.data.drawing import draw_locations, draw_outputs
 from ram_tf.data.pipelines import (
-    ONE_DEVICE,
-    evaluation_pipeline,
     read_files,
-    training_pipeline,
 )
-from ram_tf.data.split import Split, epoch_order
 from ram_tf.metrics import multi_label, region_metrics
 from ram_tf.runs import weights_file
 from ram_tf.storage import cache
 from ram_tf.storage.atomic_files import atomic_write
+from ram_tf.training.batches import validation_inputs
 
 MIN_POSITIVES = 5  # of a label that counts in the validation mAP, where there is one
 PICTURES = 4  # validation images that TensorBoard shows with their regions
-
-
-class TrainingBatches(NamedTuple):
-    """What each step of an epoch learns from.
-
-    Args:
-        split: The training split.
-        seed: Of its order.
-        size: Images a batch.
-    """
-
-    split: Split
-    seed: int
-    size: int
-
-    @property
-    def count(self):
-        """Batches an epoch."""
-        return len(self.split) // self.size
-
-    def pipeline(self, settings, epochs, context=ONE_DEVICE):
-        """These batches as a `tf.data.Dataset`, cropped and mirrored as settings say.
-
-        Args:
-            settings: The `Config`.
-            epochs: Which epochs, a range.
-            context: See `training_pipeline`.
-        """
-        return training_pipeline(
-            self.split,
-            settings.image.image_size,
-            settings.image.crop,
-            settings.image.flip,
-            self.size,
-            epochs,
-            self.seed,
-            settings.image.zoom_factors,
-            settings.data.max_pixels,
-            context,
-            settings.image.colour_jitter,
-        )
-
-    def must_be_finite(self, loss, epoch, batch):
-        """Raises a `FloatingPointError` with the batch's images where a loss is not."""
-        if math.isfinite(loss):
-            return
-        order = epoch_order(len(self.split), self.seed, epoch)
-        images = order[batch * self.size :][: self.size]
-        raise FloatingPointError(
-            "The loss is not finite. Expected a number; a smaller learning rate or "
-            f"--clip_norm may help. Received: {loss} at epoch {epoch + 1}, step "
-            f"{batch + 1}, images {', '.join(self.split.names[i] for i in images)}"
-        )
 
 
 class ValidateAndCheckpoint(keras.callbacks.Callback):
@@ -107,7 +50,7 @@ class ValidateAndCheckpoint(keras.callbacks.Callback):
         self.settings = settings
         self.split = split
         self.batches = batches
-        self.inputs = _inputs(split, settings, settings.training.batch_size)
+        self.inputs = validation_inputs(split, settings, settings.training.batch_size)
         # On one device, whichever train the model: `Model.predict` takes all of them.
         self.look = tf.function(
             lambda inputs: model(inputs, training=False),
@@ -306,21 +249,6 @@ class RegionPictures(keras.callbacks.Callback):
 
     def _written(self):
         return sum(path.stat().st_size for path in self.folder.glob("*"))
-
-
-def _inputs(split, settings, batch_size):
-    """Centre crops of a split, in batches, each as the one input of a Keras model."""
-    batches = evaluation_pipeline(
-        split,
-        [settings.image.image_size],
-        settings.image.crop,
-        batch_size,
-        settings.data.max_pixels,
-    )
-    if split.proposals is None:
-        return batches
-    # Keras would take boxes beside the images for labels.
-    return batches.map(lambda images, boxes: ((images, boxes),))
 
 
 def _table(rows):

@@ -1,7 +1,9 @@
-"""Adam with learning rates of their own for some of the variables."""
+"""Adam with learning rates of their own for some variables, and its schedules."""
 
 import keras
 import tensorflow as tf
+
+from ram_tf.models.networks import AttentionModel
 
 
 class Adam(keras.optimizers.Adam):
@@ -40,3 +42,43 @@ class Adam(keras.optimizers.Adam):
 
     def _all_reduce_sum_gradients(self, grads_and_vars):
         return grads_and_vars
+
+
+def compile_model(model, settings, learning_rate, steps):
+    """Compiles a model as the settings ask for: optimiser, schedule, XLA.
+
+    Args:
+        model: A `PooledClassifier` or an `AttentionModel`.
+        settings: The `Config`.
+        learning_rate: Of the new layers.
+        steps: How many there will be in all.
+    """
+    model.compile(
+        Adam(
+            _schedule(settings.training.schedule, learning_rate, steps),
+            _rates(model, settings),
+            global_clipnorm=settings.training.clip_norm or None,
+            use_ema=settings.training.ema > 0,
+            ema_momentum=settings.training.ema or 0.99,
+        ),
+        jit_compile=settings.training.jit_compile,
+    )
+
+
+def _rates(model, settings):
+    rates = [(model.backbone.trainable_variables, settings.training.backbone_rate)]
+    if isinstance(model, AttentionModel):
+        localization = model.attention.localization_variables
+        rates.append((localization, settings.training.localization_rate))
+    return rates
+
+
+def _schedule(name, learning_rate, steps):
+    if name == "constant":
+        return learning_rate
+    if name == "cosine":
+        return keras.optimizers.schedules.CosineDecay(learning_rate, steps, alpha=0.01)
+    # Section 5.1: divided by 10 after 30 of 45 epochs.
+    return keras.optimizers.schedules.PiecewiseConstantDecay(
+        [steps * 2 // 3], [learning_rate, learning_rate / 10]
+    )

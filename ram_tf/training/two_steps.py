@@ -7,18 +7,18 @@ import keras
 import tensorflow as tf
 
 from ram_tf.models.attention.region_lstm import code_width
-from ram_tf.models.networks import AttentionModel, PooledClassifier
+from ram_tf.models.networks import AttentionModel
 from ram_tf.runs import run_models, weights_file
 from ram_tf.storage.atomic_files import write_with_checksum
-from ram_tf.training import linear_probe
+from ram_tf.training.batches import TrainingBatches
 from ram_tf.training.callbacks import (
     RegionPictures,
     StopWhenNotFinite,
-    TrainingBatches,
     ValidateAndCheckpoint,
 )
 from ram_tf.training.devices import Devices, FollowChief
-from ram_tf.training.optimizer import Adam
+from ram_tf.training.optimizer import compile_model
+from ram_tf.training.warm_starts import warm_starts
 
 
 def train(run, train_split, selection_split, devices=None):
@@ -46,7 +46,7 @@ def train(run, train_split, selection_split, devices=None):
     settings, devices = run.config, devices or Devices()
     _make_deterministic(settings)
     data = train_split, selection_split
-    train_pooled(run, *data, devices)
+    train_pooled(run, train_split, selection_split, devices)
     with devices.guarded():
         if not devices.broadcast(run.model_weights.exists()):
             _train_attention(run, data, devices)
@@ -64,8 +64,15 @@ def _train_attention(run, data, devices):
         pooled = _load_pooled(run, devices)
         keras.utils.set_random_seed(settings.training.seed)
         model = run_models.build_attention(run, pooled)
-        args = settings.training.epochs, settings.training.learning_rate, data, devices
-        _fit(run, "step2", model, *args)
+        _fit(
+            run,
+            "step2",
+            model,
+            epochs=settings.training.epochs,
+            learning_rate=settings.training.learning_rate,
+            data=data,
+            devices=devices,
+        )
     if devices.chief:
         weights_file.save(model, run.model_weights)
 
@@ -128,13 +135,15 @@ def _best_pooled(run, data, devices):
         keras.utils.set_random_seed(settings.training.seed)
         pooled = run_models.build_pooled(run, pooling)
         name = "step1" if len(tried) == 1 else f"step1-{pooling}"
-        args = (
-            settings.training.pooled_epochs,
-            settings.training.pooled_learning_rate,
-            data,
-            devices,
+        score = _fit(
+            run,
+            name,
+            pooled,
+            epochs=settings.training.pooled_epochs,
+            learning_rate=settings.training.pooled_learning_rate,
+            data=data,
+            devices=devices,
         )
-        score = _fit(run, name, pooled, *args)
         if score > best:
             best, chosen, chosen_pooling = score, pooled, pooling
     if settings.model.pooling == "best" and devices.chief:
@@ -170,7 +179,7 @@ def _make_deterministic(settings):
         tf.config.experimental.enable_op_determinism()
 
 
-def _fit(run, name, model, epochs, learning_rate, data, devices):
+def _fit(run, name, model, *, epochs, learning_rate, data, devices):
     """Trains one step and leaves the model with its best weights.
 
     Returns:
@@ -214,22 +223,19 @@ def _fit(run, name, model, epochs, learning_rate, data, devices):
 
 
 def _start(progress, name, train_split, epochs):
-    """Takes up the checkpoint of a step, or looks for weights to begin with."""
+    """Resumes a step from its checkpoint, or gives it the best known start."""
     model, settings = progress.model, progress.settings
     progress.checkpoint.parent.mkdir(exist_ok=True)
     progress.restore()
-    probes = settings.training.probe_cost and isinstance(model, PooledClassifier)
-    if probes and not progress.epoch:
-        linear_probe.start(model, train_split, settings)
+    starts = [] if progress.epoch else warm_starts(model, settings)
+    for start in starts:
+        start.begin(model, train_split, settings)
     print(
         f"{name}: {type(model).__name__}, {len(train_split)} images, "
         f"{progress.epoch} of {epochs} epochs done"
     )
-    # A head that starts from what is known may be best before it overfits.
-    from_step1 = (
-        isinstance(model, AttentionModel) and settings.attention.head_start == "pooled"
-    )
-    if (probes or from_step1) and not progress.epoch:
+    if starts:
+        # What starts from knowledge may be best before it overfits.
         progress.consider_start()
 
 
@@ -240,43 +246,3 @@ def _of_chief(run, name, progress):
     if isinstance(progress.model, AttentionModel):
         callbacks.append(RegionPictures(logs, run, progress.split, progress))
     return callbacks
-
-
-def compile_model(model, settings, learning_rate, steps):
-    """Compiles a model as the settings ask for: optimiser, schedule, XLA.
-
-    Args:
-        model: A `PooledClassifier` or an `AttentionModel`.
-        settings: The `Config`.
-        learning_rate: Of the new layers.
-        steps: How many there will be in all.
-    """
-    model.compile(
-        Adam(
-            _schedule(settings.training.schedule, learning_rate, steps),
-            _rates(model, settings),
-            global_clipnorm=settings.training.clip_norm or None,
-            use_ema=settings.training.ema > 0,
-            ema_momentum=settings.training.ema or 0.99,
-        ),
-        jit_compile=settings.training.jit_compile,
-    )
-
-
-def _rates(model, settings):
-    rates = [(model.backbone.trainable_variables, settings.training.backbone_rate)]
-    if isinstance(model, AttentionModel):
-        localization = model.attention.localization_variables
-        rates.append((localization, settings.training.localization_rate))
-    return rates
-
-
-def _schedule(name, learning_rate, steps):
-    if name == "constant":
-        return learning_rate
-    if name == "cosine":
-        return keras.optimizers.schedules.CosineDecay(learning_rate, steps, alpha=0.01)
-    # Section 5.1: divided by 10 after 30 of 45 epochs.
-    return keras.optimizers.schedules.PiecewiseConstantDecay(
-        [steps * 2 // 3], [learning_rate, learning_rate / 10]
-    )

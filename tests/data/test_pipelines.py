@@ -9,15 +9,10 @@ import tensorflow as tf
 from ram_tf.data import pipelines
 from ram_tf.data.decoding import decode_image
 from ram_tf.data.pipelines import (
-    Place,
-    boxes_in_crop,
     centre_crop,
-    cut,
     evaluation_pipeline,
     find_unreadable,
     prepare_image,
-    random_edge,
-    random_place,
     resize,
     training_pipeline,
 )
@@ -75,42 +70,6 @@ def test_prepare_image_of_one_pixel_is_that_colour():
     np.testing.assert_allclose(prepare_image(encoded, 24, 16), expected, atol=1e-3)
 
 
-def places():
-    """An image whose pixels say where they are: (y, x, 0)."""
-    y, x = np.mgrid[:10, :10]
-    return np.stack([y, x, 0 * x], -1).astype("float32")
-
-
-def random_crop_and_flip(image, crop, flip, seed):
-    return cut(image, crop, random_place(len(image) - crop, flip, seed)).numpy()
-
-
-def test_random_crops_and_flips_are_tensorflows():
-    for i in range(20):
-        seed = tf.constant([3, i])
-        place, mirror = tf.unstack(tf.random.split(seed, 2))
-        expected = tf.image.stateless_random_crop(places(), (8, 8, 3), place)
-        expected = tf.image.stateless_random_flip_left_right(expected, mirror)
-        seen = random_crop_and_flip(places(), 8, True, seed)
-        np.testing.assert_array_equal(seen, expected)
-
-
-def test_crops_are_cut_from_everywhere_inside_the_image():
-    corners = set()
-    for i in range(200):
-        crop = random_crop_and_flip(places(), 8, False, tf.constant([0, i]))
-        top, left = crop[0, 0, :2].astype(int)
-        corners.add((top, left))
-        np.testing.assert_array_equal(crop, places()[top : top + 8, left : left + 8])
-    assert corners == {(top, left) for top in range(3) for left in range(3)}
-
-
-def test_zooms_are_drawn_as_often_as_they_are_named():
-    drawn = [int(random_edge([10, 10, 20], tf.constant([0, i]))) for i in range(300)]
-    assert set(drawn) == {10, 20}
-    assert 160 < drawn.count(10) < 240  # 200 on average, deviation 8
-
-
 def test_zooming_crops_are_cut_from_larger_images(split):
     zoomed = training_pipeline(split, 12, 10, False, 1, range(2), 0, (2.0,))
     for image, label in zoomed.as_numpy_iterator():
@@ -119,39 +78,6 @@ def test_zooming_crops_are_cut_from_larger_images(split):
         differences = np.abs(windows - image[0].transpose(2, 0, 1)).max((2, 3, 4))
         assert differences.min() < 1e-4
         assert image.shape == (1, 10, 10, 3)
-
-
-def test_about_half_the_images_are_mirrored():
-    image, mirrored = places(), 0
-    for i in range(200):
-        seen = random_crop_and_flip(image, 10, True, tf.constant([0, i]))
-        if not np.array_equal(seen, image):
-            np.testing.assert_array_equal(seen, image[:, ::-1])
-            mirrored += 1
-    assert 70 <= mirrored <= 130  # four standard deviations
-
-
-def test_place_and_mirroring_are_independent():
-    corners = {True: set(), False: set()}
-    for i in range(300):
-        crop = random_crop_and_flip(places(), 8, True, tf.constant([0, i]))
-        corners[bool(crop[0, 0, 1] > crop[0, 1, 1])].add(crop[0, :, 1].min())
-    assert corners == {True: {0, 1, 2}, False: {0, 1, 2}}
-
-
-@pytest.mark.parametrize(
-    ("mirrored", "expected"),
-    [
-        # Rows 20 to 60 of 100 lie 10 below the crop's top, columns 30 to 90 lie 25
-        # beside its left; the crop has 50 of each.
-        (False, [0.2, 0.1, 1.0, 1.3]),
-        (True, [0.2, -0.3, 1.0, 0.9]),
-    ],
-)
-def test_boxes_in_a_crop_by_hand(mirrored, expected):
-    boxes = tf.constant([[0.2, 0.3, 0.6, 0.9]])
-    seen = boxes_in_crop(boxes, 100, 50, Place(10, 25, mirrored))
-    np.testing.assert_allclose(seen, [expected], atol=1e-6)
 
 
 @pytest.mark.parametrize("count", [1, 7, 100])

@@ -34,3 +34,12 @@ def test_coverage_is_the_share_of_images_whose_region_holds_a_place():
     shares = charts.coverage(boxes, 4)
     assert shares[0].tolist() == [[1, 1, 0.5, 0.5]] * 2 + [[0] * 4] * 2
     assert shares[1].tolist() == [[0.5] * 4] * 4
+
+
+def test_letters_can_be_read_on_every_shade_and_shades_tell_shares_without_colour():
+    colours = [tuple(c) for c in charts.shades(np.linspace(0, 1, 11)).tolist()]
+    brightness = [charts.contrast(c, (0, 0, 0)) for c in colours]
+    assert brightness == sorted(brightness, reverse=True)
+    for ground in colours:
+        letters = bytes.fromhex(charts.letters_on(ground)[1:])
+        assert charts.contrast(letters, ground) >= 4.5

@@ -13,7 +13,6 @@ from ram_tf.evaluation import (
     infer_split,
     results,
     svm,
-    svm_fit,
 )
 from ram_tf.evaluation.ensemble import ViewSettings, ensemble_view, svm_view
 from ram_tf.evaluation.svm import OneVsRestSVM
@@ -479,7 +478,7 @@ def test_a_result_names_protocol_views_scales_and_svm(runs, split, result):
     }
     protocol = json.loads(json.dumps(result))["protocol"]
     assert expected.items() <= protocol.items()
-    assert set(protocol["costs"]) <= set(np.float32(svm_fit.COSTS).tolist())
+    assert set(protocol["costs"]) <= set(np.float32(svm.COSTS).tolist())
     assert (
         protocol["costs_chosen_by"]
         == OneVsRestSVM.load(runs[0].svm).costs_chosen_by
@@ -495,7 +494,7 @@ def test_svms_are_fitted_to_the_whole_training_split_and_judge_the_other(
     # With the costs that were chosen: between two that are as good, rounding decides.
     for label, cost in enumerate(fitted.costs):
         labels = train.labels[:, label : label + 1]
-        again = svm_fit.fit(seen[0]["description"], labels, {}, costs=(float(cost),))
+        again = svm.fit(seen[0]["description"], labels, {}, costs=(float(cost),))
         np.testing.assert_allclose(again.weights[0], fitted.weights[label], atol=1e-3)
     assert result["AP"] == pytest.approx(precisions(split, fitted.postprocess(seen[1])))
     assert result["attention"]["AP"] == pytest.approx(precisions(split, seen[1]))
@@ -512,7 +511,7 @@ def test_svms_are_judged_on_what_none_of_the_runs_has_learnt_from(
         masks.append(unlearnt.tolist())
         raise ValueError("noted")
 
-    monkeypatch.setattr(svm_fit, "fit", noting)
+    monkeypatch.setattr(svm, "fit", noting)
     if noted:
         runs = [
             Run.open(shutil.copytree(run.folder, tmp_path / run.folder.name))
@@ -574,7 +573,7 @@ def fitted_once(squares, tmp_path_factory):
 def test_a_second_evaluation_reads_the_stored_svms(fitted_once, monkeypatch):
     run, _, split, result = fitted_once
     before = state(run)
-    monkeypatch.setattr(svm_fit, "fit", never)
+    monkeypatch.setattr(svm, "fit", never)
     again = evaluated([run], split, ONE)
     assert state(run) == before
     assert again["AP"] == pytest.approx(result["AP"], abs=1e-6)

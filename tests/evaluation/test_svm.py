@@ -11,7 +11,7 @@ from sklearn.metrics import average_precision_score
 from sklearn.model_selection import StratifiedKFold, cross_val_predict
 from sklearn.svm import LinearSVC
 
-from ram_tf.evaluation import svm, svm_fit
+from ram_tf.evaluation import svm
 from tests.support.broken_array_files import (
     empty,
     flipped,
@@ -50,7 +50,7 @@ def labels(descriptions):
 
 @pytest.fixture(scope="module")
 def fitted(descriptions, labels):
-    return svm_fit.fit(descriptions, labels, ABOUT)
+    return svm.fit(descriptions, labels, ABOUT)
 
 
 def left_out_decisions(features, present, cost):
@@ -78,9 +78,9 @@ def test_the_cost_is_the_one_of_best_precision_on_images_left_out(
 ):
     features = normalized(descriptions)
     for present, cost in zip(labels.T, fitted.costs, strict=True):
-        decisions = [left_out_decisions(features, present, c) for c in svm_fit.COSTS]
+        decisions = [left_out_decisions(features, present, c) for c in svm.COSTS]
         precisions = [average_precision_score(present, d) for d in decisions]
-        chosen = np.argmin(np.abs(np.array(svm_fit.COSTS) - cost))
+        chosen = np.argmin(np.abs(np.array(svm.COSTS) - cost))
         assert precisions[chosen] == max(precisions)
 
 
@@ -91,7 +91,7 @@ def test_a_large_cost_is_chosen_where_a_small_one_underfits():
     sign = 2 * present - 1
     often = sign * np.where(np.arange(80) % 8 < 2, -1, 1)
     x = np.stack([0.05 * sign, often, np.ones(80)], 1) + 1e-3 * rng.normal(size=(80, 3))
-    fitted = svm_fit.fit(x, present[:, None], ABOUT, costs=(1e-3, 1e3))
+    fitted = svm.fit(x, present[:, None], ABOUT, costs=(1e-3, 1e3))
     assert fitted.costs.tolist() == [1e3]
     decisions = fitted.decisions(x)[:, 0]
     assert average_precision_score(present, decisions) == 1.0
@@ -101,7 +101,7 @@ def test_a_small_cost_is_chosen_where_a_large_one_overfits():
     rng = np.random.default_rng(0)
     present = np.arange(60) % 2
     x = rng.normal(size=(60, 60)) + 0.2 * (2 * present[:, None] - 1)
-    fitted = svm_fit.fit(x, present[:, None], ABOUT, costs=(1e-3, 1e3))
+    fitted = svm.fit(x, present[:, None], ABOUT, costs=(1e-3, 1e3))
     assert fitted.costs == np.float32(1e-3)
 
 
@@ -124,8 +124,8 @@ def memorized(rng, count=300, new=60):
 def test_the_cost_is_chosen_by_what_the_network_has_not_learnt_from():
     x, labels, unlearnt = memorized(np.random.default_rng(0))
     costs = (1e-3, 100.0)
-    by_all = svm_fit.fit(x, labels, ABOUT, costs=costs)
-    by_new = svm_fit.fit(x, labels, ABOUT, costs=costs, unlearnt=unlearnt)
+    by_all = svm.fit(x, labels, ABOUT, costs=costs)
+    by_new = svm.fit(x, labels, ABOUT, costs=costs, unlearnt=unlearnt)
     features = svm.normalized(x).numpy()
     precisions = np.zeros((2, 2))
     for label, column in enumerate(labels.T):
@@ -153,31 +153,31 @@ def test_the_cost_is_chosen_by_what_the_network_has_not_learnt_from():
 def test_a_label_that_few_new_images_have_does_not_choose_the_cost():
     x, labels, unlearnt = memorized(np.random.default_rng(0))
     rare = labels.copy()
-    rare[np.flatnonzero(unlearnt & (labels[:, 1] > 0))[svm_fit.ENOUGH - 1 :], 1] = 0
-    costs = svm_fit.COSTS
+    rare[np.flatnonzero(unlearnt & (labels[:, 1] > 0))[svm.ENOUGH - 1 :], 1] = 0
+    costs = svm.COSTS
     both, alone = (
-        svm_fit.fit(x, some, ABOUT, costs=costs, unlearnt=unlearnt).costs
+        svm.fit(x, some, ABOUT, costs=costs, unlearnt=unlearnt).costs
         for some in (rare, rare[:, :1])
     )
     assert both.tolist() == alone.tolist() * 2
     # Where no label has enough of them, each has the cost that is best on all images.
-    by_all = svm_fit.fit(x, rare[:, 1:], ABOUT, costs=costs)
-    fitted = svm_fit.fit(x, rare[:, 1:], ABOUT, costs=costs, unlearnt=unlearnt)
+    by_all = svm.fit(x, rare[:, 1:], ABOUT, costs=costs)
+    fitted = svm.fit(x, rare[:, 1:], ABOUT, costs=costs, unlearnt=unlearnt)
     assert fitted.costs.tolist() == by_all.costs.tolist()
     assert fitted.costs_chosen_by == len(labels)
 
 
 def test_platt_scaling_is_fitted_to_what_the_network_has_not_learnt_from():
     x, labels, unlearnt = memorized(np.random.default_rng(0))
-    by_all = svm_fit.fit(x, labels, ABOUT, costs=(1.0,))
-    by_new = svm_fit.fit(x, labels, ABOUT, costs=(1.0,), unlearnt=unlearnt)
+    by_all = svm.fit(x, labels, ABOUT, costs=(1.0,))
+    by_new = svm.fit(x, labels, ABOUT, costs=(1.0,), unlearnt=unlearnt)
     np.testing.assert_array_equal(by_new.weights, by_all.weights)
     # What was learnt by heart would make it surer than it is of a new image.
     assert (by_new.platt[:, 0] < 0.7 * by_all.platt[:, 0]).all()
     # A label that few new images have is scaled by all of them, as one of its own.
-    labels[np.flatnonzero(unlearnt & (labels[:, 1] > 0))[svm_fit.ENOUGH - 1 :], 1] = 0
-    mixed = svm_fit.fit(x, labels, ABOUT, costs=(1.0,), unlearnt=unlearnt)
-    alone = svm_fit.fit(x, labels[:, 1:], ABOUT, costs=(1.0,))
+    labels[np.flatnonzero(unlearnt & (labels[:, 1] > 0))[svm.ENOUGH - 1 :], 1] = 0
+    mixed = svm.fit(x, labels, ABOUT, costs=(1.0,), unlearnt=unlearnt)
+    alone = svm.fit(x, labels[:, 1:], ABOUT, costs=(1.0,))
     np.testing.assert_array_equal(mixed.platt[1], alone.platt[0])
 
 
@@ -185,9 +185,9 @@ def test_new_images_of_an_unknown_label_do_not_judge_it():
     x, labels, unlearnt = memorized(np.random.default_rng(0))
     unknown = np.flatnonzero(unlearnt)[::3]
     labels[unknown] = -1
-    fitted = svm_fit.fit(x, labels, ABOUT, unlearnt=unlearnt)
+    fitted = svm.fit(x, labels, ABOUT, unlearnt=unlearnt)
     known = np.delete(np.arange(len(x)), unknown)
-    expected = svm_fit.fit(x[known], labels[known], ABOUT, unlearnt=unlearnt[known])
+    expected = svm.fit(x[known], labels[known], ABOUT, unlearnt=unlearnt[known])
     for name in ("weights", "bias", "platt", "costs"):
         found, right = getattr(fitted, name), getattr(expected, name)
         np.testing.assert_allclose(found, right, rtol=1e-5, atol=1e-6)
@@ -199,19 +199,19 @@ def test_images_of_an_unknown_label_change_nothing_for_it(descriptions, labels):
     labels[unknown, 0] = -1
     changed = descriptions.copy()
     changed[unknown] = 7 * changed[unknown, ::-1]
-    before, after = (svm_fit.fit(d, labels, ABOUT) for d in (descriptions, changed))
+    before, after = (svm.fit(d, labels, ABOUT) for d in (descriptions, changed))
     for name in ("weights", "bias", "platt", "costs"):
         first, second = getattr(before, name), getattr(after, name)
         np.testing.assert_array_equal(first[0], second[0])
     assert np.abs(before.weights[1] - after.weights[1]).max() > 1e-3
     without = np.delete(np.arange(len(labels)), unknown)
-    expected = svm_fit.fit(descriptions[without], labels[without], ABOUT)
+    expected = svm.fit(descriptions[without], labels[without], ABOUT)
     np.testing.assert_allclose(before.weights[0], expected.weights[0], rtol=1e-5)
 
 
 def test_a_label_of_one_kind_has_the_same_decision_for_every_image(descriptions):
     constant = np.tile([0, 1, -1], (8, 1))
-    fitted = svm_fit.fit(descriptions[:8], constant, ABOUT)
+    fitted = svm.fit(descriptions[:8], constant, ABOUT)
     decisions = fitted.decisions(descriptions)
     np.testing.assert_array_equal(decisions, np.tile([-1.0, 1.0, -1.0], (90, 1)))
     # (0 + 1) / (8 + 2) and (8 + 1) / (8 + 2); of the third nothing is known, and it is
@@ -227,7 +227,7 @@ def test_one_or_two_images_of_a_kind_are_enough(descriptions, rare, count):
     column[[7, 20][:count]] = rare
     x = descriptions[:30].copy()
     x[column == rare, 0] += 20
-    fitted = svm_fit.fit(x, column[:, None], ABOUT)
+    fitted = svm.fit(x, column[:, None], ABOUT)
     probabilities = fitted.probabilities(fitted.decisions(x)).numpy()[:, 0]
     assert np.isfinite(probabilities).all()
     present, absent = probabilities[column == 1], probabilities[column == 0]
@@ -244,7 +244,7 @@ def test_the_division_is_seeded_and_threads_change_nothing():
     labels = noisy_labels(x, 6, noise=0.5)
 
     def fit(seed, jobs):
-        return svm_fit.fit(x, labels, ABOUT, seed, costs=(1.0,), jobs=jobs)
+        return svm.fit(x, labels, ABOUT, seed, costs=(1.0,), jobs=jobs)
 
     one, other = fit(0, jobs=1), fit(0, jobs=4)
     for name in ("weights", "bias", "platt"):
@@ -283,14 +283,14 @@ def overlapping(count=60, seed=0):
 def test_platt_scaling_is_the_optimum_of_his_loss():
     present, decisions = overlapping()
     expected = platt_by_nelder_mead(present, decisions)
-    actual = svm_fit.platt_scaling(present, decisions)
+    actual = svm.platt_scaling(present, decisions)
     np.testing.assert_allclose(actual, expected, rtol=1e-4)
 
 
 def test_platt_scaling_is_finite_where_decisions_are_always_right():
     present, decisions = np.repeat([False, True], 20), np.repeat([-1.0, 1.0], 20)
     # Both targets can be met: 21 / 22 and 1 / 22, with odds of 21 and of 1 / 21.
-    actual = svm_fit.platt_scaling(present, decisions)
+    actual = svm.platt_scaling(present, decisions)
     np.testing.assert_allclose(actual, [np.log(21), 0], atol=1e-4)
 
 
@@ -301,7 +301,7 @@ def test_platt_scaling_gives_the_probabilities_of_scikit_learn():
     machine.coef_[:], machine.intercept_[:] = 1, 0
     calibrated = CalibratedClassifierCV(FrozenEstimator(machine), method="sigmoid")
     calibrated.fit(decisions[:, None], present)
-    slope, offset = svm_fit.platt_scaling(present, decisions)
+    slope, offset = svm.platt_scaling(present, decisions)
     np.testing.assert_allclose(
         1 / (1 + np.exp(-(slope * decisions + offset))),
         calibrated.predict_proba(decisions[:, None])[:, 1],
@@ -311,9 +311,9 @@ def test_platt_scaling_gives_the_probabilities_of_scikit_learn():
 
 def test_platt_scaling_never_turns_the_ranking_round():
     present, decisions = overlapping()
-    slope, offset = svm_fit.platt_scaling(present, -decisions)
+    slope, offset = svm.platt_scaling(present, -decisions)
     assert platt_by_nelder_mead(present, -decisions)[0] < 0
-    assert slope == svm_fit.LEAST_SLOPE
+    assert slope == svm.LEAST_SLOPE
     # The offset is the best one for that slope: the mean of the probabilities is right.
     target = np.where(present, (present.sum() + 1) / (present.sum() + 2), 0)
     target[~present] = 1 / ((~present).sum() + 2)

@@ -6,7 +6,8 @@ import pytest
 import tensorflow as tf
 
 from ram_tf.models import evidence_map
-from ram_tf.models.networks import Objective, PooledClassifier
+from ram_tf.models.networks import PooledClassifier
+from ram_tf.models.objectives import Objective
 
 LABELS = 3
 

@@ -18,7 +18,8 @@ from ram_tf.models.multi_view import (
     offsets,
     one_by_one,
 )
-from ram_tf.models.networks import RDAR, Objective
+from ram_tf.models.networks import RDAR
+from ram_tf.models.objectives import Objective
 
 LABELS, STRIDE = 3, 4
 # The centre begins after one cell, the corners after none and two.

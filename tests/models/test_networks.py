@@ -11,14 +11,8 @@ from ram_tf.models import losses, policy_gradient
 from ram_tf.models.attention.recurrent_attention import RecurrentMemorizedAttention
 from ram_tf.models.attention.reinforced_attention import ReinforcedAttention
 from ram_tf.models.attention.spatial_transformer import matrix_to_box, sample_region
-from ram_tf.models.networks import (
-    RARL,
-    RDAR,
-    Objective,
-    PooledClassifier,
-    ReinforceObjective,
-    crop_to_image,
-)
+from ram_tf.models.networks import RARL, RDAR, PooledClassifier, crop_to_image
+from ram_tf.models.objectives import Objective, ReinforceObjective
 
 LABELS = 3
 

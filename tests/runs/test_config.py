@@ -5,7 +5,7 @@ import dataclasses
 import pytest
 
 from ram_tf.data import datasets
-from ram_tf.models.networks import Objective, ReinforceObjective
+from ram_tf.models.objectives import Objective, ReinforceObjective
 from ram_tf.runs.config import Config
 from ram_tf.runs.presets import PRESET_OF, PRESETS
 

@@ -15,7 +15,7 @@ from PIL import Image
 
 from ram_tf.data import drawing
 from ram_tf.evaluation import results
-from ram_tf.evaluation.report import charts, report_images, shades
+from ram_tf.evaluation.report import charts, report_images
 from ram_tf.metrics import (
     label_pairs,
     multi_label,
@@ -132,7 +132,7 @@ def render(seen, split, settings, result, protocol, title, pictures=3):
             key=lambda name: not name.startswith("mAP"),
         ),
         thresholded=result.get("at_thresholds", {}),
-        shades=[shades.shade(level / 10) for level in range(11)],
+        shades=[charts.shade(level / 10) for level in range(11)],
         numbered=NUMBERED,
         shown=PANELS,
         many=len(split.label_names) > PANELS,
@@ -299,8 +299,8 @@ def _regions(seen, labels, together):
         ground = drawing.colour(k)
         rows.append(
             {
-                "colour": shades.css(ground),
-                "letters": shades.letters_on(ground),
+                "colour": charts.css(ground),
+                "letters": charts.letters_on(ground),
                 "heat": _heat(heat),
                 "share": float(spoken[:, k].sum() / max(1, whole[:, 0].sum())),
                 "boxes": [charts.frame(box) for box in median[k]],
@@ -319,4 +319,4 @@ def _regions(seen, labels, together):
 
 def _heat(shares):
     """Shares as a PNG in the shades of the matrices."""
-    return report_images.embedded(Image.fromarray(shades.shades(shares)), "PNG")
+    return report_images.embedded(Image.fromarray(charts.shades(shares)), "PNG")

@@ -1,0 +1,113 @@
+"""Random crops, mirror images, sizes and colours of training images."""
+
+from typing import NamedTuple
+
+import tensorflow as tf
+
+
+class Place(NamedTuple):
+    """Where a crop lies in its image.
+
+    Args:
+        top: Of the crop, in pixels of the resized image.
+        left: The same.
+        mirrored: Whether left and right change places, after cutting.
+    """
+
+    top: int | tf.Tensor
+    left: int | tf.Tensor
+    mirrored: bool | tf.Tensor = False
+
+
+def random_place(margin, flip, seed):
+    """Draws where to cut, as `tf.image`'s stateless crop and flip would.
+
+    Args:
+        margin: Pixels that the resized image is larger than the crop.
+        flip: Whether to mirror every second image; False where left and right matter.
+        seed: `(2,)` integers; the same seed gives the same place.
+
+    Returns:
+        A `Place`.
+    """
+    corner, mirror = tf.unstack(tf.random.split(seed, 2))
+    drawn = tf.random.stateless_uniform([3], corner, 0, tf.int32.max, tf.int32)
+    top, left, _ = tf.unstack(drawn % (margin + 1))
+    return Place(
+        top, left, tf.random.stateless_uniform([], mirror) < 0.5 if flip else False
+    )
+
+
+def random_edge(edges, seed):
+    """Draws one of the edges that an image may be resized to, each as likely.
+
+    Args:
+        edges: Integers; one that is to come more often may be repeated.
+        seed: `(2,)` integers; the same seed gives the same edge.
+
+    Returns:
+        The integer where there is one alone, otherwise a scalar tensor.
+    """
+    if len(edges) == 1:
+        return edges[0]
+    seed = tf.random.fold_in(seed, 1)  # not the one that draws the place
+    drawn = tf.random.stateless_uniform([], seed, 0, len(edges), tf.int32)
+    return tf.constant(edges)[drawn]
+
+
+def cut(image, crop, place):
+    """Cuts `(N, N, 3)` to `(crop, crop, 3)` at a `Place`."""
+    image = tf.slice(image, [place.top, place.left, 0], [crop, crop, 3])
+    if place.mirrored is False:
+        return image
+    return tf.cond(place.mirrored, lambda: image[:, ::-1], lambda: image)
+
+
+def boxes_in_crop(boxes, size, crop, place):
+    """Says of boxes in an image where they lie in a crop of it.
+
+    Args:
+        boxes: `(..., 4)` `ymin, xmin, ymax, xmax` as fractions of the image.
+        size: N, edge of the resized image in pixels.
+        crop: Edge of the crop in pixels.
+        place: The `Place` where it is cut.
+
+    Returns:
+        `(..., 4)` as fractions of the crop; not clipped, so that what lies partly
+        outside keeps its size.
+    """
+    corner = tf.cast(tf.stack([place.top, place.left] * 2), tf.float32)
+    edge = tf.cast(size, tf.float32)
+    top, left, bottom, right = tf.unstack((boxes * edge - corner) / crop, axis=-1)
+    left, right = (
+        tf.where(place.mirrored, 1.0 - right, left),
+        tf.where(place.mirrored, 1.0 - left, right),
+    )
+    return tf.stack([top, left, bottom, right], -1)
+
+
+def jitter_colours(image, strength, seed):
+    """Changes brightness, contrast, saturation and hue at random, in this order.
+
+    Ours, for small data sets whose labels do not go by colour; the papers crop and
+    mirror alone.
+
+    Args:
+        image: `(H, W, 3)` float32 in [0, 255].
+        strength: s, from 0 for the image as it is to 1: half of s of the whole range is
+            added or taken away, contrast and saturation are multiplied by 1 - s to
+            1 + s, hues move by up to s / 8 of their circle, each as likely.
+        seed: `(2,)` integers; the same seed gives the same colours.
+
+    Returns:
+        The image, float32 in [0, 255].
+    """
+    if not strength:
+        return image
+    brightness, contrast, saturation, hue = tf.unstack(tf.random.split(seed, 4))
+    low, high = 1 - strength, 1 + strength
+    image = tf.image.stateless_random_brightness(image / 255, strength / 2, brightness)
+    image = tf.image.stateless_random_contrast(image, low, high, contrast)
+    image = tf.image.stateless_random_saturation(image, low, high, saturation)
+    image = tf.image.stateless_random_hue(image, strength / 8, hue)
+    return tf.clip_by_value(255 * image, 0, 255)
