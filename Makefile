@@ -1,4 +1,4 @@
-# Everything happens in .venv, which `make .venv` creates from setup.cfg.
+# All targets use .venv, which is created from setup.cfg.
 PYTHON ?= python3
 BIN := .venv/bin
 export TF_CPP_MIN_LOG_LEVEL ?= 2
@@ -8,23 +8,23 @@ export TF_CPP_MIN_LOG_LEVEL ?= 2
 demo: .venv/installed
 	$(BIN)/python scripts/fit.py --output_dir runs/digits --resume
 
-# Three files of tests at a time: a small model keeps one core busy, but not always.
+# Runs three test files at a time, because small models do not keep a core busy.
 test: lint
 	$(BIN)/python -m pytest -m "not slow" --numprocesses 3 --dist loadfile
 
-# Longer checks, and those on the real photographs of ../shared where they are.
+# Runs slow tests too, and those on the photographs in ../shared if they exist.
 test-all: lint
 	$(BIN)/python -m pytest
 
-# Speed as ratios, into benchmarks/results.json; wants an idle machine.
+# Measures speed as ratios (benchmarks/results.json); needs an idle machine.
 bench: .venv/installed
 	$(BIN)/python -m benchmarks.run
 
-# What nobody should send, to everything that reads files and answers; about an hour.
+# Fuzzes everything that reads files and answers; takes about an hour.
 fuzz: .venv/installed
 	$(BIN)/python -m fuzz.run $(FUZZ)
 
-# Kills, full disks, changed files and the like; as root, with faketime, all of them.
+# Tests kills, full disks, changed files and more; some need root and faketime.
 faults: .venv/installed
 	$(BIN)/python -m tests.faults.run $(FAULTS)
 

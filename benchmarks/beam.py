@@ -1,16 +1,16 @@
-r"""Predicts for many images by `predict_beam.py`, which is killed on the way.
+r"""Measures `predict_beam.py` on many images while its processes are killed.
 
     python -m benchmarks.beam --model_dir saved_models/digits/1 --work runs/beam \
         --images runs/digits/images
 
-The images given are repeated, and one of a hundred is broken. The pipeline is killed
-(SIGKILL, all of its processes) when an eighth and a quarter of the shards are finished,
-and started again. Afterwards every line of the list must have been answered exactly
-once: by a record, or where it was broken by the reason. Speed is counted from the first
-finished shard to the last of the run that was not killed, beside `predict.py` from its
-first batch to its last line, over `--plain` readable images. Memory is the sum of the
-processes' proportional set sizes (what they share is counted once) in the same time;
-its growth is the median of the last third of the samples over that of the middle third.
+The given images are repeated; one in a hundred is broken. The pipeline is killed
+(SIGKILL, all processes) after an eighth and a quarter of the shards, and restarted.
+Afterwards every line of the list must have exactly one answer: a record or, for broken
+images, a reason. Speed is measured from the first to the last shard of the run that was
+not killed and, for comparison, from the first batch of `predict.py` to its last line,
+over `--plain` readable images. Memory is the sum of the processes' proportional set
+sizes (shared memory is counted once) during the same time; its growth is the median of
+the last third of the samples over that of the middle third.
 """
 
 import argparse
@@ -31,15 +31,15 @@ from ram_tf.serving.predict_files import find_images
 SCRIPTS = pathlib.Path(__file__).parents[1] / "scripts"
 BROKEN_EVERY = 100
 SECONDS_BETWEEN_SAMPLES = 0.5
-FLAT = 1.05  # largest growth of memory
+FLAT = 1.05  # largest allowed growth of memory
 
 
 def write_list(images, count, work):
-    """Writes the list: images repeated, and one of a hundred broken.
+    """Writes the list of images: repeated, and one in a hundred broken.
 
     Args:
         images: Paths of readable images.
-        count: Lines of the list.
+        count: Number of lines in the list.
         work: Folder for the list and the broken files.
 
     Returns:
@@ -66,19 +66,19 @@ def write_list(images, count, work):
     return listed, {path: reason for path, (reason, _) in broken.items()}
 
 
-def account(listed, reasons, folder):
-    """Compares a finished folder with its list, shard by shard.
+def count_answers(listed, reasons, folder):
+    """Counts the answers in a finished output folder and compares them with the list.
 
     Args:
         listed: The path of the list.
-        reasons: Of the broken paths.
-        folder: Of the batch, in JSON lines.
+        reasons: A dict from each broken path to its reason.
+        folder: The output folder of `predict_beam.py`, in JSON lines.
 
     Returns:
-        How many lines of the list have a record, and how many a reason.
+        The number of lines with a record, and the number with a reason.
 
     Raises:
-        ValueError: A line was answered not exactly once, or in the wrong way.
+        ValueError: A line does not have exactly one answer, or has a wrong one.
     """
     expected = collections.Counter(
         (line, reasons.get(line)) for line in listed.read_text().splitlines()
@@ -86,11 +86,11 @@ def account(listed, reasons, folder):
     found = collections.Counter()
     for path in folder.glob("*-of-*.jsonl"):
         for line in path.read_text().splitlines():
-            each = json.loads(line)
-            found[each["image"], each.get("reason")] += 1
+            answer = json.loads(line)
+            found[answer["image"], answer.get("reason")] += 1
     if found != expected:
         raise ValueError(
-            "The images do not add up. Expected each exactly once. Received: "
+            "The answers do not match the list. Expected each exactly once. Received: "
             f"{(expected - found).total()} missing, {(found - expected).total()} too "
             "many"
         )
@@ -98,8 +98,8 @@ def account(listed, reasons, folder):
     return found.total() - unread, unread
 
 
-def memory(group):
-    """The memory of a group of processes in MiB: the sum of proportional set sizes."""
+def group_memory(group):
+    """The sum of the proportional set sizes of a process group, in MiB."""
     total = 0
     for process in pathlib.Path("/proc").glob("[0-9]*"):
         try:
@@ -107,23 +107,23 @@ def memory(group):
                 rollup = (process / "smaps_rollup").read_text()
                 total += int(rollup.split("\nPss:")[1].split()[0])
         except (OSError, IndexError):
-            continue  # It has ended in the meantime.
+            continue  # The process has ended in the meantime.
     return total / 1024
 
 
-def start(command, folder, kill_at=None):
-    """Runs a command as a group of processes until it ends or is killed.
+def run_pipeline(command, folder, kill_at=None):
+    """Runs a command as a process group until it ends or is killed.
 
     Args:
-        command: Of `predict_beam.py`.
-        folder: Of the batch.
-        kill_at: Kills the group when so many shards are finished.
+        command: The command line of `predict_beam.py`.
+        folder: Its output folder.
+        kill_at: The number of finished shards at which the group is killed, or None.
 
     Returns:
-        Samples: seconds, MiB, finished shards.
+        A list of samples (seconds, MiB, number of finished shards).
 
     Raises:
-        ValueError: It failed, or ended before it could be killed.
+        ValueError: The command failed, or ended before it was killed.
     """
     begin, samples = time.monotonic(), []
     started = subprocess.Popen(command, start_new_session=True)
@@ -131,13 +131,13 @@ def start(command, folder, kill_at=None):
         while started.poll() is None:
             finished = len(list(folder.glob("part-*")))
             now = time.monotonic() - begin
-            samples.append((now, memory(started.pid), finished))
+            samples.append((now, group_memory(started.pid), finished))
             if kill_at is not None and finished >= max(kill_at, 1):
                 return samples
             time.sleep(SECONDS_BETWEEN_SAMPLES)
         if started.returncode or kill_at is not None:
             raise ValueError(
-                "The pipeline did not go as planned. Expected status 0 or a kill. "
+                "The pipeline ended unexpectedly. Expected status 0 or a kill. "
                 f"Received: status {started.returncode}"
             )
         return samples
@@ -146,33 +146,34 @@ def start(command, folder, kill_at=None):
 
 
 def stop(started):
-    """Kills a process with its group."""
+    """Kills a process and its group."""
     with contextlib.suppress(ProcessLookupError):
         os.killpg(started.pid, signal.SIGKILL)
     started.wait()
 
 
-def steady(samples, shard_size):
-    """Speed and memory between the first and the last shard that a run finishes.
+def steady_rate(samples, shard_size):
+    """Computes speed and memory between the first and the last shard of a run.
 
     Args:
-        samples: Of `start`.
-        shard_size: Images a shard.
+        samples: The samples of `run_pipeline`.
+        shard_size: Number of images per shard.
 
     Returns:
-        Images a second, the highest MiB, and the growth of memory.
+        Images per second, the highest memory in MiB, and the growth of memory.
 
     Raises:
-        ValueError: No two samples differ by a shard.
+        ValueError: The run finished too few shards.
     """
     before, after = samples[0][2], samples[-1][2]
-    inside = [each for each in samples if before < each[2] < after]
-    inside.append(next(each for each in samples if each[2] == after))
+    inside = [sample for sample in samples if before < sample[2] < after]
+    inside.append(next(sample for sample in samples if sample[2] == after))
     (begin, _, first), (end, _, last) = inside[0], inside[-1]
     if len(inside) < 3 or first == last:
         raise ValueError(
-            "The run is too short to be measured. Expected more images or smaller "
-            f"shards. Received: {after - before} shards in {len(inside)} samples"
+            "The run is too short to be measured. Expected more images (--count) or "
+            "smaller shards (--shard_size). Received: "
+            f"{after - before} shards in {len(inside)} samples"
         )
     third = len(inside) // 3
     middle, late = (
@@ -183,8 +184,8 @@ def steady(samples, shard_size):
     return (last - first) * shard_size / (end - begin), highest, late / middle
 
 
-def plain(model_dir, images, batch_size):
-    """The images a second of `predict.py`, from its first line to its last."""
+def predict_rate(model_dir, images, batch_size):
+    """Measures the images per second of `predict.py`, without its first batch."""
     command = [sys.executable, str(SCRIPTS / "predict.py"), "--model_dir", model_dir]
     command += ["--batch_size", str(batch_size), "-"]
     with subprocess.Popen(
@@ -192,17 +193,13 @@ def plain(model_dir, images, batch_size):
     ) as started:
         started.stdin.write("".join(f"{path}\n" for path in images))
         started.stdin.close()
-        # A batch's lines come together: the first batch is left out.
+        # All lines of a batch are printed at once.
         times = [time.monotonic() for _ in started.stdout][batch_size - 1 :]
     return (len(times) - 1) / (times[-1] - times[0])
 
 
-def measured(arguments, listed, reasons, processes):
-    """Does the whole list, killed on the way, and prints what it took.
-
-    Returns:
-        The growth of memory.
-    """
+def measure(arguments, listed, reasons, processes):
+    """Predicts the whole list with kills, prints speed and memory, returns growth."""
     folder = arguments.work / f"by-{processes}"
     command = [sys.executable, str(SCRIPTS / "predict_beam.py")]
     command += ["--model_dir", arguments.model_dir, "--list", str(listed)]
@@ -213,53 +210,53 @@ def measured(arguments, listed, reasons, processes):
         command += ["--direct_num_workers", str(processes)]
         command += ["--direct_running_mode", "multi_processing"]
     shards = -(-arguments.count // arguments.shard_size)
-    # The kills come early, so that the last start is long enough to be measured.
+    # Early kills leave the last start long enough to be measured.
     for kill in range(1, arguments.kills + 1):
-        start(command, folder, kill * shards // (4 * arguments.kills))
-    samples = start(command, folder)
-    records, unread = account(listed, reasons, folder)
-    speed, highest, growth = steady(samples, arguments.shard_size)
+        run_pipeline(command, folder, kill * shards // (4 * arguments.kills))
+    samples = run_pipeline(command, folder)
+    records, unread = count_answers(listed, reasons, folder)
+    speed, highest, growth = steady_rate(samples, arguments.shard_size)
     print(
-        f"{processes} processes: {speed:.1f} images a second, {highest:.0f} MiB at "
-        f"most, grown by {growth:.3f}; killed {arguments.kills} times, {records} "
-        f"records + {unread} unread = {records + unread} of {arguments.count}",
+        f"{processes} processes: {speed:.1f} images per second, at most "
+        f"{highest:.0f} MiB, growth {growth:.3f}; killed {arguments.kills} times, "
+        f"{records} records + {unread} unread of {arguments.count}",
         flush=True,
     )
     return growth
 
 
 def parse(argv):
-    """Reads the command line."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--model_dir", required=True)
-    parser.add_argument("--images", nargs="+", required=True, help="files, folders")
+    parser.add_argument("--images", nargs="+", required=True, help="files or folders")
     parser.add_argument("--work", type=pathlib.Path, required=True, help="a new folder")
     parser.add_argument("--count", type=int, default=20_000)
     parser.add_argument("--plain", type=int, default=2_000, help="images; %(default)s")
     parser.add_argument("--shard_size", type=int, default=250)
     parser.add_argument("--batch_size", type=int, default=32)
     parser.add_argument("--processes", type=int, nargs="+", default=[1, 2])
-    parser.add_argument("--kills", type=int, default=2, help="on the way; %(default)s")
+    parser.add_argument("--kills", type=int, default=2, help="%(default)s")
     return parser.parse_args(argv)
 
 
 def main(argv):
-    """Measures, accounts and prints; fails where images are lost or memory grows."""
     arguments = parse(argv)
     arguments.work.mkdir(parents=True)
     images = find_images(arguments.images)
     listed, reasons = write_list(images, arguments.count, arguments.work)
     repeated = [images[i % len(images)] for i in range(arguments.plain)]
-    rate = plain(arguments.model_dir, repeated, arguments.batch_size)
-    print(f"predict.py: {rate:.1f} images a second", flush=True)
+    rate = predict_rate(arguments.model_dir, repeated, arguments.batch_size)
+    print(f"predict.py: {rate:.1f} images per second", flush=True)
     growths = [
-        measured(arguments, listed, reasons, processes)
+        measure(arguments, listed, reasons, processes)
         for processes in arguments.processes
     ]
     if max(growths) > FLAT:
-        raise ValueError(f"Memory is not flat. Expected a growth of {FLAT} or less.")
+        raise ValueError(
+            f"Memory grows. Expected a growth of {FLAT} or less. Received: {growths}"
+        )
     return 0
 
 

@@ -1,11 +1,11 @@
-"""Measures how fast several devices train together, beside one.
+"""Measures how fast several devices train together, compared with one.
 
     python -m benchmarks.devices --backbone mobilenet_v2
 
-Each way trains in processes of its own, since the devices of one are set once; they
-wait for their turn, so that nothing else runs meanwhile. All see batches of the same
-size, of noise. Without GPUs the devices share the cores of one CPU, and show what
-working together costs, not what it gains.
+Each setup trains in processes of its own, because the devices of a process are set
+once. They take turns, so that one setup runs at a time, on batches of noise of the same
+size. Without GPUs the devices share the cores of one CPU: the ratios then show what
+distribution costs, not what it gains.
 """
 
 import argparse
@@ -26,9 +26,9 @@ from ram_tf.models import backbones
 from ram_tf.training.devices import Devices, add_argument
 from ram_tf.training.two_steps import compile_model
 
-FIGURES = (
-    timing.Figure("two_devices_over_one", "two_devices", "one_device"),
-    timing.Figure("two_workers_over_one", "two_workers", "one_device"),
+RATIOS = (
+    timing.Ratio("two_devices_over_one", "two_devices", "one_device"),
+    timing.Ratio("two_workers_over_one", "two_workers", "one_device"),
 )
 
 
@@ -42,10 +42,10 @@ def parse(argv):
     parser.add_argument("--backbone", choices=names, default="mobilenet_v2")
     parser.add_argument("--image_size", type=int, help="N; default: 512 or 320")
     parser.add_argument("--batch_size", type=int, default=8, help="%(default)s")
-    parser.add_argument("--steps", type=int, default=10, help="a round; %(default)s")
+    parser.add_argument("--steps", type=int, default=10, help="per round; %(default)s")
     parser.add_argument("--rounds", type=int, default=5, help="%(default)s")
     record.add_output(parser)
-    # One of the processes that train.
+    # Set for the processes that train.
     parser.add_argument("--wait", action="store_true", help=argparse.SUPPRESS)
     add_argument(parser)
     return parser.parse_args(argv)
@@ -55,7 +55,7 @@ def main(argv):
     arguments = parse(argv)
     if arguments.wait:
         return train(arguments)
-    record.read(arguments.output)  # A file that cannot be updated is told at once.
+    record.read(arguments.output)  # Fails early on a wrong file.
     flags = [*argv, "--wait"]
     with contextlib.ExitStack() as stack:
         images = arguments.steps * arguments.batch_size
@@ -67,7 +67,7 @@ def main(argv):
                 "two_workers": [(flags, text) for text in cluster(2)],
             }.items()
         }
-        found = timing.measure(FIGURES, candidates, arguments.rounds)
+        results = timing.measure(RATIOS, candidates, arguments.rounds)
     settings = {
         "backbone": arguments.backbone,
         "image_size": subject(arguments, "").settings.image.image_size,
@@ -77,23 +77,25 @@ def main(argv):
         f"{name}_{arguments.backbone}": record.entry(
             measured, "", settings, record.machine()
         )
-        for name, measured in found.items()
+        for name, measured in results.items()
     }
     record.update(arguments.output, entries)
     print(record.table(entries))
-    seconds = {n: s for measured in found.values() for n, s in measured.seconds.items()}
-    for name, each in seconds.items():
-        print(f"{name}: {1 / (each * arguments.batch_size):.3g} steps a second")
+    seconds = {}
+    for measured in results.values():
+        seconds |= measured.seconds
+    for name, value in seconds.items():
+        print(f"{name}: {1 / (value * arguments.batch_size):.3g} steps per second")
     return 0
 
 
 def cluster(count):
-    """TF_CONFIG of each of some workers on this machine."""
+    """Builds the TF_CONFIG of each of `count` workers on this machine."""
     with contextlib.ExitStack() as stack:
         sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for each in sockets:
-            each.bind(("127.0.0.1", 0))
-        addresses = [f"127.0.0.1:{each.getsockname()[1]}" for each in sockets]
+        for bound in sockets:
+            bound.bind(("127.0.0.1", 0))
+        addresses = [f"127.0.0.1:{bound.getsockname()[1]}" for bound in sockets]
     return [
         json.dumps(
             {
@@ -107,10 +109,10 @@ def cluster(count):
 
 @contextlib.contextmanager
 def processes(started):
-    """Starts processes that train together; gives a function that lets them.
+    """Starts processes that train together; yields a function that trains a round.
 
     Args:
-        started: For each its flags and its TF_CONFIG, None for none.
+        started: A pair of flags and TF_CONFIG (or None) for each process.
     """
     command = [sys.executable, "-m", "benchmarks.devices"]
     running = [
@@ -131,7 +133,7 @@ def processes(started):
         for process in running:
             if "trained\n" not in process.stdout:
                 raise ChildProcessError(
-                    "A process that trains has ended. Expected it to wait for the next "
+                    "A training process has ended. Expected it to wait for the next "
                     f"round. Received: {' '.join(process.args)}"
                 )
 
@@ -144,13 +146,13 @@ def processes(started):
 
 
 def subject(arguments, folder):
-    """The `Subject` that is trained; nothing of it is in the folder."""
+    """Builds the `Subject` that is trained; it writes nothing to the folder."""
     size, batch = arguments.image_size, arguments.batch_size
     return Subject.of(folder, arguments.backbone, size, batch)
 
 
 def train(arguments):
-    """Trains some steps for each line that comes in, and says so."""
+    """Trains `--steps` steps for each line on stdin, then prints "trained"."""
     devices = Devices.start(arguments.devices)
     with tempfile.TemporaryDirectory(prefix="ram_tf-") as folder:
         trained = subject(arguments, folder)
@@ -161,12 +163,12 @@ def train(arguments):
         compile_model(model, settings, settings.training.learning_rate, 1000)
         model.optimizer.build(model.trainable_variables)
 
-    def part(context):
+    def worker_batches(context):
         size = context.get_per_replica_batch_size(settings.training.batch_size)
         batch = trained.images(settings.image.crop)[:size], trained.labels[:size]
         return tf.data.Dataset.from_tensors(batch).repeat()
 
-    batches = devices.strategy.distribute_datasets_from_function(part)
+    batches = devices.strategy.distribute_datasets_from_function(worker_batches)
     for _ in sys.stdin:
         model.fit(batches, steps_per_epoch=arguments.steps, verbose=0, shuffle=False)
         print("trained", flush=True)

@@ -1,48 +1,49 @@
-"""Forward passes: what the model takes beside its backbone, and what others take.
+"""Compares forward passes: the model with its backbone, and with other methods.
 
-All candidates look at the same batch of N x N images.
+All candidates process the same batch of N x N images.
 
 - `backbone`: the backbone alone.
 - `model`: the whole model, one view: backbone, K regions, scores.
-- `ten_views`: the paper's ten views, cut from the features of the image and its mirror.
-- `ten_views_image`: the same ten views, each sent through the backbone.
-- `proposals`: the way of HCP, which the paper is ten times faster than: 500 crops of an
-  image, each resized to 224 x 224 as its networks take them, each through backbone and
+- `ten_views`: the paper's ten views, cropped from the feature maps of the image and its
+  mirror image.
+- `ten_views_image`: the same ten views, each processed by the backbone.
+- `proposals`: HCP, which the paper claims to be ten times faster than: 500 crops of an
+  image, resized to 224 x 224 as its networks expect, each processed by backbone and
   head. Eight are timed, and count as 8 / 500 of an image. Finding the proposals and
-  cutting and resizing the crops is not counted, and the head is that of step 1, which
-  has no fc7: the comparison is in favour of HCP.
-- `proposals_shared`: 500 regions of each image cut from the features of the whole
-  image, each through that head, fused by maximum. No target: no paper claims it.
-- `recurrence`: the recurrent module on features that are there already; `sampling`, its
-  K + 1 samplings with their pooling, and `w_fx`, its K + 1 products with W_fx, alone,
-  turn by turn as the module has them (RARL: nine regions a turn).
-  `share_rest` is what remains: LSTM, W_hz, the classifier, the next region.
+  cropping and resizing are not counted, and the head is that of step 1, which has no
+  fc7: the comparison favours HCP.
+- `proposals_shared`: 500 regions of each image, cropped from the feature map of the
+  image, each scored by that head, fused by maximum. No target: no paper claims one.
+- `recurrence`: the recurrent module on given feature maps; `sampling`, its K + 1
+  samplings with pooling, and `w_fx`, its K + 1 products with W_fx, are timed alone,
+  step by step as in the module (RARL: nine regions per step). `share_rest` is the
+  remainder: LSTM, W_hz, the classifier and the next region.
 """
 
 import statistics
 
 import tensorflow as tf
 
-from benchmarks.timing import Candidate, Figure
+from benchmarks.timing import Candidate, Ratio
 from ram_tf.models.attention.region_lstm import pool_region
 from ram_tf.models.attention.spatial_transformer import sample_region
 from ram_tf.runs import run_models
 
 PROPOSALS = 500
-TIMED = 8  # of them
+TIMED = 8  # of the proposals
 HCP_CROP = 224  # pixels
-AT_ONCE = 100  # proposals on shared features, which bounds memory
+AT_ONCE = 100  # proposals scored together on shared features, to bound memory
 
-FIGURES = (
-    Figure("model_over_backbone", "model", "backbone", at_most=1.15),
-    Figure("ten_views_over_backbone", "ten_views", "backbone", at_most=2.6),
-    Figure("ten_views_image_over_backbone", "ten_views_image", "backbone"),
-    Figure("ten_views_image_over_shared", "ten_views_image", "ten_views", at_least=3),
-    Figure("proposals_over_regions", "proposals", "model", at_least=10),
-    Figure("proposals_shared_over_regions", "proposals_shared", "model"),
-    Figure("share_sampling", "sampling", "recurrence", centre=statistics.mean),
-    Figure("share_w_fx", "w_fx", "recurrence", centre=statistics.mean),
-    Figure(
+RATIOS = (
+    Ratio("model_over_backbone", "model", "backbone", at_most=1.15),
+    Ratio("ten_views_over_backbone", "ten_views", "backbone", at_most=2.6),
+    Ratio("ten_views_image_over_backbone", "ten_views_image", "backbone"),
+    Ratio("ten_views_image_over_shared", "ten_views_image", "ten_views", at_least=3),
+    Ratio("proposals_over_regions", "proposals", "model", at_least=10),
+    Ratio("proposals_shared_over_regions", "proposals_shared", "model"),
+    Ratio("share_sampling", "sampling", "recurrence", centre=statistics.mean),
+    Ratio("share_w_fx", "w_fx", "recurrence", centre=statistics.mean),
+    Ratio(
         "share_rest",
         "recurrence",
         "recurrence",
@@ -53,7 +54,7 @@ FIGURES = (
 
 
 def candidates(subject):
-    """The `Candidate`s of `FIGURES` by name."""
+    """Builds the `Candidate`s of `RATIOS`, by name."""
     model, pooled, batch = subject.model, subject.build_pooled(), subject.batch
     images = subject.images(subject.settings.image.image_size)
     crops = tf.image.resize(images[:1], (HCP_CROP,) * 2)
@@ -84,27 +85,27 @@ def candidates(subject):
 
 
 def graph(function, *arguments):
-    """A function without arguments that runs `function` on these as a graph."""
+    """Builds a function without arguments that runs `function` as a graph."""
     compiled = tf.function(function, autograph=False)
     return lambda: compiled(*arguments)
 
 
 def boxes(batch, count=PROPOSALS):
-    """Made-up theta of proposals, all inside the image: `(B, count, 4)`."""
+    """Draws random theta of proposals inside the image, `(B, count, 4)`."""
     scale = tf.random.stateless_uniform([batch, count, 2], (0, 0), 0.1, 0.6)
     place = tf.random.stateless_uniform([batch, count, 2], (0, 1), -1.0, 1.0)
     return tf.concat([scale, place * (1.0 - scale)], -1)
 
 
 def proposals_on_features(pooled):
-    """Builds the function that scores many regions of each image by step 1's head.
+    """Builds a function that scores many regions of each image with step 1's head.
 
     Args:
         pooled: A `PooledClassifier`.
 
     Returns:
-        A function from images `(B, N, N, 3)` and theta `(B, P, 4)`, P a multiple of
-        `AT_ONCE` or less than it, to scores `(B, L)`: the maximum over the regions.
+        A function from images `(B, N, N, 3)` and theta `(B, P, 4)`, where P is a
+        multiple of `AT_ONCE` or less than it, to the maximum scores `(B, L)`.
     """
 
     def score(features, theta):
@@ -130,32 +131,31 @@ def proposals_on_features(pooled):
 
 
 def thetas(attention, batch):
-    """Made-up theta of the whole map and of each turn: `(B, 1, 4)`, `(T, B, k, 4)`.
+    """Draws random theta of the whole map `(B, 1, 4)` and the steps `(T, B, k, 4)`.
 
-    A turn looks at one region, that of RARL at nine, here anywhere in the image.
+    The k regions of a step (1, or 9 with RARL) lie anywhere in the image.
     """
-    together = attention.regions_a_step
-    found = boxes(batch, attention.num_regions + 1)
-    turns = tf.reshape(found[:, 1:], [batch, -1, together, 4])
-    return found[:, :1], tf.transpose(turns, [1, 0, 2, 3])
+    theta = boxes(batch, attention.num_regions + 1)
+    steps = tf.reshape(theta[:, 1:], [batch, -1, attention.regions_a_step, 4])
+    return theta[:, :1], tf.transpose(steps, [1, 0, 2, 3])
 
 
 def samplings(attention):
-    """Builds the function from maps and `thetas` to the pooled regions of each turn."""
+    """Builds a function from maps and `thetas` to each step's pooled regions."""
 
     def sample(maps, theta):
         regions = sample_region(maps, theta, attention.region_size)
         regions = tf.reshape(regions, [-1, *regions.shape[2:]])
         return pool_region(regions, attention.region_pooling)
 
-    return lambda maps, whole, turns: (
+    return lambda maps, whole, steps: (
         sample(maps, whole),
-        _in_turn(attention, lambda theta: sample(maps, theta), turns),
+        _step_by_step(attention, lambda theta: sample(maps, theta), steps),
     )
 
 
 def inputs(attention, batch):
-    """Made-up inputs of W_fx, whole map and turns: `(B, D)`, `(T, B k, D)`."""
+    """Draws random inputs of W_fx: whole map `(B, D)`, steps `(T, B k, D)`."""
     width = attention.region_lstm.feature.kernel.shape[0]
     shape = [attention.num_regions + 1, batch, width]
     drawn = tf.random.stateless_uniform(shape, (0, 2), dtype=attention.compute_dtype)
@@ -164,18 +164,18 @@ def inputs(attention, batch):
 
 
 def products(attention):
-    """Builds the function from `inputs` to x of each turn (Eq. 3)."""
+    """Builds a function from `inputs` to x of each step (Eq. 3)."""
     multiply = attention.region_lstm.feature
-    return lambda whole, turns: (
+    return lambda whole, steps: (
         multiply(whole),
-        _in_turn(attention, multiply, turns),
+        _step_by_step(attention, multiply, steps),
     )
 
 
-def _in_turn(attention, function, turns):
+def _step_by_step(attention, function, steps):
     return tf.map_fn(
         function,
-        turns,
+        steps,
         parallel_iterations=1,
         fn_output_signature=attention.compute_dtype,
     )

@@ -1,33 +1,33 @@
-"""The training pipeline, beside the functions that it is made of.
+"""Compares the training pipeline with the functions that it calls.
 
-- `pipeline`: `preprocessing.training_pipeline`, a whole pass over JPEG files.
-- `functions`: the same functions of an image (read, decode, resize, cut, mirror) in a
-  plain parallel `map`, one image after another: no order, no seeds, no batches.
+- `pipeline`: `pipelines.training_pipeline`, a whole pass over JPEG files.
+- `functions`: the same operations (read, decode, resize, crop, mirror) in a plain
+  parallel `map`, image by image, without order, seeds and batches.
 
-Both start anew for every pass, with as many threads as cores.
+Both are restarted for every pass, with as many threads as cores.
 """
 
 import tensorflow as tf
 
-from benchmarks.timing import Candidate, Figure
+from benchmarks.timing import Candidate, Ratio
 from ram_tf.data.decoding import decode_image
 from ram_tf.data.pipelines import Place, cut, resize, training_pipeline, untuned
 
-# A throughput: the time of the functions over that of the pipeline.
-FIGURES = (Figure("pipeline_over_functions", "functions", "pipeline", at_least=0.9),)
+# A ratio of throughputs: the time of the functions over that of the pipeline.
+RATIOS = (Ratio("pipeline_over_functions", "functions", "pipeline", at_least=0.9),)
 
 
 def candidates(subject):
-    """The `Candidate`s of `FIGURES` by name."""
-    plain = functions(subject)
+    """Builds the `Candidate`s of `RATIOS`, by name."""
+    images = plain_map(subject)
     return {
-        "functions": Candidate(lambda: count(plain), subject.passed),
-        "pipeline": ours(subject),
+        "functions": Candidate(lambda: count(images), subject.passed),
+        "pipeline": package_pipeline(subject),
     }
 
 
-def ours(subject):
-    """A `Candidate`: a pass through the package's pipeline."""
+def package_pipeline(subject):
+    """Builds the `Candidate` of a pass through the package's pipeline."""
     settings, batch = subject.settings, subject.batch
     pipeline = training_pipeline(
         subject.split,
@@ -44,8 +44,8 @@ def ours(subject):
     return Candidate(lambda: count(pipeline), subject.passed // batch * batch)
 
 
-def functions(subject):
-    """The `tf.data.Dataset` of images `(crop, crop, 3)`, one by one."""
+def plain_map(subject):
+    """Builds a `tf.data.Dataset` of single images `(crop, crop, 3)`."""
     settings = subject.settings
     size, crop = settings.image.image_size, settings.image.crop
 
@@ -61,5 +61,5 @@ def functions(subject):
 
 
 def count(dataset):
-    """Goes through a dataset to its end, and says how many elements it has."""
+    """Iterates over a dataset and counts its elements."""
     return sum(1 for _ in dataset)

@@ -1,4 +1,4 @@
-"""JPEG files as photographs of PASCAL VOC are: about 500 x 375 pixels, colour."""
+"""Writes colour JPEG files of about 500 x 375 pixels, as in PASCAL VOC."""
 
 import numpy as np
 from PIL import Image
@@ -12,11 +12,11 @@ QUALITY = 92
 def write(folder, count=COUNT):
     """Writes crops of scikit-learn's two sample photographs as JPEG files.
 
-    Real photographs, because noise takes longer to decode and plain areas take less.
+    Noise would take longer to decode than photographs, and plain areas less time.
 
     Args:
-        folder: Where; created where it is missing.
-        count: How many; every fourth one stands upright.
+        folder: The output folder; created if missing.
+        count: The number of files; every fourth has portrait format.
 
     Returns:
         The list of their paths.
@@ -28,7 +28,7 @@ def write(folder, count=COUNT):
     for number in range(count):
         source = sources[number % len(sources)]
         size = (SHORTER, LONGER) if number % 4 == 3 else (LONGER, SHORTER)
-        # The largest crop of that shape, or down to four fifths of it.
+        # From four fifths to all of the largest crop of that shape.
         scale = rng.uniform(0.8, 1) * min(
             source.width / size[0], source.height / size[1]
         )

@@ -1,4 +1,4 @@
-"""What was measured: kept in a file, figure by figure, and printed as a table."""
+"""Stores benchmark results in a JSON file and prints them as a table."""
 
 import json
 import os
@@ -12,22 +12,22 @@ from ram_tf.storage.atomic_files import atomic_write
 
 
 def add_output(parser):
-    """Adds the flag that says in which file to keep what is measured."""
+    """Adds the flag `--output`, the file for the results."""
     parser.add_argument(
         "--output",
         type=pathlib.Path,
         default=pathlib.Path(__file__).with_name("results.json"),
-        help="%(default)s",
+        help="file for the results; %(default)s",
     )
 
 
 def machine():
-    """What the figures may depend on beside the program, ready for JSON."""
+    """Collects what of the machine the results depend on, ready for JSON."""
     return {
         "cores": len(os.sched_getaffinity(0)),
         "gpus": len(tf.config.list_physical_devices("GPU")),
         "processor": platform.machine(),
-        # Programs that wanted to run in the last minute, this one included.
+        # Runnable processes, averaged over the last minute, including this one.
         "load": round(os.getloadavg()[0], 1),
         "python": platform.python_version(),
         "tensorflow": tf.__version__,
@@ -35,25 +35,21 @@ def machine():
     }
 
 
-def target(figure):
-    """A `Figure`'s target as text, "" where it has none."""
-    if figure.at_most is not None:
-        return f"<= {figure.at_most:g}"
-    return "" if figure.at_least is None else f">= {figure.at_least:g}"
+def target(ratio):
+    """Returns a `Ratio`'s target as text, or "" if it has none."""
+    if ratio.at_most is not None:
+        return f"<= {ratio.at_most:g}"
+    return "" if ratio.at_least is None else f">= {ratio.at_least:g}"
 
 
 def entry(measured, target, settings, machine):
-    """The details of a figure, ready for JSON.
+    """Returns the details of a ratio, ready for JSON.
 
     Args:
-        measured: What was `Measured`.
-        target: As text.
-        settings: The `Subject`'s settings that matter, a dict.
-        machine: Of `machine`.
-
-    Returns:
-        A dict of `value`, `low`, `high`, `rounds`, `seconds` an image by candidate,
-        `target`, `settings` and `machine`.
+        measured: A `Measured`; its fields become keys.
+        target: The target as text.
+        settings: A dict of the `Subject`'s relevant settings.
+        machine: The dict of `machine()`.
     """
     return {
         **measured._asdict(),
@@ -64,13 +60,10 @@ def entry(measured, target, settings, machine):
 
 
 def read(path):
-    """Reads what `update` wrote.
-
-    Returns:
-        The details of each figure by its name; empty where there is no file.
+    """Reads the details of each ratio, by name; empty if there is no file.
 
     Raises:
-        ValueError: The file is no such file.
+        ValueError: The file was not written by `update`.
     """
     try:
         return json.loads(path.read_text())["details"]
@@ -78,26 +71,26 @@ def read(path):
         return {}
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(
-            "The results cannot be read. Expected a file that these benchmarks wrote, "
-            f"or none. Received: {path} ({error!r})"
+            "The results cannot be read. Expected a file written by these benchmarks, "
+            f"or no file (--output). Received: {path} ({error!r})"
         ) from error
 
 
 def update(path, details):
-    """Writes figures to a file, beside those of other names that it holds.
+    """Writes results to a file, and keeps those of other names in it.
 
-    It holds each figure under its name as a plain number, and `details`. It is
-    replaced as a whole, or not at all.
+    The file holds the value of each result under its name, and all `details`. It is
+    written atomically.
 
     Args:
-        path: Of the file.
-        details: By name of the figure, its `entry`.
+        path: The path of the file.
+        details: The `entry` of each result, by name.
 
     Raises:
-        ValueError: There is another file in the way.
+        ValueError: The existing file was not written by this function.
     """
     details = {**read(path), **details}
-    content = {name: each["value"] for name, each in details.items()}
+    content = {name: result["value"] for name, result in details.items()}
     path.parent.mkdir(parents=True, exist_ok=True)
     with atomic_write(path) as temporary:
         temporary.write_text(
@@ -106,21 +99,16 @@ def update(path, details):
 
 
 def table(details):
-    """Writes figures as the table that a person reads.
+    """Formats ratios as a table with their ranges and the candidates' median times.
 
     Args:
-        details: By name of the figure, its `entry`.
-
-    Returns:
-        Lines of text: name, target, figure, its range over the rounds, and the median
-        milliseconds an image of what is compared.
+        details: The `entry` of each ratio, by name.
     """
-    rows = [("", "target", "figure", "rounds", "milliseconds an image")]
-    for name, each in details.items():
-        times = (f"{n} {1000 * s:.4g}" for n, s in each["seconds"].items())
-        spread = f"{each['low']:.3g} to {each['high']:.3g}"
-        row = name, each["target"], f"{each['value']:.3g}", spread, ", ".join(times)
-        rows.append(row)
+    rows = [("", "target", "ratio", "rounds", "milliseconds per image")]
+    for name, result in details.items():
+        times = ", ".join(f"{n} {1000 * s:.4g}" for n, s in result["seconds"].items())
+        spread = f"{result['low']:.3g} to {result['high']:.3g}"
+        rows.append((name, result["target"], f"{result['value']:.3g}", spread, times))
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return "\n".join(
         "  ".join(

@@ -1,14 +1,14 @@
-"""Measures how fast the package is, as ratios within one process.
+"""Measures the speed of the package as ratios within one process.
 
     python -m benchmarks.run
     python -m benchmarks.run --backbone vgg16 --only model_over_backbone --rounds 3
     python -m benchmarks.run --model rarl
 
-Prints a table and writes benchmarks/results.json. The figures are of VGG-16 at 512
-pixels and, with the ending _mobilenet_v2, of MobileNetV2 at 320, at batches of 8, with
-random weights: speed does not depend on them. RARL's names end in _rarl. Nothing else
-should run on the machine. Each group of figures is kept as soon as it is measured:
-after an interruption --only measures the others.
+Prints a table and writes benchmarks/results.json. The ratios are for VGG-16 at 512
+pixels and, with the suffix _mobilenet_v2, for MobileNetV2 at 320, in batches of 8, with
+random weights, which do not change the speed. Names for RARL end in _rarl. Nothing else
+should run on the machine. Each group of ratios is stored as soon as it is measured;
+after an interruption, --only measures the others.
 """
 
 import argparse
@@ -33,34 +33,34 @@ from ram_tf.models import backbones
 
 
 class Group(NamedTuple):
-    """Figures that are measured together.
+    """Ratios that are measured together.
 
     Args:
-        title: Of the progress bar.
-        figures: `Figure`s.
-        candidates: From a `Subject` to `Candidate`s by name.
+        title: Title of the progress bar.
+        ratios: The `Ratio`s.
+        candidates: A function from a `Subject` to `Candidate`s by name.
     """
 
     title: str
-    figures: tuple[timing.Figure, ...]
+    ratios: tuple[timing.Ratio, ...]
     candidates: Callable
 
 
 GROUPS = (
-    Group("forward", forward.FIGURES, forward.candidates),
-    Group("input pipeline", input_pipeline.FIGURES, input_pipeline.candidates),
-    Group("SavedModel", saved_model.FIGURES, saved_model.candidates),
-    Group("training step", training_step.FIGURES, training_step.candidates),
+    Group("forward", forward.RATIOS, forward.candidates),
+    Group("input pipeline", input_pipeline.RATIOS, input_pipeline.candidates),
+    Group("SavedModel", saved_model.RATIOS, saved_model.candidates),
+    Group("training step", training_step.RATIOS, training_step.candidates),
     Group("bfloat16", training_step.BFLOAT16, training_step.in_bfloat16),
     Group("XLA", training_step.XLA, training_step.with_xla),
 )
-PLAIN = "vgg16"  # its figures have plain names, and the targets are for it
-NAMES = tuple(figure.name for group in GROUPS for figure in group.figures)
+NO_SUFFIX = "vgg16"  # the backbone of names without a suffix, and of the targets
+NAMES = tuple(ratio.name for group in GROUPS for ratio in group.ratios)
 
 
 def full_name(name, backbone, model="rdar"):
-    """The name of a figure in the results."""
-    name = name if backbone == PLAIN else f"{name}_{backbone}"
+    """Returns the name of a ratio in the results."""
+    name = name if backbone == NO_SUFFIX else f"{name}_{backbone}"
     return name if model == "rdar" else f"{name}_{model}"
 
 
@@ -74,7 +74,7 @@ def parse(argv):
         "--backbone",
         nargs="+",
         choices=tuple(backbones.BACKBONES),
-        default=(PLAIN, "mobilenet_v2"),
+        default=(NO_SUFFIX, "mobilenet_v2"),
         help="default: vgg16 mobilenet_v2",
     )
     parser.add_argument(
@@ -83,37 +83,36 @@ def parse(argv):
     parser.add_argument("--image_size", type=int, help="N; default: 512 and 320")
     parser.add_argument("--batch_size", type=int, default=8, help="%(default)s")
     parser.add_argument(
-        "--rounds", type=int, default=5, help="how often each is timed; %(default)s"
+        "--rounds", type=int, default=5, help="timed rounds; %(default)s"
     )
     parser.add_argument(
         "--only",
         nargs="+",
         metavar="NAME",
-        help=f"figures to measure, with or without ending: {', '.join(NAMES)}",
+        help=f"ratios to measure, with or without suffix: {', '.join(NAMES)}",
     )
     record.add_output(parser)
     arguments = parser.parse_args(argv)
     full = {full_name(n, b, arguments.model) for n in NAMES for b in arguments.backbone}
-    known = full | {*NAMES}
-    unknown = set(arguments.only or ()) - known
+    unknown = set(arguments.only or ()) - full - {*NAMES}
     if unknown:
-        parser.error(f"--only: no such figure: {', '.join(sorted(unknown))}")
+        parser.error(f"--only: unknown ratio: {', '.join(sorted(unknown))}")
     if arguments.rounds < 1:
-        parser.error("--rounds: 1 or more")
+        parser.error("--rounds: must be 1 or more")
     return arguments
 
 
 def main(argv):
     arguments = parse(argv)
-    record.read(arguments.output)  # A file that cannot be updated is told at once.
+    record.read(arguments.output)  # Fails early on a wrong file.
     measured = {}
     try:
         for backbone in arguments.backbone:
             for group in GROUPS:
-                found = measure(group, backbone, arguments)
-                if found:
-                    record.update(arguments.output, found)
-                    measured |= found
+                entries = measure(group, backbone, arguments)
+                if entries:
+                    record.update(arguments.output, entries)
+                    measured |= entries
     finally:
         if measured:
             print(record.table(measured))
@@ -121,30 +120,25 @@ def main(argv):
 
 
 def measure(group, backbone, arguments):
-    """Measures those figures of a group that are asked for.
-
-    Args:
-        group: A `Group`.
-        backbone: A key of `backbones.BACKBONES`.
-        arguments: Parsed flags.
+    """Measures those ratios of a `Group` that `--only` selects.
 
     Returns:
-        By full name of the figure, its `record.entry`.
+        The `record.entry` of each ratio, by full name.
     """
     only, model = arguments.only, arguments.model
-    figures = [
-        figure
-        for figure in group.figures
-        if not only or {figure.name, full_name(figure.name, backbone, model)} & {*only}
+    ratios = [
+        ratio
+        for ratio in group.ratios
+        if not only or {ratio.name, full_name(ratio.name, backbone, model)} & {*only}
     ]
-    if not figures:
+    if not ratios:
         return {}
     machine = record.machine()
     with tempfile.TemporaryDirectory(prefix="ram_tf-") as folder:
         size, batch = arguments.image_size, arguments.batch_size
         subject = Subject.of(folder, backbone, size, batch, model)
-        found = timing.measure(
-            figures,
+        measured = timing.measure(
+            ratios,
             group.candidates(subject),
             arguments.rounds,
             f"{backbone}: {group.title}",
@@ -162,16 +156,16 @@ def measure(group, backbone, arguments):
         "regions": regions,
         "units": subject.settings.attention.units,
     }
-    # The next group has models of its own, and VGG-16's fill gigabytes.
+    # The next group builds its own models, and those of VGG-16 take gigabytes.
     del subject
     keras.utils.clear_session()
     gc.collect()
     entries = {}
-    for figure in figures:
-        name = full_name(figure.name, backbone, model)
-        # The paper's claims are of RDAR with VGG-16.
-        target = record.target(figure) if name == figure.name else ""
-        entries[name] = record.entry(found[figure.name], target, settings, machine)
+    for ratio in ratios:
+        name = full_name(ratio.name, backbone, model)
+        # The paper's claims are for RDAR with VGG-16.
+        target = record.target(ratio) if name == ratio.name else ""
+        entries[name] = record.entry(measured[ratio.name], target, settings, machine)
     return entries
 
 

@@ -1,23 +1,23 @@
-"""The exported SavedModel, beside the Keras model on images that Python prepares.
+"""Compares the exported SavedModel with the Keras model.
 
 - `serving_default`: the SavedModel's signature on a batch of encoded photographs.
-- `keras`: the same photographs decoded and prepared by the evaluation's pipeline, then
-  the Keras model called on them as a graph.
+- `keras`: the evaluation pipeline decodes and prepares the same photographs; the Keras
+  model is then called on them as a graph.
 """
 
 import tensorflow as tf
 
-from benchmarks.timing import Candidate, Figure
+from benchmarks.timing import Candidate, Ratio
 from ram_tf.data.pipelines import evaluation_pipeline, read_files
 from ram_tf.runs import run_models
 from ram_tf.serving.export import export
 from ram_tf.serving.predictor import Predictor
 
-FIGURES = (Figure("saved_model_over_keras", "serving_default", "keras", at_most=1.05),)
+RATIOS = (Ratio("saved_model_over_keras", "serving_default", "keras", at_most=1.05),)
 
 
 def candidates(subject):
-    """The `Candidate`s of `FIGURES` by name."""
+    """Builds the `Candidate`s of `RATIOS`, by name."""
     run, settings = subject.run, subject.settings
     view = run_models.served_view(run, subject.model)
     predictor = Predictor.load(export(view, run, subject.folder / "saved_model"))

@@ -1,14 +1,13 @@
-"""Measures a running server: requests a second, latency, the model's share of it.
+"""Measures a server's requests per second, latency, and the model's share of it.
 
     python -m benchmarks.serving --model_dir saved_models/digits/1 \
         --url http://localhost:8080/v1/models/digits:predict
 
-asks it about photographs, with 1, 2 and 4 clients at a time, each sending its next
-request when the last one is answered; prints a table and writes the figures to
-benchmarks/results.json. In turns with the server, the SavedModel's serving_default is
-called directly by as many threads: `share` is the median time of such a call over the
-median latency. So --model_dir has to be the version that the server has, on the same
-machine, where nothing else should run.
+1, 2 and 4 clients send it photographs, each its next request after the last answer.
+Prints a table and writes the results to benchmarks/results.json. In turns with the
+server, as many threads call the SavedModel's serving_default directly: `share` is the
+median time of such a call over the median latency. --model_dir must therefore be the
+version that the server has loaded, on the same machine. Nothing else should run there.
 """
 
 import argparse
@@ -35,8 +34,8 @@ def parse(argv):
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--model_dir", required=True, help="the version it serves")
-    parser.add_argument("--url", required=True, help="as of predict.py")
+    parser.add_argument("--model_dir", required=True, help="the served version")
+    parser.add_argument("--url", required=True, help="URL as for predict.py")
     parser.add_argument(
         "--images", nargs="+", help="files or folders; default: 32 photographs"
     )
@@ -44,25 +43,25 @@ def parse(argv):
         "--clients", nargs="+", type=int, default=(1, 2, 4), help="default: 1 2 4"
     )
     parser.add_argument(
-        "--batch_size", type=int, default=1, help="images a request; %(default)s"
+        "--batch_size", type=int, default=1, help="images per request; %(default)s"
     )
-    parser.add_argument("--rounds", type=int, default=5, help="turns; %(default)s")
+    parser.add_argument("--rounds", type=int, default=5, help="%(default)s")
     parser.add_argument(
-        "--seconds", type=float, default=10, help="of each turn; %(default)s"
+        "--seconds", type=float, default=10, help="length of a turn; %(default)s"
     )
     record.add_output(parser)
     arguments = parser.parse_args(argv)
     for name in ("batch_size", "rounds", "seconds"):
         if getattr(arguments, name) <= 0:
-            parser.error(f"--{name}: above 0")
+            parser.error(f"--{name}: must be above 0")
     if min(arguments.clients) < 1:
-        parser.error("--clients: 1 or more")
+        parser.error("--clients: must be 1 or more")
     return arguments
 
 
 def main(argv):
     arguments = parse(argv)
-    record.read(arguments.output)  # A file that cannot be updated is told at once.
+    record.read(arguments.output)  # Fails early on a wrong file.
     machine = record.machine()
     remote = connection.connect(arguments.url, retries=0)
     local = Predictor.load(arguments.model_dir)
@@ -70,33 +69,29 @@ def main(argv):
     require_the_same(remote(batches[0]), local(batches[0]), arguments)
     protocol = "grpc" if arguments.url.startswith("grpc") else "rest"
     settings = {"protocol": protocol, "batch_size": arguments.batch_size}
-    found = {}
+    results = {}
     for count in arguments.clients:
         measured = measure(
             remote, local, batches, count, arguments.rounds, arguments.seconds
         )
-        for name, each in measured.items():
-            full = f"serving_{protocol}_{count}_{name}"
-            found[full] = {
-                **each,
+        for name, statistic in measured.items():
+            results[f"serving_{protocol}_{count}_{name}"] = {
+                **statistic,
                 "target": "",
                 "settings": {**settings, "clients": count},
                 "machine": machine,
             }
-        record.update(arguments.output, found)
+        record.update(arguments.output, results)
         print(row(count, measured), flush=True)
     return 0
 
 
 def read_batches(images, size):
-    """The requests: lists of `size` encoded images, round and round through the files.
+    """Reads the requests: one per file, lists of `size` encoded images.
 
     Args:
-        images: Files or folders; None for made photographs.
-        size: Images a request.
-
-    Returns:
-        As many requests as there are files.
+        images: Files or folders; None for the benchmark's photographs.
+        size: The number of images per request.
     """
     with tempfile.TemporaryDirectory(prefix="ram_tf-") as folder:
         paths = find_images(images or photographs.write(pathlib.Path(folder)))
@@ -107,10 +102,10 @@ def read_batches(images, size):
     ]
 
 
-def require_the_same(seen, expected, arguments):
-    """Raises a ValueError where the server has another model than the folder."""
-    seen, expected = seen["scores"], expected["scores"]
-    if seen.shape != expected.shape or not np.allclose(seen, expected, atol=1e-4):
+def require_the_same(actual, expected, arguments):
+    """Raises a ValueError if the server's scores differ from those of --model_dir."""
+    actual, expected = actual["scores"], expected["scores"]
+    if actual.shape != expected.shape or not np.allclose(actual, expected, atol=1e-4):
         raise ValueError(
             "The server has another model. Expected the scores of "
             f"{arguments.model_dir}. Received: others from {arguments.url}"
@@ -118,75 +113,75 @@ def require_the_same(seen, expected, arguments):
 
 
 def measure(remote, local, batches, clients, rounds, seconds):
-    """Measures a server and the model by itself, in turns.
+    """Measures a server and its model alone, in turns.
 
     Args:
         remote: The client.
         local: The `Predictor` of the same model.
         batches: The requests, lists of encoded images.
-        clients: How many ask at a time.
-        rounds: How often each has its turn; one more before does not count.
-        seconds: Of a turn.
+        clients: The number of clients at a time.
+        rounds: The number of measured turns; one more before them is not counted.
+        seconds: The length of a turn.
 
     Returns:
-        By name (`requests_a_second`, `p50`, `p99` in seconds, `share`): its `value`
-        over all rounds, `low` and `high` among them, and how many `rounds`.
+        For `requests_a_second`, `p50` and `p99` (seconds) and `share`: the `value` over
+        all rounds, their `low` and `high`, and the number of `rounds`.
     """
-    figures, latencies, calls, rates = [], [], [], []
+    summaries, latencies, calls, rates = [], [], [], []
     for number in tqdm(range(-1, rounds), desc=f"{clients} clients", leave=False):
-        asked, lasted = load(remote, batches, clients, seconds)
+        requested, lasted = load(remote, batches, clients, seconds)
         called, _ = load(local, batches, clients, seconds)
         if number >= 0:
-            rates.append(len(asked) / lasted)
-            figures.append(summary(asked, called, rates[-1]))
-            latencies += asked
+            rates.append(len(requested) / lasted)
+            summaries.append(summary(requested, called, rates[-1]))
+            latencies += requested
             calls += called
     whole = summary(latencies, calls, statistics.median(rates))
     return {
         name: {
             "value": value,
-            "low": min(figure[name] for figure in figures),
-            "high": max(figure[name] for figure in figures),
+            "low": min(each[name] for each in summaries),
+            "high": max(each[name] for each in summaries),
             "rounds": rounds,
         }
         for name, value in whole.items()
     }
 
 
-def load(ask, batches, clients, seconds, clock=time.perf_counter):
-    """Lets clients ask one request after another, all at the same time.
+def load(predict, batches, clients, seconds, clock=time.perf_counter):
+    """Sends requests from several clients at the same time.
 
     Args:
-        ask: From a list of encoded images to outputs.
+        predict: A function from a list of encoded images to outputs.
         batches: The requests; each client begins at another.
-        clients: How many.
-        seconds: After which no further request begins.
-        clock: Returns seconds.
+        clients: The number of clients.
+        seconds: The time after which no further request is sent.
+        clock: A function that returns seconds.
 
     Returns:
-        The seconds of each request, and those from the first's start to the last's end.
+        The seconds of each request, and the seconds from first start to last end.
     """
-    together = threading.Barrier(clients)
+    barrier = threading.Barrier(clients)
 
     def run(number):
-        together.wait()
+        barrier.wait()
         start = now = clock()
         taken = []
         while not taken or now - start < seconds:
-            ask(batches[(number + len(taken) * clients) % len(batches)])
+            predict(batches[(number + len(taken) * clients) % len(batches)])
             before, now = now, clock()
             taken.append(now - before)
         return taken, start, now
 
     with concurrent.futures.ThreadPoolExecutor(clients) as pool:
-        ran = list(pool.map(run, range(clients)))
-    taken = [second for each, _, _ in ran for second in each]
-    return taken, max(end for *_, end in ran) - min(start for _, start, _ in ran)
+        runs = list(pool.map(run, range(clients)))
+    taken = [second for each, _, _ in runs for second in each]
+    return taken, max(end for *_, end in runs) - min(start for _, start, _ in runs)
 
 
-def summary(asked, called, rate):
-    """The figures of `measure`, from seconds of requests and of direct calls."""
-    p50, p99 = np.percentile(asked, [50, 99])
+def summary(requested, called, rate):
+    """Computes the values of `measure` from seconds of requests and direct calls."""
+    p50, p99 = np.percentile(requested, [50, 99])
     return {
         "requests_a_second": float(rate),
         "p50": float(p50),
@@ -196,11 +191,11 @@ def summary(asked, called, rate):
 
 
 def row(clients, measured):
-    """The figures of one number of clients, as a line to read."""
+    """Formats the results for one number of clients as a line of text."""
     rate, p50, p99, share = (each["value"] for each in measured.values())
     spread = measured["requests_a_second"]
     return (
-        f"{clients} at a time  {rate:6.2f} requests a second "
+        f"{clients} clients  {rate:6.2f} requests per second "
         f"({spread['low']:.2f} to {spread['high']:.2f})  p50 {1000 * p50:.0f} ms  "
         f"p99 {1000 * p99:.0f} ms  model {100 * share:.0f} %"
     )

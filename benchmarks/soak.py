@@ -1,12 +1,12 @@
-"""Calls serving_default for half an hour, and looks whether memory grows.
+"""Calls serving_default for half an hour and measures the growth of memory.
 
     python -m benchmarks.soak --model_dir saved_models/digits/1
 
-One image a call, of mixed sizes and some of them broken, from 1, 2 and 4 clients at a
-time in turns, each calling again when it has its answer. Every answer is compared with
-the first one to the same image. Memory is the resident set after each turn; its slope
-is that of a line through them all but those of the warm-up. The figures go into
-benchmarks/results.json; it fails where the slope is above the target.
+1, 2 and 4 clients call it in turns, with one image per call. Images have mixed sizes,
+and some are broken. Every answer is compared with the first for the same image. Memory
+is the resident set after each turn; a line through all turns after the warm-up gives
+its slope. The results are written to benchmarks/results.json. The command fails if the
+slope is above the target.
 """
 
 import argparse
@@ -26,24 +26,24 @@ from ram_tf.cli import command
 from ram_tf.serving.predict_files import find_images
 from ram_tf.serving.predictor import Predictor
 
-EDGES = (16, 64, 160, 320, 500, 1000, 2400)  # longer ones, in pixels
-FLAT = 1.0  # MiB a minute
+EDGES = (16, 64, 160, 320, 500, 1000, 2400)  # longer edges in pixels
+FLAT = 1.0  # largest allowed slope in MiB per minute
 
 
-def mixed(encoded, share, count=200, seed=0):
-    """Makes images of mixed sizes, and some that cannot be read.
+def mixed_images(encoded, share, count=200, seed=0):
+    """Encodes images of mixed sizes, some of them broken.
 
     Args:
         encoded: JPEG or PNG files, as bytes.
-        share: Of the broken ones, from 0 to 1.
-        count: How many altogether.
-        seed: Of the order and the breaks.
+        share: The share of broken images, from 0 to 1.
+        count: The number of images.
+        seed: The seed of what is broken, and how.
 
     Returns:
-        A list of bytes, and a list that says of each whether it is whole.
+        A list of bytes, and a list of whether each image is readable.
     """
     random = np.random.default_rng(seed)
-    images, whole = [], random.random(count) >= share
+    images, readable = [], random.random(count) >= share
     for number in range(count):
         image = Image.open(io.BytesIO(encoded[number % len(encoded)])).convert("RGB")
         scale = EDGES[number % len(EDGES)] / max(image.size)
@@ -51,7 +51,7 @@ def mixed(encoded, share, count=200, seed=0):
         file = io.BytesIO()
         image.save(file, ("JPEG", "PNG")[number // len(EDGES) % 2])
         images.append(file.getvalue())
-        if not whole[number]:
+        if not readable[number]:
             breaks = (
                 images[-1][: random.integers(1, len(images[-1]) // 2)],
                 b"",
@@ -59,75 +59,75 @@ def mixed(encoded, share, count=200, seed=0):
                 random.bytes(1000),
             )
             images[-1] = breaks[random.integers(len(breaks))]
-    return images, whole.tolist()
+    return images, readable.tolist()
 
 
 def resident():
-    """The resident set of this process, in MiB."""
+    """Returns the resident set size of this process in MiB."""
     status = pathlib.Path("/proc/self/status").read_text()
     return int(status.split("VmRSS:")[1].split()[0]) / 1024
 
 
 class Soak:
-    """Turns of calls, what they took, and what memory they left.
+    """Calls a model in turns, and records latencies and memory.
 
     Args:
         predictor: A `Predictor`.
         images: The images of the calls, as bytes.
-        whole: Whether each can be read.
+        readable: Whether each image is readable.
 
     Raises:
-        ValueError: The model takes a broken image for a whole one, or the reverse.
+        ValueError: The model's `valid` differs from `readable`.
     """
 
-    def __init__(self, predictor, images, whole):
+    def __init__(self, predictor, images, readable):
         self.predictor = predictor
         self.images = images
         self.first = [predictor([image]) for image in images]
-        seen = [bool(answer["valid"][0]) for answer in self.first]
-        if seen != whole:
+        valid = [bool(answer["valid"][0]) for answer in self.first]
+        if valid != readable:
             raise ValueError(
-                "The model does not tell broken images. Expected "
-                f"{len(whole) - sum(whole)} that cannot be read. Received: "
-                f"{len(seen) - sum(seen)}, or others"
+                "The model does not recognise the broken images. Expected "
+                f"{len(readable) - sum(readable)} unreadable images. Received: "
+                f"{len(valid) - sum(valid)}, or others"
             )
         self.latencies = collections.defaultdict(list)  # seconds, by number of clients
-        self.memory = []  # minutes and MiB
+        self.memory = []  # pairs of minutes and MiB
 
-    def ask(self, number):
-        """Calls the model; raises a ValueError where its answer is not the first."""
+    def check_answer(self, number):
+        """Calls the model; raises a ValueError if its answer differs from the first."""
         answer, first = self.predictor([self.images[number]]), self.first[number]
         for name, value in first.items():
             if not np.allclose(answer[name], value, atol=1e-4):
                 raise ValueError(
-                    "An answer has changed. Expected the first one to the same image. "
-                    f"Received: other {name}"
+                    "An answer has changed. Expected the first answer for the image. "
+                    f"Received: different {name}"
                 )
 
-    def run(self, minutes, clients, seconds, shown):
-        """Lets numbers of clients call in turns until the time is over."""
+    def run(self, minutes, clients, seconds, bar):
+        """Runs turns of `seconds` with each number of clients for `minutes`."""
         begin, numbers = time.monotonic(), list(range(len(self.images)))
         while time.monotonic() - begin < 60 * minutes:
             for count in clients:
-                asked, _ = load(self.ask, numbers, count, seconds)
-                self.latencies[count] += asked
+                taken, _ = load(self.check_answer, numbers, count, seconds)
+                self.latencies[count] += taken
                 self.memory.append(((time.monotonic() - begin) / 60, resident()))
-                shown.set_postfix(MiB=round(self.memory[-1][1]))
-                shown.update(seconds)
+                bar.set_postfix(MiB=round(self.memory[-1][1]))
+                bar.update(seconds)
 
 
 def slope(memory, warm_up):
-    """The growth of memory.
+    """Computes the growth of memory.
 
     Args:
         memory: Pairs of minutes and MiB.
-        warm_up: Minutes at the beginning that do not count.
+        warm_up: The minutes at the beginning that are left out.
 
     Returns:
-        The slope of a line through the others, MiB a minute, and its standard error.
+        The slope of a line through the rest in MiB per minute, and its standard error.
     """
-    at, used = np.array([each for each in memory if each[0] >= warm_up]).T
-    line, covariance = np.polyfit(at, used, 1, cov=True)
+    minutes, used = np.array([each for each in memory if each[0] >= warm_up]).T
+    line, covariance = np.polyfit(minutes, used, 1, cov=True)
     return float(line[0]), float(np.sqrt(covariance[0, 0]))
 
 
@@ -142,7 +142,7 @@ def parse(argv):
         "--images", nargs="+", help="files or folders; default: 32 photographs"
     )
     parser.add_argument(
-        "--broken", type=float, default=0.1, help="share of images; %(default)s"
+        "--broken", type=float, default=0.1, help="share of broken images; %(default)s"
     )
     parser.add_argument(
         "--clients", nargs="+", type=int, default=(1, 2, 4), help="default: 1 2 4"
@@ -150,55 +150,57 @@ def parse(argv):
     parser.add_argument("--minutes", type=float, default=30, help="%(default)s")
     parser.add_argument("--warm_up", type=float, default=5, help="minutes; %(default)s")
     parser.add_argument(
-        "--seconds", type=float, default=10, help="of each turn; %(default)s"
+        "--seconds", type=float, default=10, help="length of a turn; %(default)s"
     )
     record.add_output(parser)
     arguments = parser.parse_args(argv)
     if min(arguments.clients) < 1 or arguments.seconds <= 0:
-        parser.error("--clients: 1 or more, --seconds: above 0")
+        parser.error("--clients must be 1 or more, --seconds above 0")
     turn = arguments.seconds * len(arguments.clients) / 60
     if not 0 <= arguments.warm_up <= arguments.minutes - 4 * turn:
-        parser.error("--minutes: warm_up and four turns of each number of clients")
+        parser.error("--minutes: must exceed --warm_up by four turns per --clients")
     if not 0 <= arguments.broken <= 1:
-        parser.error("--broken: 0 to 1")
+        parser.error("--broken: must be from 0 to 1")
     return arguments
 
 
 def main(argv):
     arguments = parse(argv)
-    record.read(arguments.output)  # A file that cannot be updated is told at once.
+    record.read(arguments.output)  # Fails early on a wrong file.
     with tempfile.TemporaryDirectory(prefix="ram_tf-") as folder:
         paths = find_images(arguments.images or photographs.write(pathlib.Path(folder)))
         encoded = [path.read_bytes() for path in paths]
     predictor = Predictor.load(arguments.model_dir)
-    soak = Soak(predictor, *mixed(encoded, arguments.broken))
-    with tqdm(total=round(60 * arguments.minutes), unit="s", desc="soaking") as shown:
-        soak.run(arguments.minutes, arguments.clients, arguments.seconds, shown)
+    soak = Soak(predictor, *mixed_images(encoded, arguments.broken))
+    with tqdm(total=round(60 * arguments.minutes), unit="s", desc="soaking") as bar:
+        soak.run(arguments.minutes, arguments.clients, arguments.seconds, bar)
     growth, error = slope(soak.memory, arguments.warm_up)
     record.update(arguments.output, entries(soak, growth, error, arguments))
     for count, taken in soak.latencies.items():
         p50, p99 = 1000 * np.percentile(taken, [50, 99])
         print(
-            f"{count} at a time  {len(taken)} calls  p50 {p50:.0f} ms  p99 {p99:.0f} ms"
+            f"{count} clients  {len(taken)} calls  p50 {p50:.0f} ms  p99 {p99:.0f} ms"
         )
-    print(f"memory: {growth:+.2f} MiB a minute (standard error {error:.2f})")
+    print(f"memory: {growth:+.2f} MiB per minute (standard error {error:.2f})")
     if growth > FLAT:
-        raise ValueError(f"Memory is not flat. Expected {FLAT} MiB a minute or less.")
+        raise ValueError(
+            f"Memory grows. Expected {FLAT} MiB per minute or less. Received: {growth}"
+        )
     return 0
 
 
 def entries(soak, growth, error, arguments):
-    """The figures as `record.update` takes them."""
+    """Returns the results in the form of `record.update`."""
     settings = {
         name: getattr(arguments, name) for name in ("minutes", "warm_up", "broken")
     }
     machine = record.machine()
 
     def entry(value, low, high, rounds, target=""):
-        figure = {"value": value, "low": low, "high": high, "rounds": rounds}
-        return {**figure, "target": target, "settings": settings, "machine": machine}
+        result = {"value": value, "low": low, "high": high, "rounds": rounds}
+        return {**result, "target": target, "settings": settings, "machine": machine}
 
-    found = {
+    results = {
         "soak_slope": entry(
             growth, growth - error, growth + error, len(soak.memory), f"<= {FLAT:g}"
         )
@@ -206,10 +208,10 @@ def entries(soak, growth, error, arguments):
     for count, taken in soak.latencies.items():
         for percent in (50, 99):
             value = float(np.percentile(taken, percent))
-            found[f"soak_{count}_p{percent}"] = entry(
+            results[f"soak_{count}_p{percent}"] = entry(
                 value, min(taken), max(taken), len(taken)
             )
-    return found
+    return results
 
 
 if __name__ == "__main__":

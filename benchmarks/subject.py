@@ -1,7 +1,7 @@
-"""What is timed: models and settings of the package, on made-up data.
+"""The models and settings that are timed, and their data.
 
-Weights are random, since speed does not depend on them, and images are noise where they
-are not decoded. Labels are VOC's twenty.
+Weights are random, which does not change the speed; images that are not decoded are
+noise. Labels are VOC's twenty.
 """
 
 import dataclasses
@@ -19,19 +19,19 @@ from ram_tf.runs.config import Config
 from ram_tf.runs.presets import PRESETS, preset
 from ram_tf.runs.run import Run
 
-# VGG-16 as in the paper, small networks as on photographs.
+# Other backbones use the preset "photographs" at 320 pixels.
 PRESET_OF = {"vgg16": "paper", "small": "digits"}
 IMAGE_SIZE = {"vgg16": 512, "small": PRESETS["digits"]["image_size"]}
 
 
 @dataclasses.dataclass(frozen=True)
 class Subject:
-    """A backbone with its settings; models are built where they are asked for.
+    """A backbone with its settings; builds models on demand.
 
     Args:
-        folder: For photographs and SavedModels, a temporary one.
+        folder: A temporary folder for photographs and SavedModels.
         settings: The `Config`.
-        passed: Images of one pass through an input pipeline.
+        passed: The number of images in a pass through an input pipeline.
     """
 
     folder: pathlib.Path
@@ -42,13 +42,13 @@ class Subject:
     def of(
         cls, folder, backbone, image_size=None, batch_size=8, model="rdar", **passed
     ):
-        """A backbone with the preset that it is used with.
+        """Builds the subject of a backbone with its usual preset.
 
         Args:
             folder: See `Subject`.
             backbone: A key of `backbones.BACKBONES`.
-            image_size: N; None for 512 with VGG-16 and 320 with small networks.
-            batch_size: Images a batch.
+            image_size: N in pixels; None for the backbone's usual size.
+            batch_size: The number of images in a batch.
             model: "rdar" or "rarl".
             **passed: See `Subject`.
 
@@ -63,27 +63,27 @@ class Subject:
                 "weights": "none",
                 "image_size": image_size or IMAGE_SIZE.get(backbone, 320),
                 "batch_size": batch_size,
-                # The paper's K, and the one size that `functions` resizes to.
+                # The paper's K; one size, as `input_pipeline.plain_map` has one.
                 "regions": 5,
                 "zooms": "1",
-                "calibrate": False,  # nothing is trained that could be
+                "calibrate": False,  # nothing is trained
             }
         )
         return cls(pathlib.Path(folder), settings, **passed)
 
     def with_settings(self, **changes):
-        """The same with other settings, and with models of its own."""
+        """Returns a copy with changed settings and models of its own."""
         settings = self.settings.replace(**changes)
         return dataclasses.replace(self, settings=settings)
 
     @property
     def batch(self):
-        """Images a batch."""
+        """The number of images in a batch."""
         return self.settings.training.batch_size
 
     @property
     def run(self):
-        """A `Run` that builds models; nothing of it is on disk."""
+        """A `Run` for building models, without files."""
         return Run(self.folder, self.settings, voc.LABEL_NAMES)
 
     def build_pooled(self):
@@ -96,24 +96,24 @@ class Subject:
 
     @functools.cached_property
     def model(self):
-        """The attention model. Step 1's classifier, which it starts from, is let go."""
+        """The attention model; step 1's classifier, its start, is freed."""
         return run_models.build_attention(self.run, self.build_pooled())
 
     def images(self, edge):
-        """A batch of noise `(B, edge, edge, 3)` float32 in [0, 255]."""
+        """Returns a batch of noise, `(B, edge, edge, 3)` float32 in [0, 255]."""
         shape = (self.batch, edge, edge, 3)
         noise = np.random.default_rng(0).uniform(0, 255, shape)
         return tf.constant(noise, tf.float32)
 
     @functools.cached_property
     def labels(self):
-        """Made-up labels of a batch, `(B, L)` int8, one or more an image."""
+        """Random labels of a batch, `(B, L)` int8, one or more per image."""
         drawn = np.random.default_rng(0).random((self.batch, len(voc.LABEL_NAMES)))
         return (drawn <= np.maximum(drawn.min(1, keepdims=True), 0.1)).astype("int8")
 
     @functools.cached_property
     def split(self):
-        """A `Split` of JPEG files: as many as a pass takes, each several times."""
+        """A `Split` of `passed` JPEG files, which repeats a few photographs."""
         paths = photographs.write(self.folder / "photographs")
         images = tuple(str(paths[i % len(paths)]) for i in range(self.passed))
         rows = np.resize(self.labels, (self.passed, self.labels.shape[1]))

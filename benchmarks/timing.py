@@ -1,4 +1,4 @@
-"""Takes times in turns, and makes figures of them."""
+"""Times candidates in turns and computes ratios of their times."""
 
 import dataclasses
 import statistics
@@ -11,12 +11,12 @@ from tqdm import tqdm
 
 
 class Candidate(NamedTuple):
-    """Something to be timed.
+    """A function to be timed.
 
     Args:
         run: A function without arguments.
-        images: How many images one call deals with; a fraction where it does only a
-            part of what an image needs.
+        images: The number of images that a call processes; a fraction if it does only
+            part of the work for an image.
     """
 
     run: Callable[[], object]
@@ -24,18 +24,18 @@ class Candidate(NamedTuple):
 
 
 @dataclasses.dataclass(frozen=True)
-class Figure:
-    """A ratio of the times that two candidates take for an image.
+class Ratio:
+    """A ratio of the times that two candidates take per image.
 
     Args:
-        name: Of the figure.
-        over: The candidate whose time is divided.
-        under: The candidate whose time it is divided by.
-        at_most: The figure's target, from above; None for none.
-        at_least: The same from below.
-        less: Candidates whose times are taken off that of `over` first.
-        centre: From the rounds' ratios to the figure. Shares of a whole take the mean,
-            so that they sum to 1, which medians need not.
+        name: The name in the results.
+        over: The candidate whose time is the numerator.
+        under: The candidate whose time is the denominator.
+        at_most: The target as an upper bound, or None.
+        at_least: The target as a lower bound, or None.
+        less: Candidates whose times are first subtracted from that of `over`.
+        centre: Reduces the rounds' ratios to one. Shares of a whole use the mean:
+            means sum to 1, medians need not.
     """
 
     name: str
@@ -48,14 +48,14 @@ class Figure:
 
     @property
     def needs(self):
-        """The candidates that it is made of."""
+        """The names of its candidates."""
         return {self.over, self.under, *self.less}
 
-    def ratios(self, seconds):
-        """The figure in each round.
+    def per_round(self, seconds):
+        """Computes the ratio in each round.
 
         Args:
-            seconds: By candidate, the seconds an image of each round.
+            seconds: For each candidate, its seconds per image in each round.
         """
         rounds = zip(
             seconds[self.over],
@@ -67,14 +67,14 @@ class Figure:
 
 
 class Measured(NamedTuple):
-    """A figure as it was measured.
+    """A measured ratio.
 
     Args:
-        value: The figure.
-        low: Its least value in a round.
-        high: Its largest.
-        rounds: How many there were.
-        seconds: By candidate, the median seconds an image.
+        value: The ratio.
+        low: Its smallest value in a round.
+        high: Its largest value in a round.
+        rounds: The number of rounds.
+        seconds: Each candidate's median seconds per image.
     """
 
     value: float
@@ -87,17 +87,17 @@ class Measured(NamedTuple):
 def alternate(candidates, rounds, clock=time.perf_counter, bar=None):
     """Times candidates in turns.
 
-    Each is called once before, which is not timed: graphs are traced, memory is
-    allocated, files are read for the first time.
+    Each is called once before, untimed, to trace graphs, allocate memory and read files
+    for the first time.
 
     Args:
         candidates: `Candidate`s by name.
-        rounds: How often each is timed.
-        clock: Returns seconds.
-        bar: A progress bar to update by each call, and to show what is being called.
+        rounds: The number of timed rounds.
+        clock: A function that returns seconds.
+        bar: A progress bar that is updated by each call, or None.
 
     Returns:
-        By name, the seconds an image of each round.
+        For each candidate, its seconds per image in each round.
     """
     seconds = {name: [] for name in candidates}
     for number in range(-1, rounds):
@@ -115,32 +115,32 @@ def alternate(candidates, rounds, clock=time.perf_counter, bar=None):
     return seconds
 
 
-def measure(figures, candidates, rounds, title="", clock=time.perf_counter):
-    """Measures figures together: candidates that they share are timed once.
+def measure(ratios, candidates, rounds, title="", clock=time.perf_counter):
+    """Measures ratios together; candidates that they share are timed once.
 
     Args:
-        figures: `Figure`s.
-        candidates: `Candidate`s by name; those that no figure needs are not called.
-        rounds: How often each is timed.
-        title: Of the progress bar.
-        clock: Returns seconds.
+        ratios: The `Ratio`s.
+        candidates: `Candidate`s by name; those that no ratio needs are not called.
+        rounds: The number of timed rounds.
+        title: The title of the progress bar.
+        clock: A function that returns seconds.
 
     Returns:
-        By name of the figure, what was `Measured`.
+        The `Measured` of each ratio, by name.
     """
-    needed = set().union(*(figure.needs for figure in figures))
+    needed = set().union(*(ratio.needs for ratio in ratios))
     candidates = {name: candidates[name] for name in candidates if name in needed}
     calls = (1 + rounds) * len(candidates)
     with tqdm(total=calls, desc=title, unit="call", leave=False) as bar:
         seconds = alternate(candidates, rounds, clock, bar)
     measured = {}
-    for figure in figures:
-        ratios = figure.ratios(seconds)
-        measured[figure.name] = Measured(
-            figure.centre(ratios),
-            min(ratios),
-            max(ratios),
+    for ratio in ratios:
+        values = ratio.per_round(seconds)
+        measured[ratio.name] = Measured(
+            ratio.centre(values),
+            min(values),
+            max(values),
             rounds,
-            {n: statistics.median(seconds[n]) for n in candidates if n in figure.needs},
+            {n: statistics.median(seconds[n]) for n in candidates if n in ratio.needs},
         )
     return measured

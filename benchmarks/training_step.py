@@ -1,62 +1,59 @@
-"""A step of training, in several numbers and compilers, and what feeds it.
+"""Compares a training step with its backbone's, with other settings and its input.
 
-- `step`: forward, backward and Adam of the whole model, as `fit.py` does in step 2 on
-  crops of N less the margin, without the determinism that it asks of TensorFlow.
-- `backbone_step`: forward and backward of the backbone alone, to the weights that are
-  trained (of MobileNetV2 its last quarter), on the same crops.
-- `step_bfloat16`, `step_xla`: as `step`, with `--precision mixed_bfloat16`, and with
+- `step`: forward pass, backward pass and Adam update of the model, as in step 2 of
+  `fit.py`, on crops of N minus the margin, without TensorFlow's deterministic mode.
+- `backbone_step`: forward and backward pass of the backbone alone, to its trained
+  weights (the last quarter of MobileNetV2), on the same crops.
+- `step_bfloat16`, `step_xla`: `step` with `--precision mixed_bfloat16` and with
   `--jit_compile`. Each is timed in turns with `step`.
-- `pipeline`: see `input_pipeline`. `pipeline_over_step` is how many images a second it
-  gives for each that a step takes.
+- `pipeline`: see `input_pipeline`. `pipeline_over_step` is its images per second,
+  divided by those of a step.
 """
 
 import tensorflow as tf
 
 from benchmarks import input_pipeline
 from benchmarks.forward import graph
-from benchmarks.timing import Candidate, Figure
+from benchmarks.timing import Candidate, Ratio
 from ram_tf.training.two_steps import compile_model
 
-STEPS = 1000  # of the schedule
-FIGURES = (
-    Figure("step_over_backbone_step", "step", "backbone_step"),
-    # Throughputs: the time of the other over that of the pipeline.
-    Figure("pipeline_over_step", "step", "pipeline", at_least=3),
+STEPS = 1000  # of the learning rate schedule
+RATIOS = (
+    Ratio("step_over_backbone_step", "step", "backbone_step"),
+    # A ratio of throughputs: the time of the step over that of the pipeline.
+    Ratio("pipeline_over_step", "step", "pipeline", at_least=3),
 )
-BFLOAT16 = (Figure("step_bfloat16_over_step", "step_bfloat16", "step"),)
-XLA = (Figure("step_xla_over_step", "step_xla", "step"),)
+BFLOAT16 = (Ratio("step_bfloat16_over_step", "step_bfloat16", "step"),)
+XLA = (Ratio("step_xla_over_step", "step_xla", "step"),)
 
 
 def candidates(subject):
-    """The `Candidate`s of `FIGURES` by name."""
+    """Builds the `Candidate`s of `RATIOS`, by name."""
     return {
         "step": step(subject),
         "backbone_step": Candidate(backbone_step(subject), subject.batch),
-        "pipeline": input_pipeline.ours(subject),
+        "pipeline": input_pipeline.package_pipeline(subject),
     }
 
 
 def in_bfloat16(subject):
-    """The `Candidate`s of `BFLOAT16` by name."""
+    """Builds the `Candidate`s of `BFLOAT16`, by name."""
     changed = subject.with_settings(precision="mixed_bfloat16")
     return {"step": step(subject), "step_bfloat16": step(changed)}
 
 
 def with_xla(subject):
-    """The `Candidate`s of `XLA` by name."""
+    """Builds the `Candidate`s of `XLA`, by name."""
     return {"step": step(subject), "step_xla": step(subject, xla=True)}
 
 
 def step(subject, xla=False):
-    """A step of training, on the same batch each time.
+    """Builds the `Candidate` of a training step, always on the same batch.
 
     Args:
         subject: The `Subject`, whose model is trained.
-        xla: Whether XLA compiles the step. The model and the state of its optimiser are
-            the same with it and without, as two of VGG-16's would fill the memory.
-
-    Returns:
-        A `Candidate`.
+        xla: Whether XLA compiles the step. Steps with and without XLA share a model and
+            its optimiser, because two models with VGG-16 would fill the memory.
     """
     model, settings = subject.model, subject.settings
     if not model.compiled:
@@ -74,7 +71,7 @@ def step(subject, xla=False):
 
 
 def backbone_step(subject):
-    """A function that goes forward and backward through the backbone once."""
+    """Builds a function that runs the backbone forward and backward once."""
     backbone = subject.model.backbone
     weights = [variable.value for variable in backbone.trainable_variables]
 

@@ -1,1 +1,1 @@
-"""Inputs that no file should hold, for everything that reads a stranger's bytes."""
+"""Fuzzing of everything that reads untrusted bytes: `python -m fuzz.run`."""

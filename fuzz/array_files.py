@@ -1,4 +1,4 @@
-"""npz files: what a model said of a split, SVMs, object proposals."""
+"""Fuzzes readers of npz files: cached outputs, SVMs, object proposals."""
 
 import contextlib
 import io
@@ -39,21 +39,21 @@ HEADS = ("<f4", "|O", "<U9", "V9", "x", "<f999999999", "[('a', '<f4')]", "M8[s]"
 
 
 def target(folder):
-    """The readers, on a file in this folder."""
+    """Returns the readers' target, on a file in this folder."""
 
     def read(folder):
         path = folder / "a.npz"
         with contextlib.redirect_stderr(io.StringIO()):
             arrays = cache.read(path)
             assert arrays is None or isinstance(arrays, dict)
-            known = proposals._read(path, 5)
-        assert all(boxes.shape == (5, 4) for boxes in known.values())
+            read_boxes = proposals._read(path, 5)
+        assert all(boxes.shape == (5, 4) for boxes in read_boxes.values())
         fitted = OneVsRestSVM.load(path)
         assert fitted.weights.ndim == 2
         assert np.isfinite(fitted.platt).all()
 
-    some = st.dictionaries(st.sampled_from([*ARRAYS]), ODD_ARRAYS, max_size=2)
-    changed = some.map(lambda new: _npz({**_only(SVM), **new}))
+    odd_arrays = st.dictionaries(st.sampled_from([*ARRAYS]), ODD_ARRAYS, max_size=2)
+    changed = odd_arrays.map(lambda new: _npz({**_only(SVM), **new}))
     dropped = st.sets(st.sampled_from(SVM), max_size=2).map(
         lambda gone: _npz(_only(set(SVM) - gone))
     )
@@ -87,7 +87,7 @@ def _with_header(kind, shape, deflated):
 
 
 def _raw(header, deflated=False, content=b""):
-    """An npz file with one array whose header says what it should not."""
+    """Writes an npz file with an array that has the given header."""
     head = header.encode() + b"\n"
     array = b"\x93NUMPY\x01\0" + len(head).to_bytes(2, "little") + head + content
     file = io.BytesIO()

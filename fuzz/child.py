@@ -1,7 +1,7 @@
-"""A process that gives one reader its inputs, so that a crash ends nothing else.
+"""Fuzzes one reader in a process of its own, so that a crash ends nothing else.
 
-It writes what is wrong as lines of JSON, and each input before it is read: the last one
-is what a crash or a hang came from. Before it stand the inputs and the memory so far.
+It writes errors as lines of JSON. Before each input is read, it writes the number of
+inputs and the memory so far, and the input: it remains after a crash or a hang.
 """
 
 import argparse
@@ -36,9 +36,9 @@ def main(argv):
         so_far = f"{done} {peak_memory() - before}"
         last.write(f"{so_far}\n{value!r}\n".encode(errors="backslashreplace"))
 
-    def found(said, value):
+    def report(message, value):
         with (folder / "findings").open("a") as file:
-            file.write(json.dumps({"said": said, "input": repr(value)}) + "\n")
+            file.write(json.dumps({"message": message, "input": repr(value)}) + "\n")
 
     with (
         tempfile.TemporaryDirectory(dir=folder) as place,
@@ -51,7 +51,7 @@ def main(argv):
         _limit(arguments.memory)
         count = math.ceil(arguments.inputs / target.at_once)
         started = time.monotonic()
-        try_inputs(target, count, arguments.seed, arguments.seconds, begin, found)
+        try_inputs(target, count, arguments.seed, arguments.seconds, begin, report)
     result = {
         "inputs": done,
         "took": time.monotonic() - started,
@@ -62,7 +62,7 @@ def main(argv):
 
 
 def _limit(memory):
-    """Has the system refuse far more memory than is allowed, before it is missing."""
+    """Limits the address space, far above the allowed memory, to protect the system."""
     status = pathlib.Path("/proc/self/status")
     if status.exists():
         (line,) = (x for x in status.read_text().splitlines() if "VmSize" in x)

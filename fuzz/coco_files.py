@@ -1,4 +1,4 @@
-"""COCO's instances: `ram_tf.data.readers.coco`."""
+"""Fuzzes the reader of COCO's instances, `ram_tf.data.readers.coco`."""
 
 import json
 
@@ -22,7 +22,7 @@ CONTENT = {
 
 
 def target(folder):
-    """The reader, on a file in this folder."""
+    """Returns the reader's target, on a file in this folder."""
     (folder / "train2017").mkdir(parents=True, exist_ok=True)
 
     def read(folder):

@@ -1,4 +1,4 @@
-"""Folders with csv files: `ram_tf.data.readers.csv_folder`."""
+"""Fuzzes the reader of folders with csv files, `ram_tf.data.readers.csv_folder`."""
 
 from fuzz import splits
 from fuzz.mutations import files, one_spoilt, spoilt, spoilt_json
@@ -18,7 +18,7 @@ VALID = {
 
 
 def target(folder):
-    """The reader, on files in this folder."""
+    """Returns the reader's target, on files in this folder."""
 
     def read(folder):
         splits.check(csv_folder.load(folder, "train"), folder)
@@ -28,7 +28,7 @@ def target(folder):
         "labels.txt": spoilt(LABELS, b""),
         "boxes.json": spoilt_json(BOXES),
     }
-    # Without the list of labels the names are those of the csv files.
-    free = {**VALID, "labels.txt": b"cat\ndog\nx\n"}
-    inputs = one_spoilt(VALID, strategies) | one_spoilt(free, strategies)
+    # A list with a label that is not in the csv files.
+    other_labels = {**VALID, "labels.txt": b"cat\ndog\nx\n"}
+    inputs = one_spoilt(VALID, strategies) | one_spoilt(other_labels, strategies)
     return Target(inputs, files(folder, read), VALID)

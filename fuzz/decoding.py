@@ -1,4 +1,4 @@
-"""Images outside a model: `decode_image`, called and in a graph."""
+"""Fuzzes `decode_image` in eager mode and in a graph."""
 
 import tensorflow as tf
 
@@ -12,7 +12,7 @@ LIMIT = pictures.MAX_PIXELS
 
 
 def target(folder):
-    """The decoder."""
+    """Returns the decoder's target."""
     string = tf.TensorSpec([], tf.string)
     prepare = tf.function(
         lambda encoded: prepare_image(encoded, EDGE, EDGE, LIMIT),
@@ -20,7 +20,7 @@ def target(folder):
     )
 
     def read(encoded):
-        # Called, as `predict.py` does where it draws, for a part of them: it is slow.
+        # Eager mode, as in `predict.py --draw`, is slow: only a part of the inputs.
         if len(encoded) % 32 == 0:
             image = decode_image(encoded, LIMIT)
             assert image.dtype == tf.uint8

@@ -1,4 +1,4 @@
-"""The texts in LiteRT and ONNX files, and the archive that LiteRT has them in."""
+"""Fuzzes the readers of texts in LiteRT and ONNX files, and of LiteRT's archive."""
 
 import io
 import json
@@ -11,21 +11,21 @@ from fuzz.run_files import CONFIG, LABELS, OLD_CONFIG, check
 from fuzz.target import Target
 from fuzz.views_file import ABOUT
 from ram_tf.serving.litert_model import read_texts
-from ram_tf.serving.predictor import read_described
+from ram_tf.serving.predictor import read_metadata
 
 LABELS_TEXT = "".join(f"{name}\n" for name in LABELS).encode()
 
 
 def target(folder):
-    """The readers, on a file in this folder that has texts and no model."""
+    """Returns the readers' target, on a file in this folder without a model."""
 
     def read(folder):
         path = folder / "a.tflite"
-        settings, label_names, about = read_described(path, read_texts(path))
+        settings, label_names, about = read_metadata(path, read_texts(path))
         check(settings, label_names)
         thresholds = about.get("thresholds", [0.5] * len(label_names))
         assert len(thresholds) == len(label_names)
-        assert all(0 <= each <= 1 for each in thresholds)
+        assert all(0 <= threshold <= 1 for threshold in thresholds)
         assert about["scales"][0] > 0
 
     valid = _archive()

@@ -1,4 +1,4 @@
-"""Ways to spoil what is valid: bytes, text and JSON."""
+"""Hypothesis strategies that corrupt valid bytes, text and JSON."""
 
 import copy
 import json
@@ -43,7 +43,7 @@ EDITS = st.lists(
     ),
     max_size=5,
 )
-# Deeper than any parser goes: written into the text, as no encoder goes so deep either.
+# Stands for lists nested deeper than parsers or encoders support; `dumped` inserts it.
 DEEP = "@deep@"
 ODD = st.sampled_from(
     (
@@ -62,7 +62,7 @@ ODD = st.sampled_from(
 
 
 def spoilt(*samples):
-    """Bytes of one of the samples with a few edits, or any bytes at all."""
+    """Draws one of the samples with a few edits, or arbitrary bytes."""
     edited = st.builds(_edit, st.sampled_from(samples), EDITS)
     return st.one_of(edited, edited, edited, st.binary(max_size=200))
 
@@ -86,7 +86,7 @@ def _edit(content, edits):
 
 
 def spoilt_json(sample):
-    """The text of a JSON value with odd values in some of its places, as bytes."""
+    """Draws the bytes of a JSON value with odd values in some of its places."""
     changes = st.lists(
         st.tuples(st.sampled_from([*_places(sample)]), ODD), min_size=1, max_size=3
     )
@@ -95,7 +95,7 @@ def spoilt_json(sample):
 
 
 def dumped(value):
-    """The bytes of a JSON value; NaN and lone surrogates are written."""
+    """Encodes a JSON value as bytes, including NaN and lone surrogates."""
     text = json.dumps(value).replace(f'"{DEEP}"', "[" * 100_000)
     return text.encode()
 
@@ -121,12 +121,12 @@ def _with(value, changes):
                 inside = inside[key]
             inside[last] = copy.deepcopy(new)
         except (KeyError, IndexError, TypeError):
-            continue  # An earlier change took this place away.
+            continue  # An earlier change has removed this place.
     return value[0]
 
 
 def files(folder, read):
-    """The `read` of a `Target` whose inputs are files, a dict from path to bytes."""
+    """Returns the `read` of a `Target` whose inputs are dicts from path to bytes."""
 
     def write_and_read(contents):
         for name, content in contents.items():
@@ -139,7 +139,7 @@ def files(folder, read):
 
 
 def one_spoilt(valid, strategies):
-    """Inputs of files of which one or more are spoilt, the others valid.
+    """Draws the contents of files of which one or more are spoilt, the others valid.
 
     Args:
         valid: A dict from path to bytes.
@@ -149,5 +149,5 @@ def one_spoilt(valid, strategies):
         st.builds(lambda content, name=name: {**valid, name: content}, strategy)
         for name, strategy in strategies.items()
     ]
-    together = st.fixed_dictionaries(strategies).map(lambda some: {**valid, **some})
+    together = st.fixed_dictionaries(strategies).map(lambda new: {**valid, **new})
     return st.one_of(*alone, together)

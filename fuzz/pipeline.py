@@ -1,4 +1,4 @@
-"""Images in tf.data's pipelines: `find_unreadable` and `evaluation_pipeline`."""
+"""Fuzzes the tf.data pipelines `find_unreadable` and `evaluation_pipeline`."""
 
 import contextlib
 import io
@@ -13,11 +13,11 @@ from ram_tf.data.split import Split
 
 EDGE = 32
 LIMIT = pictures.MAX_PIXELS
-BATCH = 20  # images a pipeline, which takes a while to begin
+BATCH = 20  # images per pipeline, because starting one is slow
 
 
 def target(folder):
-    """The pipelines, on images in memory."""
+    """Returns the pipelines' target, on images in memory."""
 
     def read(images):
         split = Split(
@@ -27,12 +27,12 @@ def target(folder):
             label_names=("a",),
         )
         with contextlib.redirect_stderr(io.StringIO()):
-            bad = find_unreadable(split, LIMIT)
-        good = split.take(np.setdiff1d(np.arange(len(split)), bad))
-        if len(good):
-            batches = evaluation_pipeline(good, [EDGE], None, BATCH, LIMIT)
-            ((found,),) = batches
-            assert found.shape == (len(good), EDGE, EDGE, 3)
+            unreadable = find_unreadable(split, LIMIT)
+        readable = split.take(np.setdiff1d(np.arange(len(split)), unreadable))
+        if len(readable):
+            batches = evaluation_pipeline(readable, [EDGE], None, BATCH, LIMIT)
+            ((decoded,),) = batches
+            assert decoded.shape == (len(readable), EDGE, EDGE, 3)
 
     inputs = st.lists(pictures.inputs(), min_size=BATCH, max_size=BATCH)
     return Target(inputs, read, [pictures.JPEG], at_once=BATCH)

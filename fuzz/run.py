@@ -1,11 +1,11 @@
-"""Gives every reader of a stranger's bytes inputs that no file should hold.
+"""Fuzzes every reader of untrusted bytes with invalid inputs.
 
     python -m fuzz.run
     python -m fuzz.run --inputs 20000 --seed 1 --only csv_files coco_files
 
-Prints a table, and what was wrong, with the input; the status is then 1. A reader is
-right where it returns what it should, or says in a sentence why not, within seconds and
-within memory. Each runs in a process of its own; the same seed gives the same inputs.
+Prints a table and each error with its input; the exit status is 1 if there are errors.
+A reader must return a valid value, or refuse the input with a message, within --seconds
+and --memory. Each runs in a process of its own. Equal seeds give equal inputs.
 """
 
 import argparse
@@ -18,7 +18,7 @@ import tempfile
 import time
 from typing import NamedTuple
 
-# By default how many inputs: images are slow.
+# The default number of inputs; images are slow.
 TARGETS = {
     "csv_files": 20_000,
     "voc_files": 10_000,
@@ -33,12 +33,12 @@ TARGETS = {
     "pipeline": 2_000,
     "served_graph": 2_000,
 }
-DEATHS = 5  # of a reader's process, before the others have their turn
-SHARED_MEMORY = pathlib.Path("/dev/shm")  # Files in it cost no disk.
+DEATHS = 5  # crashes and hangs after which a target is given up
+SHARED_MEMORY = pathlib.Path("/dev/shm")  # Its files are in memory.
 
 
 class Row(NamedTuple):
-    """What became of a reader."""
+    """The results of a target, a row of the table."""
 
     name: str
     inputs: int
@@ -50,23 +50,22 @@ class Row(NamedTuple):
 
 
 def main(argv):
-    """Runs the targets one after another; the status is 1 where anything is wrong."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--inputs", type=int, help="for each; default: as in the table")
+    parser.add_argument("--inputs", type=int, help="per target; default: see TARGETS")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument(
         "--only", nargs="+", choices=TARGETS, default=[*TARGETS], metavar="TARGET"
     )
     parser.add_argument(
-        "--seconds", type=float, default=60, help="most for one input; %(default)s"
+        "--seconds", type=float, default=60, help="limit per input; %(default)s"
     )
     parser.add_argument(
         "--memory",
         type=int,
         default=512,
-        help="most MiB above those of a valid input; %(default)s",
+        help="limit in MiB above the memory of a valid input; %(default)s",
     )
     arguments = parser.parse_args(argv)
     rows = []
@@ -77,24 +76,24 @@ def main(argv):
         rows.append(row)
         print(_line(*row), flush=True)
         for finding in findings:
-            print(f"  {finding['said']}\n    {finding['input'][:500]}", flush=True)
+            print(f"  {finding['message']}\n    {finding['input'][:500]}", flush=True)
     total = Row("all", *(sum(column) for column in [*zip(*rows, strict=True)][1:]))
     print(_line(*total._replace(memory=max(row.memory for row in rows))))
     return int(any(is_bad(row, arguments.memory) for row in rows))
 
 
 def is_bad(row, memory):
-    """Whether a reader did what it must not."""
+    """Returns whether a row has errors or exceeds the memory limit."""
     return bool(row.wrong or row.crashes or row.hangs or row.memory > memory)
 
 
 def try_reader(module, count, arguments):
-    """Runs a target until it has had its inputs, begun anew after each death.
+    """Runs a target on `count` inputs, restarted after each crash or hang.
 
     Args:
         module: The name of the target's module.
-        count: How many inputs.
-        arguments: With `seed`, `seconds` and `memory`.
+        count: The number of inputs.
+        arguments: Has `seed`, `seconds` and `memory` (MiB).
 
     Returns:
         The `Row`, and a list of findings: one for each kind and place, with an input.
@@ -127,22 +126,22 @@ def try_reader(module, count, arguments):
                 continue
             hung = ended.returncode == -signal.SIGALRM
             crashes, hangs = crashes + (not hung), hangs + hung
-            said = f"ended with {ended.returncode}: {ended.stderr[-1500:]}"
+            message = f"ended with {ended.returncode}: {ended.stderr[-1500:]}"
             done, peak, last = 0, 0, ""
             if (folder / "input").exists():
                 numbers, _, last = (folder / "input").read_text().partition("\n")
                 done, peak = numbers.split()
             inputs, memory = inputs + int(done), max(memory, float(peak))
-            findings.append({"said": said, "input": last})
-    one_each = {_kind(finding["said"]): finding for finding in findings}
+            findings.append({"message": message, "input": last})
+    by_kind = {_kind(finding["message"]): finding for finding in findings}
     took = time.monotonic() - started
     row = Row(module.rpartition(".")[2], inputs, 0, crashes, hangs, took, memory)
-    return row._replace(wrong=len(findings) - crashes - hangs), [*one_each.values()]
+    return row._replace(wrong=len(findings) - crashes - hangs), [*by_kind.values()]
 
 
-def _kind(said):
-    """The error and its place, without what it says of the input."""
-    return said.partition(":")[0], said.rpartition("(")[2]
+def _kind(message):
+    """Returns the error and its place, without its details."""
+    return message.partition(":")[0], message.rpartition("(")[2]
 
 
 def _read(path):

@@ -1,4 +1,4 @@
-"""What a run's folder says in text: `config.json` and `calibration.json`."""
+"""Fuzzes the readers of a run's `config.json` and `calibration.json`."""
 
 import json
 
@@ -13,7 +13,7 @@ from ram_tf.runs.run import Run
 LABELS = ("cat", "dog", "fox")
 SETTINGS = Config()
 CONFIG = json.loads(SETTINGS.to_json(LABELS))
-# What is served may be of a version that knew other settings, and no format.
+# A served model may come from a version with other settings and without a format.
 OLD_CONFIG = {name: value for name, value in CONFIG.items() if name != "format"}
 OLD_CONFIG |= dict.fromkeys(RETIRED, 0)
 CALIBRATION = json.loads(Calibration(1.5, (0.5, 0.25, 1.0)).to_json(LABELS))
@@ -24,7 +24,7 @@ VALID = {
 
 
 def check(settings, label_names):
-    """Asserts that settings, however they were read, may be used."""
+    """Asserts that the settings are usable."""
     assert all(isinstance(name, str) for name in label_names)
     assert "/" not in settings.saved_name
     for name, (_, field) in FIELDS.items():
@@ -35,7 +35,7 @@ def check(settings, label_names):
 
 
 def target(folder):
-    """The reader, on files in this folder."""
+    """Returns the reader's target, on files in this folder."""
 
     def read(folder):
         run = Run.open(folder)
@@ -44,7 +44,7 @@ def target(folder):
         assert run.config.objective
         assert len(run.calibration.thresholds) == len(run.label_names)
 
-    # One odd value among the right ones, as the strategy below hits a setting seldom.
+    # `spoilt_json` rarely changes a setting, so another strategy changes one each time.
     one_setting = st.builds(
         lambda name, value: json.dumps({**CONFIG, name: value}).encode(),
         st.sampled_from([*CONFIG]),

@@ -1,4 +1,4 @@
-"""Images that a server is sent: `serving_default` of an exported model."""
+"""Fuzzes `serving_default` of an exported model, which decodes a server's images."""
 
 import numpy as np
 import tensorflow as tf
@@ -23,11 +23,11 @@ SETTINGS = Config.of(
     loss="bce",
     max_pixels=pictures.MAX_PIXELS,
 )
-BATCH = 20  # images a request
+BATCH = 20  # images per request
 
 
 def target(folder):
-    """The signature of a model with random weights, reloaded."""
+    """Returns the target: the reloaded signature of a model with random weights."""
     run = Run.start(folder / "run", SETTINGS, ("cat", "dog"))
     view = run_models.served_view(
         run,
@@ -41,7 +41,7 @@ def target(folder):
     expected = serve(image_bytes=tf.constant([pictures.JPEG]))
 
     def read(images):
-        # The neighbours of a good image do not matter to it.
+        # Other images of a request must not change the scores of a valid one.
         outputs = serve(image_bytes=tf.constant([*images, pictures.JPEG]))
         assert loaded
         valid = outputs["valid"].numpy()

@@ -1,7 +1,7 @@
-"""What a server may answer: `rest_client`, `grpc_client` in `ram_tf.serving.clients`.
+"""Fuzzes `rest_client` and `grpc_client` in `ram_tf.serving.clients` with answers.
 
-Over REST it is sent over a socket; of gRPC it is the bytes of the tensors, which gRPC's
-own parser takes or refuses.
+REST answers are sent over a socket. For gRPC the inputs are the bytes of the tensors,
+which gRPC's own parser accepts or refuses.
 """
 
 import gzip
@@ -38,17 +38,17 @@ CLAIMS = (0, 1, 2, 3, 4, 6, 1 << 20, 1 << 25, 1 << 40, (1 << 63) - 1, -1, -(1 <<
 
 
 def target(folder):
-    """The client, of a server that answers whatever it is told to."""
+    """Returns the clients' target, with a server that sends any given answer."""
     server = _serve()
     url = f"http://127.0.0.1:{server.server_address[1]}/v1/models/m:predict"
-    ask = connection.connect(url, timeout=5, retries=0)
+    request = connection.connect(url, timeout=5, retries=0)
 
     def read(answer):
         if isinstance(answer, dict):
             outputs = _of_tensors(answer)
         else:
             server.answer = answer
-            outputs = ask([b"image"])
+            outputs = request([b"image"])
         if outputs is None:
             return
         labels = outputs["scores"].shape[1]
@@ -89,7 +89,7 @@ HEADS = (
 
 
 def _of_tensors(contents):
-    """What the client makes of a message of these; None where it is no message."""
+    """Parses tensors and reads them as the client does; None if they do not parse."""
     parse = tensor_pb2.TensorProto.FromString
     try:
         tensors = {name: parse(content) for name, content in contents.items()}
@@ -100,7 +100,7 @@ def _of_tensors(contents):
 
 
 def _spoilt_tensor(tensor):
-    """Bytes of a tensor with edits, or one of another shape, kind or content."""
+    """Draws the bytes of a tensor with edits, or with another shape and content."""
     shape = st.lists(st.sampled_from(CLAIMS), max_size=5)
     changed = st.builds(
         _changed, st.just(tensor), shape, st.integers(0, 30), st.binary(max_size=24)
@@ -121,7 +121,7 @@ def _changed(tensor, shape, kind, content):
 
 
 def _claiming(regions, labels):
-    """Tensors of shapes that fit together, with a value each."""
+    """Returns tensors of consistent shapes that hold a single value each."""
     shapes = {
         "scores": (1, labels),
         "probabilities": (1, labels),
@@ -146,7 +146,7 @@ def _answer(body, status=b"200 OK", head=b""):
 
 
 def _serve():
-    """A server on a free port that sends its `answer` to whoever asks."""
+    """Starts a server on a free port that sends its `answer` to every request."""
 
     class Handler(socketserver.StreamRequestHandler):
         def handle(self):
@@ -161,7 +161,7 @@ def _serve():
         allow_reuse_address = True
 
         def handle_error(self, request, client_address):
-            """Says nothing of a client that has hung up."""
+            """Ignores clients that have closed the connection."""
 
     server = Server(("127.0.0.1", 0), Handler)
     threading.Thread(target=server.serve_forever, daemon=True).start()

@@ -1,4 +1,4 @@
-"""What holds for every `Split`, whatever was read."""
+"""Checks that a `Split` is usable, whatever was read."""
 
 import os
 
@@ -6,7 +6,7 @@ import numpy as np
 
 
 def check(split, folder):
-    """Asserts that a split read from a folder is one that training can use."""
+    """Asserts that training can use a split that was read from a folder."""
     assert len(split) > 0
     assert np.isin(split.labels, (-1, 0, 1)).all()
     assert len(set(split.label_names)) == len(split.label_names)
@@ -17,7 +17,7 @@ def check(split, folder):
         name.encode()
     root = os.path.normpath(folder)
     for image in split.images:
-        # As the system would take it, without asking whether the file is there.
+        # Resolves "..", whether or not the file exists.
         assert os.path.normpath(image).startswith(root + os.sep), image
         assert "\0" not in image, image
         image.encode()

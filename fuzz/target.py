@@ -1,4 +1,4 @@
-"""A reader under test, and what counts as right."""
+"""A reader under test, and what counts as an error."""
 
 import pathlib
 import re
@@ -12,9 +12,9 @@ from typing import NamedTuple
 import hypothesis
 from hypothesis import HealthCheck, Phase
 
-# What `ram_tf.cli.command` turns into a sentence, beside TensorFlow's errors.
+# What `ram_tf.cli.command` prints as a message, in addition to TensorFlow's errors.
 REFUSALS = (ValueError, OSError)
-# Examples that share a generator: it remembers all of them, which takes memory.
+# Examples per generator: hypothesis keeps all of them in memory.
 AT_ONCE = 500
 MIB = 1 << 20
 
@@ -24,11 +24,10 @@ class Target(NamedTuple):
 
     Args:
         inputs: A hypothesis strategy.
-        read: Takes an input; returns, raises one of `refusals`, or is wrong. It checks
-            what it gets itself, by assertions.
-        valid: An input that it must accept.
-        refusals: The errors by which it may refuse.
-        at_once: How many inputs one of `inputs` is made of.
+        read: Reads an input and checks the result by assertions.
+        valid: An input that `read` must accept.
+        refusals: The errors by which `read` may refuse an input.
+        at_once: The number of inputs in one example of `inputs`.
     """
 
     inputs: object
@@ -38,41 +37,38 @@ class Target(NamedTuple):
     at_once: int = 1
 
 
-def wrong(target, value):
-    """What is wrong with how a reader takes an input; None where nothing is."""
+def find_error(target, value):
+    """Returns a description of the reader's error on an input, or None."""
     try:
         target.read(value)
     except target.refusals as error:
-        # TensorFlow and the system write their own sentences.
+        # The messages of TensorFlow and the system have another form.
         if isinstance(error, ValueError) and "Received" not in str(error):
-            return _told(error, "no sentence: ")
+            return _describe(error, "no sentence: ")
     except Exception as error:
-        return _told(error)
+        return _describe(error)
     return None
 
 
-def _told(error, prefix=""):
+def _describe(error, prefix=""):
     place = traceback.extract_tb(error.__traceback__)[-1]
     where = f"{place.filename.rpartition('/')[2]}:{place.lineno}"
     return f"{prefix}{type(error).__name__}: {str(error)[:200]} ({where})"
 
 
-def try_inputs(target, count, seed, seconds, begin=None, found=None):
-    """Gives a reader inputs, the same ones for the same seed.
+def try_inputs(target, count, seed, seconds, begin=None, report=None):
+    """Runs a reader on inputs; equal seeds give equal inputs.
 
     Args:
         target: The `Target`.
-        count: How many.
-        seed: Of the draws.
-        seconds: After so many for one input SIGALRM ends the process, wherever it is.
-        begin: Called with each input before it is read.
-        found: Called with what is wrong and its input.
+        count: The number of inputs.
+        seed: The seed of the inputs.
+        seconds: The time for one example, after which SIGALRM ends the process.
+        begin: A function that is called with each example before it is read.
+        report: A function that is called with an error's description and its example.
 
     Returns:
-        How many were read.
-
-    Raises:
-        AssertionError: The reader refuses its valid input.
+        The number of examples that were read.
     """
     target.read(target.valid)
     done = 0
@@ -83,10 +79,10 @@ def try_inputs(target, count, seed, seconds, begin=None, found=None):
         if begin:
             begin(value)
         signal.setitimer(signal.ITIMER_REAL, seconds)
-        said = wrong(target, value)
+        message = find_error(target, value)
         signal.setitimer(signal.ITIMER_REAL, 0)
-        if said and found:
-            found(said, value)
+        if message and report:
+            report(message, value)
 
     while done < count:
         examples = hypothesis.settings(
@@ -106,10 +102,10 @@ def try_inputs(target, count, seed, seconds, begin=None, found=None):
 
 
 def peak_memory():
-    """The most memory that this process has had, in MiB."""
+    """Returns the peak memory of this process in MiB."""
     status = pathlib.Path("/proc/self/status")
     if status.exists():
-        # What getrusage says on Linux may be that of the process that began this one.
+        # On Linux, getrusage may return the peak of the parent process.
         return int(re.search(r"VmHWM:\s+(\d+) kB", status.read_text())[1]) / 1024
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak / (MIB if sys.platform == "darwin" else 1024)

@@ -1,4 +1,4 @@
-"""The index beside images of tensorflow-datasets: `ram_tf.data.readers.tfds_folder`."""
+"""Fuzzes the reader of the index of images, `ram_tf.data.readers.tfds_folder`."""
 
 import json
 
@@ -19,7 +19,7 @@ CONTENT = {
 
 
 def target(folder):
-    """The reader, on a file in this folder."""
+    """Returns the reader's target, on a file in this folder."""
 
     def read(folder):
         splits.check(tfds_folder.load("voc2007", "train", folder), folder)

@@ -1,4 +1,4 @@
-"""What stands beside a SavedModel: `views.json` and `config.json`."""
+"""Fuzzes the readers of a SavedModel's `views.json` and `config.json`."""
 
 import json
 
@@ -15,7 +15,7 @@ VALID = {
 
 
 def target(folder):
-    """The reader, on files in this folder, of a model that is a server's."""
+    """Returns the target, on files in this folder; a server has the model."""
     (folder / "saved_model.pb").write_bytes(b"")
 
     def read(folder):

@@ -1,4 +1,4 @@
-"""VOC's class files and annotations: `ram_tf.data.readers.voc`."""
+"""Fuzzes the reader of VOC's class files and annotations."""
 
 import os
 
@@ -25,7 +25,7 @@ LAUGHS = (
     + b'<!ENTITY b SYSTEM "file:///etc/passwd">]>'
     + ANNOTATION[39:].replace(b"cat", b"&l11;&b;")
 )
-# One entity, none within it: parsers count how often those are used.
+# One long entity without nesting: parsers limit only nested entities.
 LAUGH = b'<!DOCTYPE a [<!ENTITY l "%s">]>' % (b"ha" * 30_000)
 LAUGH += ANNOTATION[39:].replace(b"cat", b"&l;" * 90)
 PLACES = {name: f"VOC2012/ImageSets/Main/{name}_train.txt" for name in voc.LABEL_NAMES}
@@ -35,7 +35,7 @@ VALID = {**dict.fromkeys(PLACES.values(), MARKS), ANNOTATED: ANNOTATION}
 
 
 def target(folder):
-    """The reader, on files in this folder."""
+    """Returns the reader's target, on files in this folder."""
     for name, content in VALID.items():
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -45,7 +45,7 @@ def target(folder):
     def read(folder):
         splits.check(voc.load(folder, 2012, "train"), folder)
 
-    # Most classes are files of one, which is written once for all of them.
+    # Most class files are links to one file, to write it once.
     for place in PLACES.values():
         if place not in (CAT, DOG):
             (folder / place).unlink()

@@ -1,19 +1,19 @@
-"""Compares several trainings of one model with their pooled classifiers.
+"""Compares runs of one model with their baselines, the pooled classifiers.
 
     python scripts/compare.py runs/seed0 runs/seed1 runs/seed2
     python scripts/compare.py runs/seed0 runs/seed1 runs/seed2 --baseline runs/longer
 
-Prints the mAP of each and the mean difference, with the 95 % interval of a paired
-bootstrap: images are drawn again, the same for all runs and both classifiers. Once over
-labels with 10 positives or more, once over all. Then what the regions of each are
-judged by, the mean, and the standard deviation over the runs (of a sample). What a
-model said of the images is kept in the run's folder.
+Prints the mAP of each run and the mean difference with the 95 % confidence interval of
+a paired bootstrap, which draws the same images for all runs and both classifiers: for
+labels with 10 or more positives, and for all labels. Then prints the region metrics of
+each run, with mean and sample standard deviation. Predictions are kept in the run's
+folder.
 
-The baseline is step 1 trained on for as many epochs as both steps have:
+--baseline is a step 1 trained for as many epochs as both steps together:
 
     python scripts/fit.py ... --pooled_epochs 24 --pooled_only --output_dir runs/longer
 
-A gain over a weak baseline is none: the better of the two pooled classifiers counts.
+Each run is compared with the better of the two pooled classifiers.
 """
 
 from ram_tf.cli import command
@@ -27,15 +27,15 @@ def parse(argv):
     parser.add_argument(
         "--baseline",
         metavar="RUN",
-        help="another one: its pooled classifier counts where its mAP is higher than "
-        "that of a run's own",
+        help="run whose pooled classifier is used if its mAP is higher than that of "
+        "the compared run",
     )
     return parser.parse_args(argv)
 
 
 def main(argv):
     arguments = parse(argv)
-    baseline = arguments.baseline and Run.open(arguments.baseline)
+    baseline = Run.open(arguments.baseline) if arguments.baseline else None
     runs = [Run.open(folder) for folder in arguments.runs]
     compared = compare_seeds.compare(runs, baseline)
     print(compare_seeds.table(compared, arguments.runs, arguments.baseline))

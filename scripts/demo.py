@@ -1,10 +1,10 @@
-"""Serves a web page: drop a picture, see its labels, and which region spoke for each.
+"""Serves a web page that shows the labels of an image and the region of each label.
 
     python scripts/demo.py
     python scripts/demo.py --saved_models saved_models --port 8000 --open_browser
 
-Needs `pip install -e ".[demo]"`. The page chooses among all saved_models/NAME/VERSION
-and asks nothing of any other server; Ctrl-C ends it.
+Needs `pip install -e ".[demo]"`. The page offers all models in
+saved_models/NAME/VERSION and uses no other server. Ctrl-C ends the program.
 """
 
 from ram_tf.cli import command
@@ -16,15 +16,15 @@ def parse(argv):
     parser.add_argument(
         "--saved_models",
         default="saved_models",
-        help="where the models are; %(default)s",
+        help="folder of the models; %(default)s",
     )
     parser.add_argument(
         "--host",
         default="127.0.0.1",
-        help="address to listen at; 0.0.0.0 shows the page, without a password, to "
-        "the whole network; %(default)s",
+        help="address to listen on; 0.0.0.0 opens the page to the whole network "
+        "without a password; %(default)s",
     )
-    parser.add_argument("--port", type=int, default=7860, help="%(default)s")
+    parser.add_argument("--port", type=int, default=7860, help="port; %(default)s")
     parser.add_argument(
         "--open_browser", action="store_true", help="open the page in a browser, too"
     )

@@ -1,13 +1,13 @@
-r"""Evaluates runs or a SavedModel on one split.
+r"""Evaluates runs or an exported model on one split.
 
     python scripts/evaluate.py --model_dir runs/digits
     python scripts/evaluate.py --model_dir runs/voc --views 10 --svm --output r.json
     python scripts/evaluate.py --model_dir saved_models/voc2012/1 --dataset voc2012 \
         --data_dir VOCdevkit --split val --protocol mlgcn
 
-Prints the table of figures, for a run also those of its pooled classifier, and writes
-them as JSON. On VOC 2007 test and on COCO's val it also prints the differences to the
-papers' figures.
+Prints the metrics, for a run also those of its pooled classifier, and writes them as
+JSON with --output. On VOC 2007 test and COCO val it also prints the differences from
+the papers' results.
 """
 
 from ram_tf.cli import command, evaluation_flags
@@ -19,16 +19,16 @@ def parse(argv):
     parser = command.parser(__doc__)
     evaluation_flags.add_model_arguments(parser)
     evaluation_flags.add_arguments(parser)
-    parser.add_argument("--output", help="file of the figures, as JSON")
+    parser.add_argument("--output", help="JSON file for the metrics")
     return parser.parse_args(argv)
 
 
 def main(argv):
     arguments = parse(argv)
     views, protocol = evaluation_flags.from_arguments(arguments)
-    seen, split, settings = evaluation_flags.infer_as_asked(arguments, views)
+    inferred, split, settings = evaluation_flags.run_inference(arguments, views)
     result = results.evaluate(
-        seen.outputs, split, settings, protocol, seen.about, **seen.others
+        inferred.outputs, split, settings, protocol, inferred.about, **inferred.others
     )
     print(results.table(result))
     differences = published_results.text(settings.data.dataset, result)

@@ -1,13 +1,13 @@
-"""Exports a trained run as the next version of a SavedModel, or in another format.
+"""Exports a trained run as a new version of a SavedModel, or in another format.
 
     python scripts/export.py --model_dir runs/digits
     python scripts/export.py --model_dir runs/digits --svm
     python scripts/export.py --model_dir runs/digits --format litert --quantize
 
-fit.py does the first at its end; this is for a run that was copied, or another place,
-or with the SVMs and the views that evaluate.py --svm has fitted and stored, as
-NAME-svm. Other formats are a file beside that folder, NAME.onnx, NAME.tflite or
-NAME-quantized.tflite (an older one is replaced), and take images of one size.
+fit.py exports its run at the end; this script exports a run again, for example to
+another folder or, as NAME-svm, with the SVMs and views of evaluate.py --svm. The other
+formats replace the file NAME.onnx, NAME.tflite or NAME-quantized.tflite next to the
+SavedModel's folder and take images of one size.
 """
 
 import pathlib
@@ -26,25 +26,23 @@ def parse(argv):
         "--model_dir",
         required=True,
         nargs="+",
-        help="a run's output folder, several to look together",
+        help="output folder of a run, or of several as an ensemble",
     )
-    parser.add_argument("--svm", action="store_true", help="with the run's SVMs")
-    parser.add_argument("--name", help="of what is written; default: the run's")
-    parser.add_argument("--saved_models", default="saved_models", help="where to write")
+    parser.add_argument("--svm", action="store_true", help="include the SVMs")
+    parser.add_argument("--name", help="model name; default: the run's")
+    parser.add_argument("--saved_models", default="saved_models", help="output folder")
     parser.add_argument(
         "--format",
         choices=("savedmodel", "onnx", "litert"),
         default="savedmodel",
-        help="%(default)s; onnx needs the extra onnx",
+        help="file format, onnx with the extra onnx; %(default)s",
     )
-    parser.add_argument(
-        "--quantize", action="store_true", help="litert: weights in 8 bits"
-    )
+    parser.add_argument("--quantize", action="store_true", help="litert: 8-bit weights")
     parser.add_argument(
         "--warm_up",
         action="store_true",
-        help="savedmodel: with requests to warm TensorFlow Serving up by (needs the "
-        "extra serving)",
+        help="savedmodel: include requests that warm up TensorFlow Serving, with the "
+        "extra serving",
     )
     arguments = parser.parse_args(argv)
     for flag, kind in (("quantize", "litert"), ("warm_up", "savedmodel")):
@@ -56,7 +54,8 @@ def parse(argv):
 def main(argv):
     arguments = parse(argv)
     runs = [Run.open(folder) for folder in arguments.model_dir]
-    name = arguments.name or runs[0].config.saved_name + "-svm" * arguments.svm
+    default_name = runs[0].config.saved_name + ("-svm" if arguments.svm else "")
+    name = arguments.name or default_name
     if arguments.svm:
         view = svm_view(runs)
     elif len(runs) > 1:
@@ -67,7 +66,8 @@ def main(argv):
     if arguments.format == "onnx":
         print(onnx_model.export(view, runs[0], parent / f"{name}.onnx"))
     elif arguments.format == "litert":
-        file = parent / f"{name}{'-quantized' * arguments.quantize}.tflite"
+        suffix = "-quantized" if arguments.quantize else ""
+        file = parent / f"{name}{suffix}.tflite"
         print(litert_model.export(view, runs[0], file, arguments.quantize))
     else:
         print(export(view, runs[0], parent / name, arguments.warm_up))

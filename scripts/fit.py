@@ -1,13 +1,13 @@
-"""Trains a model, reports its figures, draws its regions and exports it.
+"""Trains a model, evaluates it, draws its regions and exports it.
 
-    python scripts/fit.py                                  the embedded digits
-    python scripts/fit.py --dataset csv --data_dir MINE    your own pictures
+    python scripts/fit.py                                  the built-in digits
+    python scripts/fit.py --dataset csv --data_dir MINE    your own images
 
-The output folder then holds the weights of both steps, config.json, results.json, a
-picture of regions and TensorBoard's logs; the SavedModel is in saved_models/NAME.
-Interrupted, the same command with --resume goes on after the last whole epoch; without
---pooled_only, after step 1. On several machines it is started on each, with TF_CONFIG;
-worker 0 alone writes.
+The output folder then holds the weights of both steps, config.json, results.json, an
+image of regions and TensorBoard's logs; the SavedModel is in saved_models/NAME.
+With --resume, the same command continues after the last finished epoch; without
+--pooled_only it also continues a run of step 1 alone. On several machines, start it on
+each with TF_CONFIG; only worker 0 writes files.
 """
 
 import pathlib
@@ -24,15 +24,15 @@ from ram_tf.training import devices, two_steps
 
 def parse(argv):
     parser = command.parser(__doc__)
-    parser.add_argument("--output_dir", help="of the run; default: runs/NAME[-rarl]")
+    parser.add_argument("--output_dir", help="run's folder; default: runs/NAME[-rarl]")
     parser.add_argument(
-        "--saved_models", default="saved_models", help="where it is written"
+        "--saved_models", default="saved_models", help="folder of the SavedModels"
     )
     parser.add_argument(
-        "--resume", action="store_true", help="go on with the run, if there is one"
+        "--resume", action="store_true", help="resume the run, if there is one"
     )
     parser.add_argument(
-        "--pooled_only", action="store_true", help="stop after step 1 and report it"
+        "--pooled_only", action="store_true", help="train and evaluate only step 1"
     )
     devices.add_argument(parser)
     setting_flags.add_arguments(parser)
@@ -51,7 +51,7 @@ def main(argv):
     labels = splits.train.label_names
     train = two_steps.train_pooled if arguments.pooled_only else two_steps.train
     if not team.chief:
-        train(Run(folder, settings, labels), *splits[:2], team)
+        train(Run(folder, settings, labels), splits.train, splits.selection, team)
         return 0
     run = Run.start(folder, settings, labels, arguments.resume)
     splits = run_splits.RunSplits(*(proposals.for_run(run, split) for split in splits))
@@ -66,10 +66,10 @@ def main(argv):
     view = run_models.served_view(run, model)
     print(report(run, splits.report, pooled, view))
     if settings.given_regions:
-        print("\nnot exported: object proposals cannot be found in the model's graph")
+        print("\nnot exported: object proposals cannot be part of an exported model")
         return 0
-    place = pathlib.Path(arguments.saved_models, settings.saved_name)
-    version = export(view, run, place)
+    model_folder = pathlib.Path(arguments.saved_models, settings.saved_name)
+    version = export(view, run, model_folder)
     samples = write_examples(run, view, splits.report)
     print(how_to_try(version, samples, folder / "predictions"))
     return 0

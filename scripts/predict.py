@@ -1,4 +1,4 @@
-r"""Says which labels are on images, and draws the region that spoke for each.
+r"""Predicts the labels of images and draws the region that predicted each label.
 
     python scripts/predict.py --model_dir saved_models/digits/1 --output_dir out a.jpg
     find photos -name '*.jpg' | python scripts/predict.py --model_dir runs/mine -
@@ -21,22 +21,22 @@ from ram_tf.serving.predictor import Predictor
 def parse(argv):
     parser = command.parser(__doc__)
     parser.add_argument(
-        "images", nargs="+", help="files, folders, or - for a list of files on stdin"
+        "images", nargs="+", help="files, folders, or - for file names from stdin"
     )
     parser.add_argument(
         "--model_dir",
         required=True,
-        help="a run's output folder, a SavedModel's, or a .onnx or .tflite file",
+        help="folder of a run or SavedModel, or a .onnx or .tflite file",
     )
     parser.add_argument("--output_dir", help="folder for annotated PNGs; default: none")
     parser.add_argument(
         "--threshold",
         type=float,
-        help="smallest probability of a label that is named; default: as fitted for "
-        "each label in training, or 0.5",
+        help="smallest probability of a predicted label; default: the label's "
+        "threshold from calibration, or 0.5",
     )
     parser.add_argument(
-        "--batch_size", type=int, default=8, help="images at a time; %(default)s"
+        "--batch_size", type=int, default=8, help="images per batch; %(default)s"
     )
     connection.add_arguments(parser)
     return parser.parse_args(argv)
@@ -44,13 +44,13 @@ def parse(argv):
 
 def main(argv):
     arguments = parse(argv)
-    named = [path for path in arguments.images if path != "-"]
+    names = [path for path in arguments.images if path != "-"]
     if "-" in arguments.images:
-        named += [line.rstrip("\n") for line in sys.stdin if line.strip()]
-    paths = predict_files.find_images(named)
+        names += [line.rstrip("\n") for line in sys.stdin if line.strip()]
+    paths = predict_files.find_images(names)
     folder, server = arguments.model_dir, connection.from_arguments(arguments)
     predictor = Predictor.load(folder, server)
-    without = []
+    failed = []
     for line in predict_files.predict(
         predictor,
         paths,
@@ -61,14 +61,14 @@ def main(argv):
     ):
         print(json.dumps(line), flush=True)
         if not line["valid"]:
-            without.append(line["image"])
+            failed.append(line["image"])
         if "error" in line:
             print(f"{line['image']}: {line['error']}", file=sys.stderr, flush=True)
-    if without:
+    if failed:
         raise ValueError(
-            f"{len(without)} of {len(paths)} images cannot be read or sent. Expected "
+            f"{len(failed)} of {len(paths)} images cannot be read or sent. Expected "
             f"JPEG or PNG files of at most {predictor.config.data.max_pixels} pixels. "
-            f"Received: {', '.join(without)}"
+            f"Received: {', '.join(failed)}"
         )
     return 0
 

@@ -1,4 +1,4 @@
-r"""Says which labels are on any number of images, in shards that are never done twice.
+r"""Predicts the labels of many images in shards, and resumes after an interruption.
 
     python scripts/predict_beam.py --model_dir saved_models/digits/1 \
         --images 'photos/**.jpg' --output_dir out
@@ -6,9 +6,9 @@ r"""Says which labels are on any number of images, in shards that are never done
         --model_dir saved_models/digits/1 --output_dir out --format parquet \
         --direct_num_workers 2 --direct_running_mode multi_processing
 
-An Apache Beam pipeline; flags that are not listed here are Beam's own (--runner ...).
-Each shard becomes a part- file of records and an unread- file of the images that have
-none, with the reason. Started again, it goes on with the shards that are left.
+It is an Apache Beam pipeline; other flags than these are passed to Beam (--runner ...).
+Each shard becomes a part- file of predictions and an unread- file of the images that
+cannot be read, with the reason. Started again, it skips finished shards.
 """
 
 import sys
@@ -18,48 +18,47 @@ from ram_tf.cli import command
 
 def parse(argv):
     parser = command.parser(__doc__, allow_abbrev=False)
-    parser.add_argument("--images", nargs="+", default=[], help="paths or patterns")
-    parser.add_argument("--list", help="file with a path on each line; - for stdin")
-    parser.add_argument("--model_dir", required=True, help="a SavedModel's folder")
-    parser.add_argument("--output_dir", required=True, help="folder of the batch")
+    parser.add_argument("--images", nargs="+", default=[], help="paths, globs too")
+    parser.add_argument("--list", help="file with one path per line; - for stdin")
+    parser.add_argument("--model_dir", required=True, help="SavedModel's folder")
+    parser.add_argument("--output_dir", required=True, help="folder of the shards")
     parser.add_argument(
         "--format", default="jsonl", help="jsonl, tfrecord or parquet; %(default)s"
     )
     parser.add_argument(
-        "--shard_size", type=int, default=1000, help="images a shard; %(default)s"
+        "--shard_size", type=int, default=1000, help="images per shard; %(default)s"
     )
     parser.add_argument(
-        "--batch_size", type=int, default=32, help="images at a time; %(default)s"
+        "--batch_size", type=int, default=32, help="images per batch; %(default)s"
     )
     parser.add_argument(
         "--threshold",
         type=float,
-        help="smallest probability of a label that is named; default: as fitted for "
-        "each label in training, or 0.5",
+        help="smallest probability of a predicted label; default: the label's "
+        "threshold from calibration, or 0.5",
     )
     return parser.parse_known_args(argv)
 
 
 def main(argv):
     arguments, flags = parse(argv)
-    # Here, since the extra may be missing, which is said in a sentence.
-    from ram_tf.serving.batch import beam_pipeline
-    from ram_tf.serving.batch import shards as batches
+    # Imported here so that `command.run` reports a missing extra in one line.
+    from ram_tf.serving.batch import beam_pipeline, shards
 
     options = beam_pipeline.pipeline_options(flags)
     lines = []
     if arguments.list:
-        lines = batches.read_list(arguments.list, sys.stdin.buffer)
-    batch = batches.Batch.open(
+        lines = shards.read_list(arguments.list, sys.stdin.buffer)
+    batch = shards.Batch.open(
         arguments.output_dir,
-        batches.list_images(arguments.images, lines),
+        shards.list_images(arguments.images, lines),
         arguments.model_dir,
         arguments.format,
         arguments.shard_size,
         arguments.threshold,
     )
-    left = len(batch.unfinished())
-    print(f"{len(batch.shards) - left} of {len(batch.shards)} shards are finished")
+    finished = len(batch.shards) - len(batch.unfinished())
+    print(f"{finished} of {len(batch.shards)} shards are finished")
     handler = beam_pipeline.SavedModelHandler(
         arguments.model_dir, arguments.batch_size, arguments.threshold
     )

@@ -1,9 +1,9 @@
-"""Serves a SavedModel over gRPC, from TensorFlow Serving's generated stubs.
+"""Serves a SavedModel over gRPC, without the binary of TensorFlow Serving.
 
     python deploy/grpc/server.py --model_dir saved_models/digits/1 --model_name digits
 
-answers grpc://localhost:8500/digits, where TensorFlow Serving's binary is not at hand:
-one model, one version, `Predict` alone. It needs the extra `serving`.
+serves grpc://localhost:8500/digits: one version of one model, and only `Predict`.
+It uses the generated stubs of TensorFlow Serving, from the extra `serving`.
 """
 
 import argparse
@@ -14,30 +14,28 @@ import grpc
 import tensorflow as tf
 from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
 
-PREDICT = prediction_service_pb2_grpc.PredictionServiceServicer
 
-
-class SavedModelService(PREDICT):
-    """Answers `Predict` by the signature that a request names.
+class SavedModelService(prediction_service_pb2_grpc.PredictionServiceServicer):
+    """Answers `Predict` with the signature that a request names.
 
     Args:
-        name: Under which the model is served.
-        folder: Its version folder; the folder's name is the version.
+        name: Name under which the model is served.
+        folder: Its version folder, whose name is the version number.
 
     Raises:
         OSError: There is no SavedModel.
-        ValueError: The folder's name is no number.
+        ValueError: The folder's name is not a number.
     """
 
     def __init__(self, name, folder):
         version = pathlib.Path(folder).resolve().name
         if not version.isdecimal():
             raise ValueError(
-                "This is no version of a model. Expected a folder whose name is a "
-                f"number. Received: {folder}"
+                "The folder is not a version of a model. Expected a --model_dir whose "
+                f"name is a number. Received: {folder}"
             )
         self.name, self.version = name, int(version)
-        # The signatures' variables live only as long as what they were loaded from.
+        # The signatures do not keep their variables alive; the loaded object does.
         self.loaded = tf.saved_model.load(str(folder))
 
     def Predict(self, request, context):  # noqa: N802
@@ -73,13 +71,13 @@ class SavedModelService(PREDICT):
 
 
 def start(service, address, megabytes, threads):
-    """Starts to answer.
+    """Starts a server in threads of its own.
 
     Args:
         service: A `SavedModelService`.
         address: HOST:PORT; port 0 takes a free one.
-        megabytes: Largest request; gRPC's own default is 4.
-        threads: Requests at a time.
+        megabytes: Size of the largest request; gRPC's own default is 4.
+        threads: Number of parallel requests.
 
     Returns:
         The server and its port.
@@ -101,14 +99,18 @@ def main():
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--model_dir", required=True, help="a SavedModel's version")
-    parser.add_argument("--model_name", default="default", help="%(default)s")
-    parser.add_argument("--address", default="localhost:8500", help="%(default)s")
+    parser.add_argument("--model_dir", required=True, help="version of a SavedModel")
+    parser.add_argument(
+        "--model_name", default="default", help="name to serve; %(default)s"
+    )
+    parser.add_argument(
+        "--address", default="localhost:8500", help="HOST:PORT; %(default)s"
+    )
     parser.add_argument(
         "--megabytes", type=int, default=128, help="largest request; %(default)s"
     )
     parser.add_argument(
-        "--threads", type=int, default=4, help="requests at a time; %(default)s"
+        "--threads", type=int, default=4, help="parallel requests; %(default)s"
     )
     arguments = parser.parse_args()
     try:

@@ -1,9 +1,9 @@
-"""Serves a SavedModel by KServe's model server, in TensorFlow Serving's REST protocol.
+"""Serves a SavedModel with KServe's model server, over TensorFlow Serving's REST API.
 
     python deploy/kserve/server.py --model_dir saved_models/digits/1 --model_name digits
 
-answers http://localhost:8080/v1/models/digits:predict. It needs nothing of this project
-but the version folder. `--help` lists KServe's own flags, ports and workers among them.
+serves http://localhost:8080/v1/models/digits:predict. Of this project it needs only the
+version folder. `--help` also lists KServe's own flags, such as ports and workers.
 """
 
 import argparse
@@ -19,11 +19,11 @@ from kserve.model_server import parser as kserve_parser
 
 
 class SavedModel(kserve.Model):
-    """Answers `{"instances": [{"b64": IMAGE}, ...]}` by rows of `serving_default`.
+    """Answers `{"instances": [{"b64": IMAGE}, ...]}` with rows of `serving_default`.
 
     Args:
-        name: Under which it is served.
-        folder: A version folder.
+        name: Name under which the model is served.
+        folder: Its version folder.
     """
 
     def __init__(self, name, folder):
@@ -31,23 +31,23 @@ class SavedModel(kserve.Model):
         self.folder = folder
 
     def load(self):
-        # The signature's variables live only as long as what it was loaded from.
+        # The signature does not keep its variables alive; the loaded object does.
         self.loaded = tf.saved_model.load(self.folder)
         self.graph = self.loaded.signatures.get("serving_default")
         inputs = self.graph and list(self.graph.structured_input_signature[1])
         if inputs != ["image_bytes"]:
             raise ValueError(
-                "This model takes no encoded images. Expected the signature "
+                "The model does not take encoded images. Expected the signature "
                 "serving_default with the input image_bytes alone. Received: "
                 f"{self.folder} with {inputs}"
             )
-        # The first call of a graph is slow; no client is to wait for it.
+        # The first call of a graph is slow: make it before any client waits.
         self.run([b"no image"])
         self.ready = True
         return self.ready
 
     async def predict(self, payload, headers=None):
-        # In a thread, so that the server goes on taking requests.
+        # In a thread, so that the server continues to accept requests.
         return await asyncio.to_thread(self.answer, payload)
 
     def answer(self, payload):
@@ -64,10 +64,10 @@ class SavedModel(kserve.Model):
 
 
 def encoded_images(payload):
-    """The images of a request, a list of `bytes`.
+    """Decodes the images of a request to a list of `bytes`.
 
     Raises:
-        InvalidInput: It is no such request; KServe answers it by status 400.
+        InvalidInput: The request is malformed; KServe answers with status 400.
     """
     with contextlib.suppress(KeyError, TypeError, binascii.Error, ValueError):
         instances = payload["instances"]
@@ -75,8 +75,8 @@ def encoded_images(payload):
         if found:
             return found
     raise InvalidInput(
-        'This is no request. Expected {"instances": [{"b64": BASE64}, ...]}, an image '
-        f"each, as application/json. Received: {str(payload)[:100]}"
+        'The request is malformed. Expected {"instances": [{"b64": BASE64}, ...]}, '
+        f"one image each, as application/json. Received: {str(payload)[:100]}"
     )
 
 
@@ -87,14 +87,14 @@ def main():
         parents=[kserve_parser],
         conflict_handler="resolve",
     )
-    parser.add_argument("--model_dir", required=True, help="a SavedModel's version")
+    parser.add_argument("--model_dir", required=True, help="version of a SavedModel")
     arguments = parser.parse_args()
     model = SavedModel(arguments.model_name, arguments.model_dir)
     try:
         model.load()
     except (OSError, ValueError) as error:
         raise SystemExit(f"error: {error}") from error
-    # Its gRPC speaks another protocol: see deploy/grpc.
+    # KServe's gRPC is another protocol than TensorFlow Serving's: see deploy/grpc.
     kserve.ModelServer(enable_grpc=False).start([model])
 
 

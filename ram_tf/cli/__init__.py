@@ -1,5 +1,5 @@
-"""Command-line flags and the exit status; the commands are in `scripts/`.
+"""Command-line flags and exit statuses of the programs in `scripts/`.
 
-In: `sys.argv`. Out: a `Config`, or one sentence of error and a non-zero status.
+Input: `sys.argv`. Output: a `Config`, or a one-line error and a non-zero status.
 Start reading at `setting_flags`.
 """

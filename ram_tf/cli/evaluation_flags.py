@@ -1,4 +1,4 @@
-"""The flags that say through whose eyes a split is looked at, and how it is counted."""
+"""The flags that choose the models, the split, the views and the metrics' protocol."""
 
 import dataclasses
 import pathlib
@@ -15,77 +15,79 @@ from ram_tf.serving.predictor import Predictor
 
 
 def add_model_arguments(parser):
-    """Adds the flags of `infer_as_asked` that say whose eyes and which images."""
+    """Adds the flags of the models and the images, for `run_inference`."""
     parser.add_argument(
         "--model_dir",
         required=True,
         nargs="+",
-        help="a run's output folder, several to look together, a SavedModel's, or a "
-        ".onnx or .tflite file",
+        help="output folder of a run, or of several as an ensemble; or a SavedModel's "
+        "folder, or a .onnx or .tflite file",
     )
-    parser.add_argument("--split", help="default: the one of the run's report")
+    parser.add_argument("--split", help="split name; default: the run's test split")
     setting_flags.add_data_arguments(parser)
 
 
 def add_arguments(parser):
-    """Adds the flags of `from_arguments`."""
+    """Adds the flags of views and metrics, for `from_arguments`."""
     parser.add_argument(
         "--protocol",
         choices=protocols.PROTOCOLS,
         default=PAPER.name,
-        help="whose figures: thresholds, top k, means, interpolation; %(default)s",
+        help="thresholds, top k, means and interpolation of the metrics; %(default)s",
     )
     parser.add_argument(
-        "--threshold", type=float, help="smallest probability; default: the protocol's"
+        "--threshold",
+        type=float,
+        help="smallest predicted probability; default: the protocol's",
     )
     parser.add_argument(
         "--top_k",
         type=int,
-        help="labels an image at most, 0 for any number; default: the protocol's",
+        help="most predicted labels per image, 0 for no limit; default: the protocol's",
     )
     parser.add_argument(
         "--scales",
         type=int,
         nargs="+",
         default=(),
-        help="edges N that images are resized to; default: as in training",
+        help="edges in pixels that images are resized to; default: as in training",
     )
     parser.add_argument(
         "--views",
         type=int,
         choices=(1, 5, 10),
         default=1,
-        help="the centre; and the corners; and their mirrors; %(default)s",
+        help="crops per scale: centre; plus corners; plus mirrored ones; %(default)s",
     )
     parser.add_argument(
         "--views_from",
         choices=("features", "image"),
-        help="whether views are cut from features of the whole image, or each goes "
-        "through the backbone; default: features where there are several",
+        help="source of the views: crops of the whole image's feature map, or crops of "
+        "the image; default: features for several views or SVMs, else image",
     )
     parser.add_argument(
         "--svm",
         action="store_true",
-        help="score by linear SVMs on the views' features, fitted to the training "
-        "split and stored with the run",
+        help="scores from linear SVMs on the views' features, fitted to the training "
+        "split and stored in the run's folder",
     )
     parser.add_argument(
         "--feature",
         choices=DESCRIPTIONS,
-        help="what the SVMs see of a region: the pooled region, x of Eq. 4 or z of "
-        "Eq. 5; default: z where regions are flattened, else pooled",
+        help="features of a region for the SVMs: the pooled region, x of Eq. 4 or z of "
+        "Eq. 5; default: z if regions are flattened, else pooled",
     )
 
 
 def from_arguments(arguments):
-    """The `ViewSettings` and the `Protocol` of parsed flags.
+    """Returns the `ViewSettings` and the `Protocol` of parsed flags.
 
     Raises:
-        ValueError: A feature is named that nothing is to see.
+        ValueError: --feature without --svm.
     """
     if arguments.feature and not arguments.svm:
         raise ValueError(
-            "--feature is what SVMs see. Expected --svm with it. "
+            "--feature has an effect only on SVMs. Expected --svm with it. "
             f"Received: --feature {arguments.feature}"
         )
     several = arguments.views > 1 or arguments.svm
@@ -108,15 +110,15 @@ def from_arguments(arguments):
     return views, protocol
 
 
-def infer_as_asked(arguments, views):
-    """Looks at the images of parsed flags through the models of parsed flags.
+def run_inference(arguments, views):
+    """Runs inference with the models and the split of parsed flags.
 
     Args:
-        arguments: With the flags of `evaluation_flags.add_model_arguments`.
-        views: `ViewSettings`.
+        arguments: Parsed flags of `add_model_arguments`.
+        views: The `ViewSettings`.
 
     Returns:
-        The `SplitOutputs`, the `Split`, and its `Config`.
+        The `SplitOutputs`, the `Split`, and the `Config` of the split.
     """
     folders = arguments.model_dir
     is_run = (pathlib.Path(folders[0]) / "config.json").is_file()

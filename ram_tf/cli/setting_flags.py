@@ -1,37 +1,37 @@
-"""The flags of a `Config`: one for each setting, and what parsed ones come to."""
+"""The flags of a `Config`, one for each setting, and the `Config` of parsed flags."""
 
 import argparse
 
 from ram_tf.runs.config import FIELDS, RETIRED, Config
 from ram_tf.runs.presets import OF_RARL, PRESET_OF, PRESETS, preset
 
-# Not the shares of a single csv: cut at other places, it would hand images that were
-# learnt from to the split that is reported.
+# Without `split_fraction`: other fractions would put training images into the test
+# split.
 DATA = "dataset data_dir year manual_dir difficult skip_unreadable max_pixels".split()
 
 
 def add_data_arguments(parser):
-    """Adds a flag for each setting that says where images come from."""
+    """Adds a flag for each setting of the dataset; default: the run's own value."""
     for name in DATA:
         explanation = f"{FIELDS[name][1].metadata['explanation']} [as in training]"
         _add_flag(parser, name, explanation)
 
 
 def with_data(settings, arguments):
-    """The settings of a run, with the images of parsed flags."""
+    """Returns the settings of a run with those of the dataset from parsed flags."""
     given = _given(arguments)
     if given.get("dataset", settings.data.dataset) != settings.data.dataset:
-        # The folder of another data set is none for this one.
+        # The run's folder belongs to its own dataset.
         given.setdefault("data_dir", "")
     return settings.replace(**given)
 
 
 def add_arguments(parser):
-    """Adds a flag for each setting; what is not given is left to the preset."""
+    """Adds a flag for each setting; default: the preset's value."""
     parser.add_argument(
         "--preset",
         choices=PRESETS,
-        help="settings to begin with; default: "
+        help="initial values of the settings; default: "
         + ", ".join(f"{preset} for {dataset}" for dataset, preset in PRESET_OF.items()),
     )
     groups = {}
@@ -56,14 +56,14 @@ def add_arguments(parser):
             *(f"--{name}", f"--no-{name}"),
             dest=name,
             action=_Retired,
-            nargs="?",  # whatever it once took
+            nargs="?",  # some took a value
             default=argparse.SUPPRESS,
             help=argparse.SUPPRESS,
         )
 
 
 class _Retired(argparse.Action):
-    """Refuses the flag of a setting that is no more, as soon as it is parsed."""
+    """An action that refuses the flag of a removed setting when it is parsed."""
 
     def __call__(self, parser, namespace, value, option_string=None):
         received = option_string if value is None else f"{option_string} {value}"
@@ -89,29 +89,28 @@ def _add_flag(parser, name, explanation):
 
 
 def _given(arguments):
-    """The settings among parsed flags that were given."""
+    """Returns the values of the settings whose flags were given, by name."""
     return {n: getattr(arguments, n) for n in FIELDS if hasattr(arguments, n)}
 
 
-def from_arguments(arguments, of_both=False):
-    """The configuration of parsed flags: the preset of the data set, then the flags.
+def from_arguments(arguments, both_models=False):
+    """Returns the `Config` of parsed flags, which override the dataset's preset.
 
     Args:
         arguments: Parsed flags.
-        of_both: Whether settings of either model are used, whichever is chosen.
+        both_models: Whether settings of both models are allowed, whatever --model is.
 
     Raises:
-        ValueError: A setting is out of range, or has nothing to act on.
+        ValueError: A setting is out of range or has no effect.
     """
     given = _given(arguments)
     dataset = given.get("dataset", "digits")
     name = arguments.preset or PRESET_OF[dataset]
     model = given.get("model", "rdar")
-    if not of_both:
-        _check_own(given, model)
-    begun = preset(name, model)
-    settings = Config.of(**{"dataset": dataset, **begun, **given})
-    # Neither is in `Config`: runs that were begun so can still be opened.
+    if not both_models:
+        _check_model(given, model)
+    settings = Config.of(**{"dataset": dataset, **preset(name, model), **given})
+    # `Config` does not check these, so that older runs with such settings still open.
     _check_effects(settings, given)
     if settings.model.backbone == "small" and settings.model.weights == "imagenet":
         raise ValueError(
@@ -121,22 +120,19 @@ def from_arguments(arguments, of_both=False):
     return settings
 
 
-def _check_own(given, model):
-    """Raises a `ValueError` where a given flag is one of the other model's settings."""
+def _check_model(given, model):
+    """Raises a `ValueError` if a given flag is a setting of the other model only."""
     for name in given:
         only = FIELDS[name][1].metadata["only"]
         if only not in (None, model):
             raise ValueError(
-                f"--{name} has no part in this model. Expected: --model "
-                f"{only}. Received: --model {model}"
+                f"--{name} has no effect on this model. Expected --model {only}. "
+                f"Received: --model {model}"
             )
 
 
 def _check_effects(settings, given):
-    """Raises a `ValueError` where a given flag has nothing to act on.
-
-    A default may be given anywhere.
-    """
+    """Raises a `ValueError` if a flag with a non-default value has no effect."""
     default = Config()
     changed = {n: v for n, v in given.items() if v != default[n]}
     of_voc = settings.data.dataset.startswith("voc")
@@ -164,21 +160,21 @@ def _check_effects(settings, given):
     ):
         if name in changed and not acts:
             raise ValueError(
-                f"--{name} has nothing to act on. Expected {expected} with it. "
+                f"--{name} has no effect here. Expected {expected} with it. "
                 f"Received: --{name} {given[name]}"
             )
 
 
-def check_free(arguments, fixed, where):
-    """Raises a `ValueError` where a given flag is decided elsewhere.
+def check_not_fixed(arguments, fixed, table):
+    """Raises a `ValueError` if a flag is given that a table sets for each of its rows.
 
     Args:
         arguments: Parsed flags.
-        fixed: Names of the settings that are.
-        where: What decides them.
+        fixed: A set of the names of the settings that the table sets.
+        table: The name of the table.
     """
     for name in sorted(_given(arguments).keys() & fixed):
         raise ValueError(
-            f"--{name} is what the rows of {where} differ in. Expected it to be left "
-            f"to them. Received: --{name} {getattr(arguments, name)}"
+            f"The rows of {table} set --{name} themselves. Expected the command "
+            f"without it. Received: --{name} {getattr(arguments, name)}"
         )

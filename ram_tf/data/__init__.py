@@ -1,5 +1,5 @@
-"""From folders on disk to batches of pixels and labels, and from pixels to pictures.
+"""Reads datasets, decodes and augments their images, and draws regions on them.
 
-In: a data set's folder. Out: a `Split`, and `tf.data` pipelines of its images.
-Start reading at `split`, then `pipelines`. Each format has its reader in `readers`.
+Input: a dataset's folder. Output: a `Split`, and `tf.data` pipelines of its images.
+Start reading at `split`, then `pipelines`. `readers` has a module for each format.
 """

@@ -1,4 +1,4 @@
-"""Random crops, mirror images, sizes and colours of training images."""
+"""Augments training images by random crops, flips, sizes and colours."""
 
 from typing import NamedTuple
 
@@ -6,12 +6,12 @@ import tensorflow as tf
 
 
 class Place(NamedTuple):
-    """Where a crop lies in its image.
+    """The position of a crop in its image.
 
     Args:
-        top: Of the crop, in pixels of the resized image.
-        left: The same.
-        mirrored: Whether left and right change places, after cutting.
+        top: The crop's first row, in pixels of the resized image.
+        left: The crop's first column, in the same pixels.
+        mirrored: Whether the crop is flipped from left to right.
     """
 
     top: int | tf.Tensor
@@ -20,12 +20,12 @@ class Place(NamedTuple):
 
 
 def random_place(margin, flip, seed):
-    """Draws where to cut, as `tf.image`'s stateless crop and flip would.
+    """Draws the position of a crop, as `tf.image`'s stateless crop and flip do.
 
     Args:
-        margin: Pixels that the resized image is larger than the crop.
-        flip: Whether to mirror every second image; False where left and right matter.
-        seed: `(2,)` integers; the same seed gives the same place.
+        margin: The edge of the resized image minus that of the crop, in pixels.
+        flip: Whether to flip with probability 0.5; False if left and right matter.
+        seed: `(2,)` integers; the same seed gives the same position.
 
     Returns:
         A `Place`.
@@ -39,24 +39,24 @@ def random_place(margin, flip, seed):
 
 
 def random_edge(edges, seed):
-    """Draws one of the edges that an image may be resized to, each as likely.
+    """Draws one of the edges that an image may be resized to, uniformly.
 
     Args:
-        edges: Integers; one that is to come more often may be repeated.
+        edges: Integers; repeat one to make it more likely.
         seed: `(2,)` integers; the same seed gives the same edge.
 
     Returns:
-        The integer where there is one alone, otherwise a scalar tensor.
+        The integer if there is only one, otherwise a scalar tensor.
     """
     if len(edges) == 1:
         return edges[0]
-    seed = tf.random.fold_in(seed, 1)  # not the one that draws the place
+    seed = tf.random.fold_in(seed, 1)  # another one than `random_place` uses
     drawn = tf.random.stateless_uniform([], seed, 0, len(edges), tf.int32)
     return tf.constant(edges)[drawn]
 
 
 def cut(image, crop, place):
-    """Cuts `(N, N, 3)` to `(crop, crop, 3)` at a `Place`."""
+    """Crops an image `(N, N, 3)` to `(crop, crop, 3)` at a `Place`."""
     image = tf.slice(image, [place.top, place.left, 0], [crop, crop, 3])
     if place.mirrored is False:
         return image
@@ -64,17 +64,17 @@ def cut(image, crop, place):
 
 
 def boxes_in_crop(boxes, size, crop, place):
-    """Says of boxes in an image where they lie in a crop of it.
+    """Converts boxes in an image to boxes in a crop of it.
 
     Args:
         boxes: `(..., 4)` `ymin, xmin, ymax, xmax` as fractions of the image.
-        size: N, edge of the resized image in pixels.
-        crop: Edge of the crop in pixels.
-        place: The `Place` where it is cut.
+        size: N, the edge of the resized image in pixels.
+        crop: The edge of the crop in pixels.
+        place: The crop's `Place`.
 
     Returns:
-        `(..., 4)` as fractions of the crop; not clipped, so that what lies partly
-        outside keeps its size.
+        `(..., 4)` as fractions of the crop; not clipped, so that boxes which are partly
+        outside keep their size.
     """
     corner = tf.cast(tf.stack([place.top, place.left] * 2), tf.float32)
     edge = tf.cast(size, tf.float32)
@@ -89,14 +89,14 @@ def boxes_in_crop(boxes, size, crop, place):
 def jitter_colours(image, strength, seed):
     """Changes brightness, contrast, saturation and hue at random, in this order.
 
-    Ours, for small data sets whose labels do not go by colour; the papers crop and
-    mirror alone.
+    Ours, for small datasets whose labels do not depend on colour; the papers only crop
+    and flip.
 
     Args:
         image: `(H, W, 3)` float32 in [0, 255].
-        strength: s, from 0 for the image as it is to 1: half of s of the whole range is
-            added or taken away, contrast and saturation are multiplied by 1 - s to
-            1 + s, hues move by up to s / 8 of their circle, each as likely.
+        strength: s, in [0, 1]; 0 changes nothing. Up to s / 2 of the value range is
+            added or subtracted, contrast and saturation are multiplied by 1 - s to
+            1 + s, hues rotate by up to s / 8 of their circle, all drawn uniformly.
         seed: `(2,)` integers; the same seed gives the same colours.
 
     Returns:

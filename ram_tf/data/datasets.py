@@ -1,4 +1,4 @@
-"""Data sets by name: which reader reads them, and which split serves for what."""
+"""Loads datasets by name, and defines the default use of their splits."""
 
 from typing import NamedTuple
 
@@ -10,13 +10,13 @@ COCO_YEAR = 2014
 
 
 class Splits(NamedTuple):
-    """The splits of a data set, by what they serve for.
+    """The names of a dataset's splits, by their use.
 
     Args:
-        train: To train on.
-        selection: To select a model, thresholds and a temperature on. None where the
-            caller is to hold a seeded tenth of `train` back for it.
-        report: To be read once, at the end.
+        train: The split to train on.
+        selection: The split to validate on: it selects the model, the thresholds and
+            the temperature. None if the caller is to hold out a tenth of `train`.
+        report: The split to evaluate on, once, at the end.
     """
 
     train: str
@@ -35,33 +35,32 @@ def load(
     manual_dir=None,
     split_fraction=csv_folder.FRACTIONS,
 ):
-    """Reads one split of a data set.
+    """Reads one split of a dataset.
 
     Args:
         name: One of `NAMES`.
-        data_dir: The data set's folder. Without it `voc*` and `coco` come through
-            tensorflow-datasets, whose folder is the environment's `TFDS_DATA_DIR`.
-            "digits" has none, "csv" cannot do without.
-        split: The split; `default_splits` says which there are.
-        difficult: VOC's policy, see `voc.load`.
-        seed: Of the digits, and of the division of a single csv.
-        year: Of COCO; None for the one that `data_dir` holds, or else 2014.
-        manual_dir: A folder with archives for tensorflow-datasets.
-        split_fraction: The shares of train, val and test of a single csv.
+        data_dir: The dataset's folder. Without it, "voc*" and "coco" are read through
+            tensorflow-datasets, from the folder of the environment's `TFDS_DATA_DIR`.
+            "digits" takes none, "csv" requires one.
+        split: The name of the split, as in `default_splits`.
+        difficult: The policy for difficult objects of VOC, see `voc.load`.
+        seed: The seed of the digits, and of the division of a single csv file.
+        year: The year of COCO; None for the one found in `data_dir`, otherwise 2014.
+        manual_dir: A folder of archives for tensorflow-datasets.
+        split_fraction: The fractions of train, val and test of a single csv file.
 
     Returns:
         A `Split`.
 
     Raises:
         FileNotFoundError: A folder, split or file is missing.
-        ValueError: The name or another argument is unknown, or a file does not say what
-            it should.
+        ValueError: An argument is unknown, or the content of a file is invalid.
     """
     _check_name(name)
     if name == "digits":
         if data_dir is not None:
             raise ValueError(
-                "The digits are embedded. Expected no data_dir, or another data set: "
+                "The digits are embedded. Expected no data_dir, or another dataset: "
                 f"{', '.join(NAMES[1:])}. Received: data_dir={str(data_dir)!r}"
             )
         return digits.load(split, seed)
@@ -78,19 +77,16 @@ def load(
 
 
 def default_splits(name, data_dir=None):
-    """Returns the splits that serve for training, selection and the report.
+    """Returns the `Splits` for training, validation and testing.
 
-    Digits have all three. VOC 2007 trains on `trainval` and reports on `test`; VOC
-    2012, whose test split is unlabelled, and COCO train on `train` and report on `val`.
-    A csv folder with `test.csv`, or with a single csv, selects on `val` and reports on
-    `test`; without it, `val` is what is reported.
+    The digits have all three. VOC 2007 is trained on `trainval` and tested on `test`;
+    VOC 2012, whose test split is unlabelled, and COCO are trained on `train` and tested
+    on `val`. A csv folder with `test.csv`, or with a single csv file, is validated on
+    `val` and tested on `test`; without `test.csv` it is tested on `val`.
 
     Args:
         name: One of `NAMES`.
-        data_dir: The folder of "csv", whose files decide.
-
-    Returns:
-        A `Splits`.
+        data_dir: The folder of "csv", whose splits depend on its files.
     """
     _check_name(name)
     if name == "csv":
@@ -110,13 +106,13 @@ def default_splits(name, data_dir=None):
 def _check_name(name):
     if name not in NAMES:
         raise ValueError(
-            f"Unknown data set. Expected one of: {', '.join(NAMES)}. Received: {name!r}"
+            f"Unknown dataset. Expected one of: {', '.join(NAMES)}. Received: {name!r}"
         )
 
 
 def _check_csv_folder(data_dir):
     if data_dir is None:
         raise ValueError(
-            f"The data set 'csv' needs a data_dir. Expected\n{csv_folder.TREE}\n"
+            f"The dataset 'csv' needs a data_dir. Expected\n{csv_folder.TREE}\n"
             "Received: data_dir=None"
         )

@@ -1,4 +1,4 @@
-"""From the bytes of an image file to its pixels."""
+"""Decodes image files."""
 
 import tensorflow as tf
 
@@ -10,32 +10,32 @@ MAX_PIXELS = 50_000_000
 def decode_image(encoded, max_pixels=MAX_PIXELS):
     """Decodes a JPEG or PNG of any kind to RGB.
 
-    Grey is repeated, CMYK converted, 16 bits are cut to 8, and what is transparent
-    shows white (ours: below full transparency files often hold black). A JPEG is turned
-    upright where its camera noted how it was held (`exif`).
+    Grey is repeated, CMYK converted, 16 bits are reduced to 8, and transparent pixels
+    become white (ours: the colour of fully transparent pixels is often black). A JPEG
+    with an EXIF orientation is turned upright.
 
     Args:
         encoded: Scalar string tensor.
-        max_pixels: Larger images are refused by their header, before they take memory.
+        max_pixels: Images with more pixels are refused before they are decoded.
 
     Returns:
         `(H, W, 3)` uint8.
 
     Raises:
-        tf.errors.InvalidArgumentError: When run, if the bytes are no such image, or one
-            that `image_header` refuses.
+        tf.errors.InvalidArgumentError: When run, if the bytes are not such an image, or
+            `image_header` refuses it.
     """
     is_jpeg = image_header.check(encoded)
     with tf.control_dependencies([is_jpeg]):
-        return decode_known(encoded, is_jpeg, exif.orientation(encoded), max_pixels)
+        return decode_checked(encoded, is_jpeg, exif.orientation(encoded), max_pixels)
 
 
-def decode_known(encoded, is_jpeg, orientation, max_pixels):
-    """Decodes what has been looked at: the part of `decode_image` that may still fail.
+def decode_checked(encoded, is_jpeg, orientation, max_pixels):
+    """Decodes an image whose header is valid: the rest of `decode_image`.
 
     Args:
-        encoded: Scalar string tensor, a JPEG or PNG by its header.
-        is_jpeg: Which of them, see `image_header.look`.
+        encoded: Scalar string tensor, a JPEG or PNG according to its header.
+        is_jpeg: Whether it is a JPEG, see `image_header.read_header`.
         orientation: See `exif.orientation`.
         max_pixels: See `decode_image`.
 
@@ -57,8 +57,8 @@ def decode_known(encoded, is_jpeg, orientation, max_pixels):
 def _decode_png(encoded):
     rgba = tf.io.decode_png(encoded, channels=4)
     colour, alpha = rgba[..., :3], rgba[..., 3:]
-    # TensorFlow gives images of 1, 2 or 4 bits that have no alpha one of 1, 3 or 15
-    # out of 255.
+    # For images of 1, 2 or 4 bits without alpha, TensorFlow returns an alpha of 1, 3 or
+    # 15 instead of 255.
     depth = tf.io.decode_raw(tf.strings.substr(encoded, 24, 1), tf.uint8)[0]
     filler = tf.bitwise.left_shift(1, tf.minimum(tf.cast(depth, tf.int32), 8)) - 1
     opaque = tf.reduce_all(alpha == tf.cast(filler, tf.uint8))
@@ -66,6 +66,6 @@ def _decode_png(encoded):
 
 
 def _on_white(colour, alpha):
-    # 16 bits hold each of the products, in half of the memory of floats.
+    # uint16 holds each product exactly, in half the memory of float32.
     colour, alpha = tf.cast(colour, tf.uint16), tf.cast(alpha, tf.uint16)
     return tf.cast((colour * alpha + 127) // 255 + (255 - alpha), tf.uint8)

@@ -1,4 +1,4 @@
-"""Pictures for people: which region spoke for which label, and how training went."""
+"""Draws the regions of images with the labels that they predicted, and heat maps."""
 
 import math
 import pathlib
@@ -7,9 +7,8 @@ import matplotlib
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-# Okabe and Ito's palette without black, which colour-blind people can tell apart
-# (https://jfly.uni-koeln.de/color/); steps beyond the seventh begin again, and regions
-# are told apart by their numbers.
+# Okabe and Ito's palette for colour-blind people (https://jfly.uni-koeln.de/color/)
+# without black. It repeats from the eighth step on; regions also have numbers.
 _COLOURS = (
     (230, 159, 0),
     (86, 180, 233),
@@ -19,55 +18,54 @@ _COLOURS = (
     (204, 121, 167),
     (0, 114, 178),
 )
-# Figure 5's: what the model found, and what it is compared with.
+# Figure 5's colours of the model's regions and of the method compared with it.
 GREEN, BLUE = (0, 200, 0), (40, 100, 255)
-CROWD = 16  # regions from which on those that spoke for none are not drawn, ours
+MANY_REGIONS = 16  # ours: of so many, only those that predicted a label are drawn
 _BLACK, _DARK, _GREY, _WHITE = (tuple([level] * 3) for level in (0, 64, 200, 255))
 
 
-def draw_regions(image, boxes, spoken, size=640, per_step=1):
-    """Draws the regions of one image and names what each of them said.
+def draw_regions(image, boxes, predicted, size=640, per_step=1):
+    """Draws the regions of one image and the labels that each of them predicted.
 
-    A region that spoke for a label has a coloured box with its number, from 1; below
-    the image every label stands beside the number and colour of its region. Regions
-    that spoke for none are dashed and grey, or left out where they would be a crowd.
+    A region that predicted a label has a coloured box with its number, from 1; the
+    legend below the image lists the labels with the number and colour of their regions.
+    Other regions are dashed and grey, and left out if there are `MANY_REGIONS`.
 
     Args:
         image: `(H, W, 3)` uint8 array, the original image.
         boxes: `(K, 4)` `ymin, xmin, ymax, xmax`, fractions of the image, y down.
-        spoken: A list of `(label name, probability, region index)`, drawn in this
+        predicted: A list of `(label name, probability, region index)`, drawn in this
             order; the index counts from 0.
-        size: Longer side of the drawn image in pixels, at least 64. Smaller images are
-            scaled up and larger ones down, so that lines and letters stay legible.
-        per_step: Regions of a step, 1, or RARL's nine, which have a colour in common.
+        size: The longer side of the drawn image in pixels, at least 64. The image is
+            scaled to it.
+        per_step: Regions per step, which share a colour: 1, or 9 for RARL.
 
     Returns:
-        An RGB `PIL.Image`, the legend below the image. It is wider than the image where
-        that is too narrow for the legend.
+        An RGB `PIL.Image` with the legend, wider than the image if the legend needs it.
     """
     picture, corners = _scaled(image, boxes, size)
     shape = picture.size
-    named = {region for _, _, region in spoken}
+    named = {region for _, _, region in predicted}
     if not named <= set(range(len(boxes))):
         raise ValueError(
-            f"A label names a region that is not there. Expected indices below "
+            f"The region of a label does not exist. Expected indices below "
             f"{len(boxes)}. Received: {sorted(named)}"
         )
     draw = ImageDraw.Draw(picture)
     line = max(2, size // 200)
     font = _font(max(11, size // 36))
     for region, box in enumerate(corners):
-        if len(corners) < CROWD and region not in named:
+        if len(corners) < MANY_REGIONS and region not in named:
             _dashed_box(draw, box, line)
     for region in sorted(named):
         _solid_box(draw, corners[region], line, colour(region // per_step))
-    # After all boxes, so that no line runs through a number.
+    # After all boxes, so that no box covers a number.
     taken = []
     for region in sorted(named):
         place = _free_place(corners[region], _tag_size(font), shape, taken)
         taken.append(place)
         _tag(draw, place, region, per_step, font)
-    legend = _legend(spoken, max(shape[0], size // 2), font, per_step)
+    legend = _legend(predicted, max(shape[0], size // 2), font, per_step)
     joined = Image.new("RGB", (legend.width, picture.height + legend.height), _DARK)
     joined.paste(picture, ((legend.width - picture.width) // 2, 0))
     joined.paste(legend, (0, picture.height))
@@ -75,13 +73,13 @@ def draw_regions(image, boxes, spoken, size=640, per_step=1):
 
 
 def draw_boxes(image, boxes, ink, caption, size=360):
-    """Draws boxes of one image in one colour, with a line of text below.
+    """Draws boxes of one image in one colour, with a caption below.
 
     Args:
         image: `(H, W, 3)` uint8 array.
         boxes: `(K, 4)` `ymin, xmin, ymax, xmax`, fractions of the image, y down.
-        ink: Red, green and blue of the boxes, 0 to 255.
-        caption: The text.
+        ink: The red, green and blue of the boxes, 0 to 255.
+        caption: The text, which is shortened to the image's width.
         size: See `draw_regions`.
 
     Returns:
@@ -101,37 +99,37 @@ def draw_boxes(image, boxes, ink, caption, size=360):
 
 
 def predicted_labels(probabilities, region_scores, label_names, threshold=0.5):
-    """Says which labels are present and which region spoke for each.
+    """Returns the predicted labels of one image and the region that predicted each.
 
     Args:
         probabilities: `(L,)` of one image.
         region_scores: `(K, L)` of the same image.
         label_names: The L names.
-        threshold: Smallest probability of a label that is named, or `(L,)` of them.
+        threshold: The smallest probability of a predicted label, or `(L,)` of them.
 
     Returns:
         A list of `(label name, probability, region index)`, the most probable first;
-        the region is the one whose score Eq. 6 took.
+        the region is the one with the highest score, which Eq. 6 takes.
     """
-    named = np.flatnonzero(np.asarray(probabilities) >= threshold)
+    present = np.flatnonzero(np.asarray(probabilities) >= threshold)
     regions = np.argmax(region_scores, 0)
-    order = named[np.argsort(-np.asarray(probabilities)[named], kind="stable")]
+    order = present[np.argsort(-np.asarray(probabilities)[present], kind="stable")]
     return [(label_names[i], float(probabilities[i]), int(regions[i])) for i in order]
 
 
 def draw_outputs(images, outputs, label_names, threshold=0.5, size=640, per_step=1):
-    """Draws the regions of a batch, as the model's dict of arrays gives them.
+    """Draws the regions of a batch, from a model's dict of arrays.
 
     Args:
         images: The original images, `(H, W, 3)` uint8 each.
-        outputs: `probabilities`, `boxes` and `region_scores` of these images.
+        outputs: The model's `probabilities`, `boxes` and `region_scores`.
         label_names: The L names.
         threshold: See `predicted_labels`.
         size: See `draw_regions`.
         per_step: See `draw_regions`.
 
     Returns:
-        One picture per image, as `draw_regions` draws it.
+        A list with one picture of `draw_regions` per image.
     """
     rows = zip(
         images,
@@ -144,31 +142,31 @@ def draw_outputs(images, outputs, label_names, threshold=0.5, size=640, per_step
         draw_regions(
             image,
             boxes,
-            predicted_labels(present, spoken, label_names, threshold),
+            predicted_labels(probabilities, region_scores, label_names, threshold),
             size,
             per_step,
         )
-        for image, boxes, present, spoken in rows
+        for image, boxes, probabilities, region_scores in rows
     ]
 
 
 def draw_locations(centres, cells=24, size=192):
-    """Draws where regions look: one heat map a step, side by side, step 1 leftmost.
+    """Draws heat maps of the regions' centres, one per step, step 1 leftmost.
 
     Args:
         centres: `(n, T, 2)` x and y in [-1, 1], y down, of n images; those outside are
             counted at the border.
-        cells: Of an edge of a heat map.
-        size: Edge of a heat map in pixels.
+        cells: The number of cells along an edge of a heat map.
+        size: The edge of a heat map in pixels.
 
     Returns:
-        An RGB `PIL.Image`: white where no image is looked at, black in the cell that
-        most of them are looked at in that step.
+        An RGB `PIL.Image`: cells without centres are white, those with the most centres
+        of a step are black.
     """
     centres = np.clip(np.asarray(centres, "float64"), -1, 1)
     if centres.ndim != 3 or centres.shape[-1] != 2:
         raise ValueError(
-            "Cannot draw where these look. Expected centres of shape (n, T, 2). "
+            "The locations cannot be drawn. Expected centres of shape (n, T, 2). "
             f"Received: shape {centres.shape}"
         )
     gap = 4
@@ -185,18 +183,18 @@ def draw_locations(centres, cells=24, size=192):
 
 
 def contact_sheet(pictures, columns=4):
-    """Arranges pictures row by row in cells of the largest one's size.
+    """Arranges pictures row by row in cells of the size of the largest.
 
     Args:
         pictures: A list of at least one `PIL.Image`, of any sizes.
-        columns: Pictures in a row; fewer where there are fewer pictures.
+        columns: The most pictures in a row.
 
     Returns:
         An RGB `PIL.Image`, white between the pictures.
     """
     if not pictures or columns < 1:
         raise ValueError(
-            "Nothing to arrange. Expected at least one picture and one column. "
+            "Nothing can be arranged. Expected at least one picture and one column. "
             f"Received: {len(pictures)} pictures, columns={columns}"
         )
     columns = min(columns, len(pictures))
@@ -213,27 +211,27 @@ def contact_sheet(pictures, columns=4):
 
 
 def _font(height):
-    # The one font that is surely installed, and it has Greek and Cyrillic, too.
+    # Always installed, and has Greek and Cyrillic letters, too.
     folder = pathlib.Path(matplotlib.get_data_path(), "fonts", "ttf")
     return ImageFont.truetype(str(folder / "DejaVuSans.ttf"), height)
 
 
 def colour(step):
-    """The red, green and blue, 0 to 255, in which the regions of a step are drawn."""
+    """Returns the red, green and blue, 0 to 255, of the regions of a step."""
     return _COLOURS[step % len(_COLOURS)]
 
 
 def _scaled(image, boxes, size):
-    """The image at its drawn size, and the pixels of its boxes there."""
+    """Returns the image at its drawn size and its boxes in these pixels."""
     image, boxes = np.asarray(image), np.asarray(boxes, "float64")
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[-1] != 3:
         raise ValueError(
-            "Cannot draw on this image. Expected uint8 of shape (H, W, 3). "
+            "The image cannot be drawn. Expected uint8 of shape (H, W, 3). "
             f"Received: {image.dtype} of shape {image.shape}"
         )
     if boxes.ndim != 2 or boxes.shape[1] != 4:
         raise ValueError(
-            "Invalid boxes. Expected shape (K, 4). "
+            "The boxes are invalid. Expected shape (K, 4). "
             f"Received: boxes of shape {boxes.shape}"
         )
     height, width = image.shape[:2]
@@ -244,7 +242,7 @@ def _scaled(image, boxes, size):
 
 
 def _pixels(box, shape):
-    """A box of fractions as the pixels `left, top, right, bottom` on its inside."""
+    """Returns the pixels `left, top, right, bottom` on the inside of a box."""
     width, height = shape
     top, left, bottom, right = np.clip(box, 0, 1) * (height, width, height, width)
     left, top = min(round(left), width - 1), min(round(top), height - 1)
@@ -253,7 +251,7 @@ def _pixels(box, shape):
 
 def _solid_box(draw, box, line, ink):
     left, top, right, bottom = box
-    # A dark rim keeps the colour visible on a ground of the same colour.
+    # A dark rim keeps the box visible on a background of the same colour.
     rim = max(1, line // 2)
     outer = left - rim, top - rim, right + rim, bottom + rim
     draw.rectangle(outer, outline=_BLACK, width=line + 2 * rim)
@@ -263,7 +261,7 @@ def _solid_box(draw, box, line, ink):
 def _dashed_box(draw, box, line):
     left, top, right, bottom = box
     dash, thin = 4 * line, max(1, line // 2)
-    # Dark between the light dashes, so that one of the two shows on any ground.
+    # Light dashes on a dark line are visible on any background.
     draw.rectangle(box, outline=_DARK, width=thin)
     for start in range(left, right + 1, 2 * dash):
         end = min(start + dash, right)
@@ -276,9 +274,9 @@ def _dashed_box(draw, box, line):
 
 
 def _free_place(box, tag, shape, taken):
-    """Where in a box its tag covers no earlier one, if there is such a place."""
+    """Returns a place for a box's tag that covers no earlier tag, if possible."""
     left, top, right, bottom = box
-    # Also for boxes smaller than their tag, at the border of the picture.
+    # At the border of the picture a box may be smaller than its tag.
     most = max(0, shape[0] - tag), max(0, shape[1] - tag)
     places = [
         (min(max(x, 0), most[0]), min(max(y, 0), most[1]))
@@ -303,19 +301,19 @@ def _tag(draw, place, region, per_step, font):
     last = _tag_size(font) - 1
     ground = colour(region // per_step)
     draw.rectangle((left, top, left + last, top + last), fill=ground, outline=_BLACK)
-    # Dark letters on light colours: luma as of ITU-R BT.601.
+    # Dark letters on light colours, by the luma of ITU-R BT.601.
     bright = np.dot(ground, (0.299, 0.587, 0.114)) > 128
     middle = left + last / 2, top + last / 2
     draw.text(middle, str(region + 1), _BLACK if bright else _WHITE, font, anchor="mm")
 
 
-def _legend(spoken, width, font, per_step):
-    """One tag, name and probability per label, in columns as the width allows."""
+def _legend(predicted, width, font, per_step):
+    """Draws a tag, name and probability per label, in as many columns as fit."""
     tag, gap = _tag_size(font), font.size // 2
     room = width - tag - 3 * gap
     lines = [
         _shortened(name, f" {probability:.2f}", room, font)
-        for name, probability, _ in spoken
+        for name, probability, _ in predicted
     ]
     if not lines:
         return _empty_legend(width, tag + 2 * gap, font)
@@ -324,7 +322,7 @@ def _legend(spoken, width, font, per_step):
     rows = math.ceil(len(lines) / columns)
     legend = Image.new("RGB", (width, rows * (tag + gap) + gap), _WHITE)
     draw = ImageDraw.Draw(legend)
-    for index, (line, (_, _, region)) in enumerate(zip(lines, spoken, strict=True)):
+    for index, (line, (_, _, region)) in enumerate(zip(lines, predicted, strict=True)):
         row, place = divmod(index, columns)
         left, top = place * column + gap, row * (tag + gap) + gap
         _tag(draw, (left, top), region, per_step, font)

@@ -1,12 +1,12 @@
-"""How a camera was held: the orientation that a JPEG notes beside its pixels.
+"""Reads the EXIF orientation of a JPEG and turns the image upright.
 
-TensorFlow's decoders pass over it, and a photograph from a phone would lie on its side.
-It is read in the graph, so that a served model turns what it is sent.
+TensorFlow's decoders ignore it, so that photographs from phones would be rotated. It is
+read in the graph, so that an exported model turns images, too.
 """
 
 import tensorflow as tf
 
-SEGMENT = 1 << 16  # bytes that a segment of a JPEG can have at most
+SEGMENT = 1 << 16  # the most bytes of a JPEG segment
 MARK = b"Exif\0\0"
 ORIENTATION = 0x0112  # the tag, in the TIFF header that follows the mark
 UPRIGHT = 1
@@ -19,27 +19,28 @@ def orientation(encoded):
         encoded: Scalar string tensor, a file's bytes.
 
     Returns:
-        int32 scalar from 1 to 8, as EXIF numbers them; 1, upright, where nothing or
-        nothing sensible is noted, and for all that is no JPEG. The note is looked for
-        in the first 128 KiB, which hold the first segments.
+        int32 scalar from 1 to 8, as EXIF numbers them; 1, upright, if the file is not a
+        JPEG with a valid orientation in its first segments (128 KiB).
     """
     head = tf.strings.substr(encoded, 0, 2 * SEGMENT)
-    # `split` has no regular expression, and `find` does not exist.
-    before = tf.strings.split(head[None], MARK, maxsplit=1).to_tensor()
-    noted = tf.io.is_jpeg(encoded) & (tf.shape(before)[1] > 1)
-    return tf.cond(noted, lambda: _of_tiff(before[0, 1]), lambda: tf.constant(UPRIGHT))
+    # TensorFlow has no `find` for strings.
+    parts = tf.strings.split(head[None], MARK, maxsplit=1).to_tensor()
+    has_exif = tf.io.is_jpeg(encoded) & (tf.shape(parts)[1] > 1)
+    return tf.cond(
+        has_exif, lambda: _read_tiff(parts[0, 1]), lambda: tf.constant(UPRIGHT)
+    )
 
 
-def _of_tiff(tiff):
-    """The orientation in a TIFF header and its first directory."""
+def _read_tiff(tiff):
+    """Returns the orientation in a TIFF header and its first directory."""
     content = tf.cast(tf.io.decode_raw(tiff, tf.uint8), tf.int32)
-    content = tf.pad(content, [[0, 8]])  # Something to read in the shortest of headers.
+    content = tf.pad(content, [[0, 8]])  # for headers that end early
     little = tf.equal(tf.strings.substr(tiff, 0, 2), b"II")
 
     def number(bytes_, size):
         digits = bytes_[..., :size]
         digits = tf.where(little, digits, tf.reverse(digits, [-1]))
-        # Of four bytes the highest is left out: no segment is that long.
+        # The highest of four bytes has no weight, as no segment is that long.
         weights = tf.constant([1, 1 << 8, 1 << 16, 0][:size])
         return tf.reduce_sum(digits * weights, -1)
 
@@ -54,14 +55,14 @@ def _of_tiff(tiff):
 
 
 def upright(image, orientation):
-    """Turns an image so that up is up.
+    """Rotates and flips an image to be upright.
 
     Args:
         image: `(H, W, C)`.
         orientation: int32 scalar from 1 to 8.
 
     Returns:
-        The image, `(W, H, C)` for orientations from 5 on.
+        The image; `(W, H, C)` for orientations of 5 to 8.
     """
     image = tf.transpose(image, tf.where(orientation >= 5, [1, 0, 2], [0, 1, 2]))
     down = tf.where(tf.reduce_any(orientation == [3, 4, 7, 8]), -1, 1)

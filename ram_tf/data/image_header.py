@@ -1,7 +1,7 @@
-"""What a file says of its image before it is decoded: which format, and how large.
+"""Checks the format and the size of an image file before it is decoded.
 
-A few bytes may ask for gigabytes or for hours. They are refused here, in the graph, by
-what can be read without decoding.
+A small file may need gigabytes or hours to decode. Such files are refused here, in the
+graph, by what can be read without decoding.
 """
 
 from typing import NamedTuple
@@ -9,87 +9,89 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
-# The first chunk has to be this one: decoders pass over an unknown chunk before it.
+# Files with another first chunk are refused: decoders would skip an unknown one.
 PNG_START = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR"
-PNG_HEADER = 33  # bytes of magic and first chunk, which tells size and depth
-# Ours: the longest side that libjpeg knows. Resizing needs memory for each column.
+PNG_HEADER = 33  # bytes of the signature and the first chunk, with size and depth
+# Ours: libjpeg's longest side. Resizing needs memory for each column.
 MAX_SIDE = 65_500
-# Ours: encoders write about ten scans, and each costs a pass over all the pixels.
+# Ours: encoders write about ten scans, and each needs a pass over all pixels.
 MAX_SCANS = 50
 SCAN_MARKER = b"\xff\xda"
-# With the length that one to four components take; libjpeg stops at any other.
+# With the lengths for one to four components; libjpeg stops at any other length.
 START_OF_SCAN = tuple(SCAN_MARKER + bytes([0, 6 + 2 * n]) for n in (1, 2, 3, 4))
-# Ours: libpng inflates each of these chunks to 8 MB only to forget it.
+# Ours: libpng decompresses up to 8 MB of each such chunk and discards them.
 MAX_DEFLATED = 16
 DEFLATED = (b"zTXt", b"iTXt", b"iCCP")
 
 
 class Header(NamedTuple):
-    """What the bytes of a file say of it; to ask them raises nothing.
+    """What an image file's bytes show without decoding.
 
     Args:
-        is_jpeg: Whether it calls itself a JPEG.
-        known: Whether it calls itself a JPEG or a PNG.
-        few: Whether it has no more parts than encoders write.
+        is_jpeg: Whether the file starts as a JPEG.
+        is_supported: Whether it starts as a JPEG or a PNG.
+        usual_parts: Whether it has as few scans or compressed chunks as encoders write.
     """
 
     is_jpeg: tf.Tensor
-    known: tf.Tensor
-    few: tf.Tensor
+    is_supported: tf.Tensor
+    usual_parts: tf.Tensor
 
 
-def look(encoded):
-    """Reads the `Header` of a file's bytes, a scalar string tensor."""
+def read_header(encoded):
+    """Reads the `Header` of a scalar string tensor; never raises."""
     is_jpeg = tf.io.is_jpeg(encoded)
     is_png = tf.equal(tf.strings.substr(encoded, 0, len(PNG_START)), PNG_START)
     is_png &= tf.strings.length(encoded) >= PNG_HEADER
-    few = tf.cond(
+    usual_parts = tf.cond(
         is_jpeg,
-        lambda: _has_few_scans(encoded),
+        lambda: _has_usual_scans(encoded),
         lambda: _count(encoded, DEFLATED) <= MAX_DEFLATED,
     )
-    return Header(is_jpeg, is_jpeg | is_png, few)
+    return Header(is_jpeg, is_jpeg | is_png, usual_parts)
 
 
 def check(encoded):
-    """Refuses what is no image, or has too many parts.
+    """Refuses files that are not images, or have too many parts.
 
     Args:
         encoded: Scalar string tensor.
 
     Returns:
-        Whether it is a JPEG, and not a PNG: a scalar that only holds where it is one.
+        Scalar, whether the file is a JPEG and not a PNG; it depends on the checks.
 
     Raises:
         tf.errors.InvalidArgumentError: When run, if the bytes are neither, or have more
-            parts than encoders write.
+            scans or compressed notes than encoders write.
     """
-    seen = look(encoded)
-    known = tf.debugging.Assert(seen.known, ["Not a JPEG or PNG image."], name="format")
-    with tf.control_dependencies([known]):
-        few = tf.debugging.Assert(
-            seen.few,
+    header = read_header(encoded)
+    supported = tf.debugging.Assert(
+        header.is_supported, ["Not a JPEG or PNG image."], name="format"
+    )
+    with tf.control_dependencies([supported]):
+        usual = tf.debugging.Assert(
+            header.usual_parts,
             ["More scans or compressed notes than any encoder writes."],
             name="few",
         )
-    with tf.control_dependencies([few]):
-        return tf.identity(seen.is_jpeg)
+    with tf.control_dependencies([usual]):
+        return tf.identity(header.is_jpeg)
 
 
 def check_size(encoded, is_jpeg, max_pixels):
-    """Refuses an image that takes too much memory.
+    """Refuses an image that would need too much memory.
 
     Args:
-        encoded: Scalar string tensor, a JPEG or PNG by its header.
-        is_jpeg: Which of them.
-        max_pixels: The most that it may have.
+        encoded: Scalar string tensor, a JPEG or PNG according to its header.
+        is_jpeg: Whether it is a JPEG.
+        max_pixels: The most pixels that it may have.
 
     Returns:
-        `encoded`, which only holds where it may be decoded.
+        `encoded`; it depends on the checks.
 
     Raises:
-        tf.errors.InvalidArgumentError: When run, if the image has too many pixels, or a
-            side of more than `MAX_SIDE`, or is a JPEG that does not say its size.
+        tf.errors.InvalidArgumentError: When run, if the image has too many pixels, a
+            side longer than `MAX_SIDE`, or is a JPEG without a size.
     """
     height, width = tf.cond(
         is_jpeg, lambda: _jpeg_size(encoded), lambda: _png_size(encoded)
@@ -129,9 +131,9 @@ def _png_size(encoded):
     return size[1], size[0]
 
 
-def _has_few_scans(encoded):
-    # Markers alone are quick to count. Chance brings them too, one in 65,536 bytes of
-    # what stands behind the image, such as a phone's video.
+def _has_usual_scans(encoded):
+    # Counting only the markers is fast. They also occur by chance, once in 65,536 bytes
+    # of data behind the image, such as a phone's video.
     return tf.cond(
         _count(encoded, [SCAN_MARKER]) <= MAX_SCANS,
         lambda: tf.constant(True),
@@ -140,12 +142,12 @@ def _has_few_scans(encoded):
 
 
 def _count(encoded, marks):
-    """How often marks, of two or four bytes each, occur anywhere in the file."""
+    """Counts marks, of two or four bytes each, anywhere in the file."""
     kind = np.dtype("<u2" if len(marks[0]) == 2 else "<i4")
     codes = [int(np.frombuffer(mark, kind)[0]) for mark in marks]
     total = 0
-    encoded += b"\0\0\0\0"  # ends no mark; there are bytes from each start on
-    # As numbers, from each byte that one may start at, which is faster than by bytes.
+    encoded += b"\0\0\0\0"  # completes no mark, and gives each start enough bytes
+    # Compared as integers, from each possible start, which is faster than as bytes.
     for start in range(kind.itemsize):
         whole = (tf.strings.length(encoded) - start) // kind.itemsize * kind.itemsize
         part = tf.strings.substr(encoded, start, whole)

@@ -1,9 +1,8 @@
-"""From files to what the model sees: read, resize, crop, flip, batch.
+"""Builds the input pipelines: reads, resizes, crops, flips and batches images.
 
-`prepare_image` is the one way from the bytes of a file to the model's input. The
-exported graph, which has to go on where an image cannot be read and may cut several
-views of it, chains the same functions, and tests hold both to the same scores.
-Training differs from it by a random crop and flip, and colours where asked.
+`prepare_image` turns the bytes of a file into the model's input. The exported graph,
+which skips unreadable images and may cut several views, uses the same functions.
+Training adds a random crop and flip and, optionally, colour jitter.
 """
 
 import numpy as np
@@ -25,32 +24,31 @@ ONE_DEVICE = tf.distribute.InputContext()
 
 
 def resize(image, size):
-    """Resizes `(..., H, W, 3)` images to `size` x `size`, without keeping the aspect
+    """Resizes images `(..., H, W, 3)` to `size` x `size`, ignoring the aspect ratio
     (section 5.1); float32 in [0, 255].
     """  # noqa: D205
 
     def resized(antialias):
         return lambda: tf.image.resize(image, (size, size), antialias=antialias)
 
-    # What is only enlarged has nothing to smooth: the same pixels in a quarter of the
-    # time.
+    # Enlarging needs no antialiasing: the same pixels in a quarter of the time.
     shrinks = tf.reduce_max(tf.shape(image)[-3:-1]) > size
     return tf.cond(shrinks, resized(True), resized(False))
 
 
 def centre_crop(images, crop):
-    """Cuts the middle `crop` x `crop` pixels out of `(..., N, N, 3)` images."""
+    """Crops images `(..., N, N, 3)` to their central `crop` x `crop` pixels."""
     top = (images.shape[-3] - crop) // 2
     return images[..., top : top + crop, top : top + crop, :]
 
 
 def prepare_image(encoded, size, crop, max_pixels=MAX_PIXELS):
-    """Turns the bytes of an image file into what the model sees (table 6, single-crop).
+    """Turns an image file's bytes into the model's input (table 6, single-crop).
 
     Args:
         encoded: Scalar string tensor, a JPEG or PNG.
-        size: N: the image is resized to N x N.
-        crop: Edge of the centre crop, N - 64 in the paper.
+        size: N; the image is resized to N x N.
+        crop: The edge of the centre crop, N - 64 in the paper.
         max_pixels: See `decode_image`.
 
     Returns:
@@ -72,40 +70,40 @@ def training_pipeline(
     context=ONE_DEVICE,
     colour_jitter=0.0,
 ):
-    """Batches for training, epoch after epoch, reproducible by seed.
+    """Returns the training batches of some epochs, reproducible by seed.
 
     Args:
         split: The images to train on.
-        size: N: images are resized to N x N.
-        crop: Edge of the random crop.
-        flip: Whether to mirror at random.
-        batch_size: Images a batch, at most the number of images; what is left over at
-            the end of an epoch is dropped (another part each time).
-        epochs: Which epochs, a range.
-        seed: Of order, zooms, crops, flips and colours.
-        zooms: One of these is drawn for each image, which is then resized to N * zoom
-            before it is cut (ours; 1 alone is the paper's).
+        size: N; images are resized to N x N.
+        crop: The edge of the random crop.
+        flip: Whether to flip at random.
+        batch_size: Images per batch, at most the number of images. The remainder of an
+            epoch is dropped; it is drawn again in each epoch.
+        epochs: A range of epochs.
+        seed: The seed of order, zooms, crops, flips and colours.
+        zooms: One of these is drawn per image, which is resized to N * zoom before it
+            is cropped (ours; the paper's is 1 only).
         max_pixels: See `decode_image`.
         context: The `tf.distribute.InputContext` of a worker, which reads its own part
-            of each batch, in as many pieces as it has devices.
+            of each batch, in one piece per device.
         colour_jitter: See `jitter_colours`.
 
     Returns:
         A `tf.data.Dataset` of images `(B, crop, crop, 3)` float32 in [0, 255] and
-        labels `(B, L)`; `len(split) // batch_size` batches an epoch. Where the split
-        has proposals, images come as a pair with these: `(B, K, 4)` boxes as fractions
-        of the crop.
+        labels `(B, L)`, with `len(split) // batch_size` batches per epoch. If the split
+        has proposals, images are a pair with `(B, K, 4)` boxes as fractions of the
+        crop.
     """
-    whole = len(split) // batch_size * batch_size
+    used = len(split) // batch_size * batch_size
     workers, worker = context.num_input_pipelines, context.input_pipeline_id
-    orders = [epoch_order(len(split), seed, epoch)[:whole] for epoch in epochs]
+    orders = [epoch_order(len(split), seed, epoch)[:used] for epoch in epochs]
     own = np.reshape(orders, (-1, workers, batch_size // workers))[:, worker]
     encoded, labels = _encoded(split), tf.constant(split.labels)
     proposals = split.proposals
     edges = [round(size * zoom) for zoom in zooms]
 
     def augmented(epoch, index):
-        # One seed for each image of each epoch, whoever computes it and when.
+        # A seed per image and epoch, independent of the worker and of the order.
         key = tf.random.fold_in(tf.constant([seed, 0]), epoch)
         key = tf.random.fold_in(key, index)
         edge = random_edge(edges, key)
@@ -121,10 +119,10 @@ def training_pipeline(
 
     return (
         tf.data.Dataset.from_tensor_slices(
-            (np.repeat(list(epochs), whole // workers), own.ravel())
+            (np.repeat(list(epochs), used // workers), own.ravel())
         )
         .map(augmented, num_parallel_calls=tf.data.AUTOTUNE)
-        # Static shapes: one trace, and XLA can compile the step.
+        # Static shapes need only one trace and allow XLA.
         .batch(context.get_per_replica_batch_size(batch_size), drop_remainder=True)
         .prefetch(tf.data.AUTOTUNE)
         .with_options(untuned())
@@ -132,19 +130,19 @@ def training_pipeline(
 
 
 def evaluation_pipeline(split, sizes, crop, batch_size, max_pixels=MAX_PIXELS):
-    """Batches of prepared images, every image once, in order.
+    """Returns batches of prepared images, each image once, in order.
 
     Args:
         split: The images.
-        sizes: Edges N that every image is resized to.
-        crop: Edge of the centre crop; None for the whole image.
-        batch_size: Images a batch; the last one may be smaller.
+        sizes: The edges N that every image is resized to.
+        crop: The edge of the centre crop; None for the whole image.
+        batch_size: Images per batch; the last batch may be smaller.
         max_pixels: See `decode_image`.
 
     Returns:
-        A `tf.data.Dataset` of tuples with `(B, crop, crop, 3)` for each of `sizes`.
-        Where the split has proposals, they come last: `(B, K, 4)` boxes as fractions of
-        the (first size's) crop.
+        A `tf.data.Dataset` of tuples with `(B, crop, crop, 3)` for each of `sizes`. If
+        the split has proposals, they come last: `(B, K, 4)` boxes as fractions of the
+        first size's crop.
     """
     encoded, proposals = _encoded(split), split.proposals
 
@@ -171,14 +169,14 @@ def evaluation_pipeline(split, sizes, crop, batch_size, max_pixels=MAX_PIXELS):
 
 
 def find_unreadable(split, max_pixels=MAX_PIXELS):
-    """Decodes every image of the split once, to know before training which fail.
+    """Decodes every image of a split and returns the indices of unreadable ones.
 
     Args:
-        split: The images to try.
+        split: The `Split`.
         max_pixels: See `decode_image`.
 
     Returns:
-        The indices of the images that cannot be read, an integer array.
+        An integer array of indices.
     """
     encoded = _encoded(split)
 
@@ -198,10 +196,10 @@ def find_unreadable(split, max_pixels=MAX_PIXELS):
 
 
 def untuned():
-    """Options of a pipeline whose number of threads is that of the cores, and stays.
+    """Returns pipeline options with a fixed number of threads, that of the cores.
 
-    TensorFlow 2.21's tuner sleeps for up to as long as the pipeline has run, a minute
-    at most, and the end of the pipeline sometimes waits for it.
+    The end of a pipeline sometimes waits for TensorFlow 2.21's tuner, which sleeps for
+    as long as the pipeline has run, up to a minute.
     """
     options = tf.data.Options()
     options.autotune.enabled = False

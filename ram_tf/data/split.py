@@ -1,4 +1,4 @@
-"""One split of a data set: its images, and what is known of them."""
+"""Defines `Split`, the images of a dataset's split with labels and boxes."""
 
 import dataclasses
 import hashlib
@@ -9,10 +9,10 @@ from pathlib import PurePosixPath, PureWindowsPath
 
 import numpy as np
 
-# Ours: each costs a byte an image, so that a column of captions, taken for one of
-# labels, would fill the memory.
+# Ours: each label needs a byte per image, so that a column of captions that is read as
+# labels would fill the memory.
 MAX_LABELS = 10_000
-_NO_TEXT = re.compile("[\0\ud800-\udfff]")
+_NOT_TEXT = re.compile("[\0\ud800-\udfff]")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -20,20 +20,19 @@ class Split:
     """The images of one split, in a fixed order, with their labels.
 
     Args:
-        images: Paths of image files, or the encoded images themselves as `bytes`
-            (the embedded digits, which have no files).
-        names: What a report calls each image: its path below the data folder.
+        images: Paths of image files, or encoded images as `bytes` (digits).
+        names: The images' names in reports: their paths below the data folder.
         labels: `(n, L)` int8; 1 present, 0 absent, -1 unknown (left out of loss and
             metrics).
         label_names: The `L` label names, in the order of the columns.
         boxes: Per image a dict from label name to a `(m, 4)` float32 array of
-            `ymin, xmin, ymax, xmax`, fractions of the image; an empty dict where
-            nothing was boxed. None where the data set has no boxes at all.
-        notes: Sentences on what was left out on the way and how many, for the log.
-        name: What the data set calls the split.
+            `ymin, xmin, ymax, xmax`, fractions of the image; empty for an image without
+            boxes. None if the dataset has no boxes.
+        notes: Sentences for the log on what was left out.
+        name: The dataset's name of the split.
         proposals: `(n, K, 4)` float32 `ymin, xmin, ymax, xmax`, fractions of the image:
-            the regions to look at, where a model is not to find them itself (see
-            `ram_tf.runs.proposals`); else None.
+            the regions of a model that does not find them itself (see
+            `ram_tf.runs.proposals`); otherwise None.
     """
 
     images: tuple[str | bytes, ...]
@@ -59,31 +58,31 @@ class Split:
 
     @property
     def digest(self):
-        """A hash that tells names and labels from others: hexadecimal digits."""
+        """A hash of the names and labels, in hexadecimal digits."""
         text = json.dumps([self.names, self.labels.tolist()])
         return hashlib.sha256(text.encode()).hexdigest()
 
     def take(self, indices):
-        """Returns the split of these images, in this order."""
+        """Returns a split of the images at these indices, in this order."""
         rows = np.asarray(indices, dtype=int)
         return dataclasses.replace(
             self,
             images=tuple(self.images[i] for i in indices),
             names=tuple(self.names[i] for i in indices),
             labels=self.labels[rows],
-            boxes=self.boxes and tuple(self.boxes[i] for i in indices),
+            boxes=None if self.boxes is None else tuple(self.boxes[i] for i in indices),
             proposals=None if self.proposals is None else self.proposals[rows],
         )
 
     def hold_out(self, fraction, seed):
-        """Divides the split by chance into what remains and what is held out.
+        """Divides the split at random into the remaining and the held-out images.
 
         Both keep the order of the images.
 
         Args:
-            fraction: The share of images to hold out, between 0 and 1; at least one
-                image is held out and at least one remains.
-            seed: Of the draw; the same seed holds out the same images.
+            fraction: The fraction of images to hold out, in [0, 1]; at least one image
+                is held out and at least one remains.
+            seed: The same seed holds out the same images.
 
         Returns:
             The two splits `(rest, held)`.
@@ -93,7 +92,7 @@ class Split:
         """
         if len(self) < 2:
             raise ValueError(
-                "Images can be held out of two or more only. "
+                "No images can be held out. Expected a split of two or more. "
                 f"Received: a split of {len(self)}"
             )
         count = min(max(1, round(fraction * len(self))), len(self) - 1)
@@ -103,43 +102,42 @@ class Split:
 
 
 def check_label_names(names, where):
-    """Raises a `ValueError` where names cannot be those of labels.
+    """Raises a `ValueError` for label names that cannot be used.
 
-    A file of labels has one a line, so none may have several; and every image has a
-    byte for each label, so there may be no more than `MAX_LABELS`.
+    A name has only one line, as in `labels.txt`, and occurs once. There are at most
+    `MAX_LABELS`.
 
     Args:
-        names: Strings, or what a file has in their place.
-        where: What the error calls their place.
+        names: The values of a file that should be strings.
+        where: Their place, for the error message.
     """
     if len(names) > MAX_LABELS:
         raise ValueError(
             f"There are too many labels in {where}. Expected {MAX_LABELS} at most. "
             f"Received: {len(names)}"
         )
-    seen = set()
+    earlier = set()
     for name in names:
         usable = isinstance(name, str) and name.strip() and _is_text(name)
-        if not usable or len(name.splitlines()) > 1 or name in seen:
+        if not usable or len(name.splitlines()) > 1 or name in earlier:
             raise ValueError(
                 f"A label in {where} cannot be used. Expected names of one line each, "
-                f"none of them twice. Received: {reprlib.repr(name)}"
+                f"and each name once. Received: {reprlib.repr(name)}"
             )
-        seen.add(name)
+        earlier.add(name)
 
 
 def path_inside(path, where):
-    """Returns a path from a data set's file in one spelling.
+    """Returns a path from a dataset's file in normalised spelling.
 
-    It is judged by what it says: a symbolic link in the data folder is the user's own,
-    wherever it leads.
+    Only the path's text is checked: a symbolic link in the data folder may lead out.
 
     Args:
-        path: What the file says.
-        where: What the error calls its place.
+        path: The value of a file that should be a path in the data folder.
+        where: Its place, for the error message.
 
     Raises:
-        ValueError: It leads out of the data folder, or is no path at all.
+        ValueError: The path leads out of the data folder, or is not a path.
     """
     inside = PurePosixPath(str(path).replace("\\", "/"))
     windows = PureWindowsPath(str(path))
@@ -154,14 +152,14 @@ def path_inside(path, where):
 
 
 def file_names(paths, suffix=None):
-    """Names a file for each path by its last part, with a number where two would meet.
+    """Returns a unique file name for each path: its last part, numbered if needed.
 
     Args:
         paths: Strings or paths.
-        suffix: What each name ends in, such as ".png"; None for the path's own.
+        suffix: The names' suffix, such as ".png"; None for each path's own.
 
     Returns:
-        A list of names, all different.
+        A list of names.
     """
     taken, names = set(), []
     for path in map(PurePosixPath, paths):
@@ -176,14 +174,14 @@ def file_names(paths, suffix=None):
 
 
 def _is_text(name):
-    """Whether it can be the name of a file: no NUL, and no half of a character."""
-    return not _NO_TEXT.search(name)
+    """Whether a file name can contain this text: no NUL and no lone surrogate."""
+    return not _NOT_TEXT.search(name)
 
 
 def epoch_order(count, seed, epoch):
-    """The order in which an epoch sees `count` images: a permutation of all of them.
+    """Returns the order of an epoch's images: a permutation of `count` indices.
 
-    It depends on nothing but its arguments, so a resumed run sees what an uninterrupted
-    one would have seen, and the names of any batch can be told afterwards.
+    It depends on its arguments only, so that a resumed run processes the same batches
+    as an uninterrupted one.
     """
     return np.random.default_rng((seed, epoch)).permutation(count)

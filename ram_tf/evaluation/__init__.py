@@ -1,5 +1,4 @@
-"""From a model's outputs on a split to figures, tables and pages.
+"""Evaluation: from a model's outputs on a split to metrics, tables and pages.
 
-In: trained runs and a split. Out: `results.json`, tables and reports.
-Start reading at `infer_split`, then `results`.
+Start with `infer_split`, then read `results`.
 """

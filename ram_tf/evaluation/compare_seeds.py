@@ -1,15 +1,15 @@
-"""Several trainings with the same settings: what they have in common, and what not."""
+"""Comparison of runs that differ in their seed with their pooled classifiers."""
 
 import statistics
 
 import numpy as np
 
-from ram_tf.evaluation import infer_split, results
+from ram_tf.evaluation import infer_split, results, text_tables
 from ram_tf.evaluation.ensemble import ViewSettings
 from ram_tf.metrics import bootstrap, multi_label
 from ram_tf.runs import run_splits
 
-LEAST = (10, 1)  # positives of the labels that count
+MIN_POSITIVES = (10, 1)  # of the labels that mAP is averaged over
 
 
 def compare(runs, baseline=None):
@@ -17,23 +17,24 @@ def compare(runs, baseline=None):
 
     Args:
         runs: Trained `Run`s that differ in their seed.
-        baseline: A `Run` of which step 1 is trained, for as many epochs as both steps
-            of the others: of its pooled classifier and a run's own the one of higher
-            mAP counts. None for each run's own.
+        baseline: A `Run` with step 1 trained, for as many epochs as both steps of the
+            others. Each run is compared with the better, by mAP, of its own pooled
+            classifier and the baseline's. None to compare with its own.
 
     Returns:
-        A dict of `precisions`, a list, one for each of `LEAST` that a label has, of
-        dicts: `min_positives`; `labels`, how many there are; `attention` and `pooled`,
-        the mAP of each run; `of_baseline`, whether that pooled classifier is the
-        baseline's, for each run; and the items of `bootstrap.paired_difference` over
-        all runs. Of `regions`, by figure of `results.region_figures` the values of each
-        run; `pointing_evidence` is that of a run's own step 1, whatever the baseline.
-        And of `epochs`, the numbers of the baseline's step 1 and of both steps of the
-        first run; None without a baseline.
+        A dict of
+        `precisions`: a list of dicts, one for each of `MIN_POSITIVES` that a label has:
+            `min_positives`; `labels`, their number; `attention` and `pooled`, the mAP
+            of each run; `of_baseline`, for each run whether that pooled classifier is
+            the baseline's; and the items of `bootstrap.paired_difference` of all runs;
+        `regions`: from each metric of `results.evaluate_regions` to the values of the
+            runs; `pointing_evidence` is always that of a run's own step 1;
+        `epochs`: the epochs of the baseline's step 1 and of both steps of the first
+            run; None without a baseline.
 
     Raises:
-        ValueError: Their labels or the images that they report on are not the same, or
-            the baseline has seen these images.
+        ValueError: The runs have different labels or test images, or the baseline was
+            trained on these images.
     """
     splits = [run_splits.load_report(run.config, None, run.label_names) for run in runs]
     first = splits[0]
@@ -43,22 +44,22 @@ def compare(runs, baseline=None):
             and np.array_equal(split.labels, first.labels)
         ):
             raise ValueError(
-                "Runs are compared on the same images and labels. Expected those that "
-                f"{runs[0].folder} reports on. Received: others in {run.folder}"
+                "Runs are compared on the same images and labels. Expected the test "
+                f"split of {runs[0].folder}. Received: others in {run.folder}"
             )
     if baseline:
         run_splits.check_labels(first, baseline.label_names)
         baseline.check_not_trained_on(first, runs[0].config)
-    seen = [
+    inferred = [
         infer_split.infer_runs([run], split, run.config, ViewSettings())
         for run, split in zip(runs, splits, strict=True)
     ]
     regions = [
-        results.region_figures(each.outputs, split, each.about, each.others["pooled"])
-        for each, split in zip(seen, splits, strict=True)
+        results.evaluate_regions(each.outputs, split, each.about, each.others["pooled"])
+        for each, split in zip(inferred, splits, strict=True)
     ]
-    attention = np.stack([each.outputs["probabilities"] for each in seen])
-    pooled = np.stack([each.others["pooled"]["probabilities"] for each in seen])
+    attention = np.stack([each.outputs["probabilities"] for each in inferred])
+    pooled = np.stack([each.others["pooled"]["probabilities"] for each in inferred])
     longer, epochs = None, None
     if baseline:
         both = runs[0].config.training.pooled_epochs + runs[0].config.training.epochs
@@ -69,7 +70,7 @@ def compare(runs, baseline=None):
     return {
         "precisions": [
             _compared(first.labels, attention, pooled, longer, least)
-            for least in LEAST
+            for least in MIN_POSITIVES
             if most >= least
         ],
         "regions": {name: [each[name] for each in regions] for name in regions[0]},
@@ -86,7 +87,7 @@ def _compared(labels, attention, pooled, longer, least):
 
     of_baseline = np.zeros(len(pooled), bool)
     if longer is not None:
-        # Of equal ones a run's own: what is compared with it then is its own step 2.
+        # At equal mAP a run's own classifier is the closer comparison.
         of_baseline = np.array(precisions(pooled)) < precisions([longer])
         pooled = np.where(of_baseline[:, None, None], longer, pooled)
     return {
@@ -100,18 +101,18 @@ def _compared(labels, attention, pooled, longer, least):
 
 
 def table(compared, names, baseline=None):
-    """Writes what `compare` found as the text that a person reads.
+    """Formats the result of `compare` as text tables.
 
     Args:
-        compared: Of `compare`.
-        names: Of the runs, as rows.
-        baseline: What the baseline is called, where there was one.
+        compared: The result of `compare`.
+        names: The names of the runs.
+        baseline: The name of the baseline, if there was one.
 
     Returns:
-        Lines of text, figures in percent: for each choice of labels mAP, its mean, the
-        mean difference with its interval, and which pooled classifier counted; then
-        what regions are judged by, and its mean. Of several runs also the standard
-        deviation (of a sample) of each.
+        Lines of text, metrics in percent: for each choice of labels the mAP of each run
+        and the mean, with the mean difference and its interval, and which pooled
+        classifier was compared; then the metrics of regions and their means. For
+        several runs also the (sample) standard deviations.
     """
     parts = [
         _table_of_precisions(each, names, baseline) for each in compared["precisions"]
@@ -146,37 +147,31 @@ def _table_of_precisions(each, names, baseline):
     ]
     if baseline:
         chosen = [baseline if b else "its own step 1" for b in each["of_baseline"]]
-        told = (f"{of} for {name}" for name, of in zip(names, chosen, strict=True))
-        lines.append(f"pooled, the better of two: {', '.join(told)}")
+        better = (f"{of} for {name}" for name, of in zip(names, chosen, strict=True))
+        lines.append(f"pooled, the better of two: {', '.join(better)}")
     return "\n".join(lines)
 
 
-def _table_of_regions(figures, names):
-    shown = [name for name in results.OF_REGIONS if name in figures]
-    columns = [[100 * value for value in figures[name]] for name in shown]
+def _table_of_regions(metrics, names):
+    shown = [name for name in results.REGION_METRICS if name in metrics]
+    columns = [[100 * value for value in metrics[name]] for name in shown]
     rows = [["regions, percent", *shown]]
     rows += [
-        [name, *map(_figure, row)]
+        [name, *map(_number, row)]
         for name, row in zip(names, zip(*columns, strict=True), strict=True)
     ]
     several = len(names) > 1
     last = "mean ± standard deviation" if several else "mean"
     rows.append([last, *(_mean(column, several) for column in columns)])
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = []
-    for name, *cells in rows:
-        aligned = zip(cells, widths[1:], strict=True)
-        line = [name.ljust(widths[0])] + [c.rjust(width) for c, width in aligned]
-        lines.append("  ".join(line))
-    return "\n".join(lines)
+    return "\n".join(text_tables.align(rows))
 
 
 def _mean(values, several):
-    mean = _figure(statistics.mean(values))
+    mean = _number(statistics.mean(values))
     if not several or np.isnan(values).any():
         return mean
     return f"{mean} ± {statistics.stdev(values):.1f}"
 
 
-def _figure(value):
+def _number(value):
     return "\N{EN DASH}" if np.isnan(value) else f"{value:.1f}"

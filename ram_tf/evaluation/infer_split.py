@@ -1,4 +1,4 @@
-"""Through which eyes a split is looked at: views, SVMs, runs and SavedModels."""
+"""Inference of views, runs, SVMs and SavedModels over a split."""
 
 import math
 from typing import NamedTuple
@@ -28,18 +28,18 @@ def infer(view, split, settings):
     """Runs a view over a split.
 
     Args:
-        view: A `MultiView` or what wraps one.
-        split: The `Split`.
+        view: A `MultiView`, or a wrapper of one.
+        split: The `Split` of n images.
         settings: The `Config`, for the batch size and the largest image.
 
     Returns:
-        The view's dict as NumPy arrays, `n` rows each.
+        The outputs of the view, a dict of NumPy arrays of n rows each.
     """
     inputs = [tf.TensorSpec([None, n, n, 3]) for n in view.sizes]
     if split.proposals is not None:
         inputs.append(tf.TensorSpec([None, *split.proposals.shape[1:]]))
     graph = tf.function(view, [tuple(inputs)], autograph=False)
-    return _over(split, view.sizes, None, settings, graph)
+    return _infer(split, view.sizes, None, settings, graph)
 
 
 def infer_pooled(pooled, split, settings):
@@ -47,12 +47,12 @@ def infer_pooled(pooled, split, settings):
 
     Args:
         pooled: A `PooledClassifier`.
-        split: The `Split`.
+        split: The `Split` of n images.
         settings: The `Config` that the classifier was trained with.
 
     Returns:
-        A dict of NumPy arrays `scores` and `probabilities`, both `(n, L)`, and where
-        the classifier `has_evidence` also `evidence` `(n, L, 2)`, `y, x` as fractions
+        A dict of NumPy arrays: `scores` and `probabilities` `(n, L)`, and for a
+        classifier that `has_evidence` also `evidence` `(n, L, 2)`, `y, x` as fractions
         of the original image.
     """
     size, crop = settings.image.image_size, settings.image.crop
@@ -61,26 +61,23 @@ def infer_pooled(pooled, split, settings):
         [tf.TensorSpec([None, crop, crop, 3])],
         autograph=False,
     )
-    found = _over(split, [size], crop, settings, lambda inputs: graph(inputs[0]))
-    if "evidence" in found:
-        found["evidence"] = crop_to_image(found["evidence"], crop / size)
-    return found
+    outputs = _infer(split, [size], crop, settings, lambda inputs: graph(inputs[0]))
+    if "evidence" in outputs:
+        outputs["evidence"] = crop_to_image(outputs["evidence"], crop / size)
+    return outputs
 
 
 def pooled_outputs(run, split, settings):
-    """Looks at a split through a run's pooled classifier, and keeps what it says.
+    """Returns what `infer_pooled` returns for a run, cached in the run's folder.
 
     Args:
-        run: The `Run`, of which step 1 alone need be trained.
+        run: The `Run`; only its step 1 must be trained.
         split: The `Split`.
         settings: The `Config` of the split.
-
-    Returns:
-        What `infer_pooled` does.
     """
-    return _kept(
+    return _cached(
         run,
-        {"pooled": run.pooling, "evidence": evidence_map.HOW},
+        {"pooled": run.pooling, "evidence": evidence_map.METHOD},
         [run.pooled_weights],
         split,
         settings,
@@ -88,45 +85,48 @@ def pooled_outputs(run, split, settings):
     )
 
 
-def _kept(run, about, files, split, settings, compute):
+def _cached(run, about, files, split, settings, compute):
     key = cache.key_of(about, files, split, settings)
-    return cache.remember(run.folder / "outputs", key, compute)
+    return cache.read_or_compute(run.folder / "outputs", key, compute)
 
 
-def _over(split, sizes, crop, settings, forward):
+def _infer(split, sizes, crop, settings, forward):
     batch_size = settings.training.batch_size
     batches = evaluation_pipeline(
         split, sizes, crop, batch_size, settings.data.max_pixels
     )
     total = math.ceil(len(split) / batch_size)
     bar = tqdm(batches, "evaluating", total, unit="batch", leave=False)
-    return _joined(forward(images) for images in bar)
+    return _concatenated(forward(images) for images in bar)
 
 
 def infer_exported(predictor, split):
-    """Runs a `Predictor` over a split, as `look` does a view.
+    """Runs a `Predictor` over a split.
+
+    Returns:
+        The outputs of the predictor, a dict of NumPy arrays with a row for each image.
 
     Raises:
-        ValueError: It refuses an image, which would count as one without any label.
+        ValueError: The model rejects an image, which would count as one without labels.
     """
     size = predictor.config.training.batch_size
     starts = tqdm(range(0, len(split), size), "evaluating", unit="batch", leave=False)
-    outputs = _joined(
+    outputs = _concatenated(
         predictor(list(read_files(split.take(range(len(split))[start : start + size]))))
         for start in starts
     )
-    refused = np.flatnonzero(~outputs["valid"])
-    if len(refused):
-        names = ", ".join(split.names[i] for i in refused)
+    rejected = np.flatnonzero(~outputs["valid"])
+    if len(rejected):
+        names = ", ".join(split.names[i] for i in rejected)
         raise ValueError(
-            "The exported model refuses images. Expected JPEG or PNG of at most "
-            f"{predictor.config.data.max_pixels} pixels, as it was exported. Received: "
-            f"{len(refused)} of {len(split)} others: {names}"
+            "The exported model rejects images. Expected JPEG or PNG files of at most "
+            f"{predictor.config.data.max_pixels} pixels, its limit. Received: "
+            f"{len(rejected)} of {len(split)} images that it cannot read: {names}"
         )
     return outputs
 
 
-def _joined(batches):
+def _concatenated(batches):
     batches = list(batches)
     return {
         name: np.concatenate([np.asarray(batch[name]) for batch in batches])
@@ -135,12 +135,12 @@ def _joined(batches):
 
 
 def calibrate(run, model, split):
-    """Fits a model's temperature and thresholds to a split, and stores them.
+    """Fits the temperature and thresholds of a model to a split, and stores them.
 
     Args:
         run: The `Run`.
         model: Its attention model.
-        split: The selection split, which the model has not learnt from.
+        split: The validation split, on which the model was not trained.
     """
     settings = run.config
     fitted = calibration.fit(
@@ -154,37 +154,37 @@ def calibrate(run, model, split):
 
 
 def report(run, split, pooled, view=None):
-    """Evaluates what is trained of a run, and writes its `results.json`.
+    """Evaluates the trained models of a run, and writes its `results.json`.
 
     Args:
         run: The `Run`.
-        split: The `Split` to report on.
-        pooled: Its `PooledClassifier`.
-        view: The view of its attention model; None where step 1 alone is trained.
+        split: The `Split` to evaluate on.
+        pooled: The `PooledClassifier` of the run.
+        view: The view of its attention model; None if only step 1 is trained.
 
     Returns:
-        Lines of text: the figures as a person reads them.
+        The metrics as lines of text.
     """
     settings = run.config
-    before = infer_pooled(pooled, split, settings)
+    baseline = infer_pooled(pooled, split, settings)
     if view is None:
-        result = results.evaluate_pooled(before, split)
+        result = results.evaluate_pooled(baseline, split)
         text = results.table_of_pooled(result)
     else:
         outputs = infer(view, split, settings)
-        result = evaluate(outputs, split, settings, about=view.about, pooled=before)
+        result = evaluate(outputs, split, settings, about=view.about, pooled=baseline)
         text = results.table(result)
     results.write(result, run.folder / "results.json")
     return text
 
 
 class SplitOutputs(NamedTuple):
-    """What a model says of a split.
+    """The outputs of a model on a split.
 
     Args:
-        outputs: The attention model's dict of arrays.
-        about: `MultiView.about` of the view that gave them.
-        others: What it is compared with, see `evaluate`.
+        outputs: The dict of arrays of the attention model.
+        about: `MultiView.about` of the view that computed them.
+        others: The outputs of the models that it is compared with, see `evaluate`.
     """
 
     outputs: dict
@@ -193,95 +193,96 @@ class SplitOutputs(NamedTuple):
 
 
 def evaluate_runs(runs, split, settings, views, protocol=PAPER):
-    """Evaluates what `infer_runs` sees.
+    """Runs `infer_runs` and evaluates its outputs.
 
     Args:
         runs: See `infer_runs`.
-        split: The `Split` to report on.
+        split: The `Split` to evaluate on.
         settings: The `Config` of the split.
         views: `ViewSettings`.
-        protocol: A `Protocol`.
+        protocol: The `Protocol` of `evaluate`.
 
     Returns:
-        What `evaluate` does: the figures of these views, beside them the first run's
-        single view, where that is another, and its pooled classifier.
+        The result of `evaluate`.
     """
-    seen = infer_runs(runs, split, settings, views)
-    return evaluate(seen.outputs, split, settings, protocol, seen.about, **seen.others)
+    inferred = infer_runs(runs, split, settings, views)
+    return evaluate(
+        inferred.outputs, split, settings, protocol, inferred.about, **inferred.others
+    )
 
 
 def infer_runs(runs, split, settings, views):
-    """Looks at a split through the trained models of runs together.
+    """Runs the ensemble of trained runs over a split.
 
-    What the models say of a split is kept in the first run's folder. An SVM is fitted
-    to the whole training split of the first run and stored beside its weights, where
-    it is read again as long as views, weights, images, labels and what the runs held
-    back are the same.
+    The outputs are cached in the folder of the first run. SVMs are fitted to the whole
+    training split of the first run and stored next to its weights; they are reused as
+    long as views, weights, images, labels and held-back images are the same.
 
     Args:
-        runs: `Run`s of the same labels and loss; several are one model a scale
-            (section 5.1).
+        runs: `Run`s of the same labels and loss; of several, each has a scale of its
+            own (section 5.1).
         split: The `Split`.
         settings: The `Config` of the split.
         views: `ViewSettings`.
 
     Returns:
-        The `SplitOutputs` of these views; to compare them with, those of the first
-        run's single view, where that is another, and of its pooled classifier.
+        The `SplitOutputs`; its `others` are `pooled`, of the first run; `single_view`,
+        of the first run, if these views are others; `attention`, if SVMs score.
 
     Raises:
-        ValueError: The runs cannot look together, one of them has seen the images, or
-            the training split has labels that are not theirs.
+        ValueError: The runs do not go together, one of them was trained on these
+            images, or the training split has other labels than the runs.
     """
     first = runs[0]
     for run in runs:
         run.check_not_trained_on(split, settings)
 
-    def seen(view, split, settings=settings):
+    def cached_outputs(view, split, settings=settings):
         def compute():
             return infer(view, proposals.for_run(first, split), settings)
 
         files = weight_files(view, runs)
-        return _kept(first, view.about, files, split, settings, compute)
+        return _cached(first, view.about, files, split, settings, compute)
+
+    def describe(train):
+        return cached_outputs(view, train, first.config)["description"]
 
     view = ensemble_view(runs, views)
     single = run_models.view(first, view.models[0])
-    scored, outputs, others = view, seen(view, split), {}
+    scored, outputs, others = view, cached_outputs(view, split), {}
     if views.svm:
-        fitted = fit_svms(
-            view, runs, lambda train: seen(view, train, first.config)["description"]
-        )
+        fitted = fit_svms(view, runs, describe)
         others["attention"] = outputs
         scored, outputs = svm.SVMView(view, fitted), fitted.postprocess(outputs)
     if view.about == single.about:
         scored = run_models.served_view(first, view.models[0])
         outputs = scored.postprocess(outputs)
     else:
-        others["single_view"] = seen(single, split)
+        others["single_view"] = cached_outputs(single, split)
     outputs = {name: np.asarray(value) for name, value in outputs.items()}
     others["pooled"] = pooled_outputs(first, split, settings)
     return SplitOutputs(outputs, scored.about, others)
 
 
 def infer_exported_models(predictors, split, settings, views):
-    """Looks at a split through a SavedModel, in the way it was exported.
+    """Runs a SavedModel over a split, with the views that it was exported with.
 
     Args:
         predictors: A list of one `Predictor`.
         split: The `Split`.
-        settings: The `Config` of the split, not used: the SavedModel has its own.
-        views: `ViewSettings`, which must be those of no flags.
+        settings: Unused: the SavedModel has settings of its own.
+        views: `ViewSettings`, which must be the default ones.
 
     Returns:
-        The `SplitOutputs`, compared with nothing.
+        The `SplitOutputs`, without `others`.
 
     Raises:
-        ValueError: Several SavedModels, or views.
+        ValueError: There are several SavedModels, or other views.
     """
     if len(predictors) > 1 or views != ViewSettings():
         raise ValueError(
-            "A SavedModel looks as it was exported. Expected one, without --scales, "
-            "--views, --views_from or --svm, or else the output folders of runs. "
-            f"Received: {len(predictors)}, to look as {views}"
+            "A SavedModel is evaluated as it was exported. Expected one SavedModel "
+            "without --scales, --views, --views_from or --svm, or else the output "
+            f"folders of runs. Received: {len(predictors)} with {views}"
         )
     return SplitOutputs(infer_exported(predictors[0], split), predictors[0].about, {})

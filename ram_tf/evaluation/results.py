@@ -1,4 +1,4 @@
-"""From what models say of a split to the table of figures that a person compares."""
+"""Metrics of a model's outputs on a split, and the text table that shows them."""
 
 import dataclasses
 import json
@@ -18,8 +18,8 @@ from ram_tf.storage.atomic_files import atomic_write
 
 PAPER = protocols.PROTOCOLS["rdar"]
 INTERPOLATIONS = ("none", "voc2010", "voc2007")
-FIGURES = ("mAP", "OP", "OR", "OF1", "CP", "CR", "CF1")  # beginnings of their names
-OF_REGIONS = (
+METRIC_PREFIXES = ("mAP", "OP", "OR", "OF1", "CP", "CR", "CF1")
+REGION_METRICS = (
     "pointing",
     "pointing_evidence",
     "pointing_centre",
@@ -30,27 +30,25 @@ OF_REGIONS = (
 
 
 def evaluate(outputs, split, settings, protocol=PAPER, about=None, **others):
-    """Computes what `evaluate.py` reports.
+    """Computes the metrics that `evaluate.py` reports.
 
     Args:
-        outputs: The attention model's dict of arrays over the split.
-        split: The `Split`; unknown labels are left out.
+        outputs: The dict of arrays of the attention model on the split.
+        split: The `Split`; unknown labels are ignored.
         settings: The `Config`.
         protocol: A `Protocol`.
-        about: `MultiView.about` of the view that gave the outputs; None for the plain
-            centre view.
-        **others: What the model is compared with over the same split, a dict of arrays
-            each; `pooled` is the pooled classifier.
+        about: `MultiView.about` of the view that computed the outputs; None for the
+            plain centre view.
+        **others: Outputs of the models that it is compared with on the same split, a
+            dict of arrays each; `pooled` is the pooled classifier.
 
     Returns:
-        A dict ready for JSON, NaN as None. `mAP`, `AP`, `OP` ... `CF1` as the protocol
-        has them, and its `warnings`; `mAP_<interpolation>` in all three; `mAP_min10`
-        over labels with 10 positives or more, without interpolation; `intervals`, 95 %
-        bootstrap intervals of those figures that the protocol counts as the bootstrap
-        does; for each of `others` the same figures under its name, and
-        under `above_<name>` the paired bootstrap of the difference in `mAP_min10`;
-        what `region_figures` returns; `calibration_error`, and `at_thresholds`, OP to
-        CF1 where each label has its fitted threshold.
+        A dict ready for JSON, NaN as None: the `classification_metrics`; the protocol's
+        `warnings`; `intervals`, 95 % bootstrap intervals of the metrics that the
+        protocol counts as the bootstrap does; for each of `others` the same metrics
+        under its name, and under `above_<name>` the paired bootstrap of the difference
+        in `mAP_min10`; the `evaluate_regions`; `calibration_error`; and
+        `at_thresholds`, OP to CF1 with the fitted threshold of each label.
     """
     about = about or {
         "views": 1,
@@ -59,7 +57,7 @@ def evaluate(outputs, split, settings, protocol=PAPER, about=None, **others):
         "crops": [settings.image.crop],
     }
     labels, probabilities = split.labels, outputs["probabilities"]
-    result = figures(labels, outputs, split.label_names, protocol)
+    result = classification_metrics(labels, outputs, split.label_names, protocol)
     result |= {"images": len(split), "split": split.name}
     result["protocol"] = {
         **dataclasses.asdict(protocol),
@@ -76,10 +74,12 @@ def evaluate(outputs, split, settings, protocol=PAPER, about=None, **others):
         result["at_thresholds"] = multi_label.precision_recall_f1(
             labels, probabilities, about["thresholds"]
         )
-    result |= region_figures(outputs, split, about, others.get("pooled"))
+    result |= evaluate_regions(outputs, split, about, others.get("pooled"))
     result["pooled"] = None
     for name, other in others.items():
-        result[name] = figures(labels, other, split.label_names, protocol)
+        result[name] = classification_metrics(
+            labels, other, split.label_names, protocol
+        )
         result[f"above_{name}"] = bootstrap.paired_difference(
             labels, other["probabilities"], probabilities
         )
@@ -87,27 +87,27 @@ def evaluate(outputs, split, settings, protocol=PAPER, about=None, **others):
 
 
 def evaluate_pooled(outputs, split):
-    """Computes what is known of step 1 by itself.
+    """Computes the metrics of step 1 alone.
 
     Args:
-        outputs: What `evaluation.infer_pooled` says of the split.
+        outputs: The outputs of `infer_split.infer_pooled` on the split.
         split: The `Split`.
 
     Returns:
-        A dict ready for JSON, NaN as None: `images`, `split`, `pooled` as `evaluate`
-        has it, and on data with boxes `pointing_evidence` and `pointing_centre`.
+        A dict ready for JSON, NaN as None: `images`, `split` and `pooled` as in
+        `evaluate`, and on data with boxes `pointing_evidence` and `pointing_centre`.
     """
     result = {"images": len(split), "split": split.name}
-    result["pooled"] = figures(split.labels, outputs, split.label_names)
-    return _without_nan(result | _compared_pointing(split, outputs.get("evidence")))
+    result["pooled"] = classification_metrics(split.labels, outputs, split.label_names)
+    return _without_nan(result | _pointing_baselines(split, outputs.get("evidence")))
 
 
 def _intervals(labels, probabilities, protocol):
-    """Those of the bootstrap's figures that the protocol counts as it does."""
+    """Returns the bootstrap intervals of metrics that the protocol counts alike."""
     found = bootstrap.intervals(
         labels, probabilities, protocol.threshold, protocol.top_k[0]
     )
-    # What OF1 does not depend on, or the bootstrap is told.
+    # The fields that OF1 does not depend on, or that the bootstrap receives.
     free = "name source threshold top_k interpolation ap_epsilon".split()
     like_paper = {name: getattr(PAPER, name) for name in free}
     if dataclasses.replace(protocol, **like_paper) != PAPER:
@@ -117,22 +117,22 @@ def _intervals(labels, probabilities, protocol):
     return found
 
 
-def figures(labels, outputs, label_names, protocol=PAPER):
-    """The figures of any classifier, with regions or without.
+def classification_metrics(labels, outputs, label_names, protocol=PAPER):
+    """Computes the metrics of any classifier, with or without regions.
 
     Args:
-        labels: `(n, L)`; unknown ones are left out.
+        labels: `(n, L)`; unknown ones are ignored.
         outputs: A dict with its `probabilities` `(n, L)`.
         label_names: The L labels.
         protocol: A `Protocol`.
 
     Returns:
-        A dict of `mAP`, `AP` by label and `OP` ... `CF1` as the protocol has them,
-        `mAP_<interpolation>`, and `mAP_min10` without interpolation, as the bootstrap
-        has it.
+        A dict of `mAP`, `AP` by label and `OP` ... `CF1` as the protocol counts them;
+        `mAP_<interpolation>` for all three; and `mAP_min10`, without interpolation,
+        over labels with at least 10 positives.
     """
     probabilities = outputs["probabilities"]
-    found = protocols.figures(labels, probabilities, protocol)
+    found = protocols.compute_metrics(labels, probabilities, protocol)
     by_label = zip(label_names, found["AP"].tolist(), strict=True)
     found["AP"] = dict(by_label)
     for interpolation in INTERPOLATIONS:
@@ -145,24 +145,23 @@ def figures(labels, outputs, label_names, protocol=PAPER):
     return found
 
 
-def region_figures(outputs, split, about, pooled=None):
-    """What regions are judged by.
+def evaluate_regions(outputs, split, about, pooled=None):
+    """Computes the metrics of regions.
 
     Args:
         outputs: See `evaluate`; the regions are those of the (first) centre view.
         split: The `Split`.
-        about: `MultiView.about` of the view that gave the outputs.
-        pooled: What `evaluation.infer_pooled` says of the split; None for unknown.
+        about: `MultiView.about` of the view that computed the outputs.
+        pooled: The outputs of `infer_split.infer_pooled` on the split, or None.
 
     Returns:
-        A dict of shares, NaN where there is nothing to count: `region_iou` and
-        `region_spread` (of the image's edge); and on data with boxes `pointing`,
-        `pointing_pairs`, and for comparison `pointing_centre` (always the centre of the
-        image), `pointing_shuffled` (each region where it is on another image) and
-        `pointing_evidence` (the evidence map of step 1's own classifier, see
-        `evidence_map`). The last is NaN where there is no such map: without a pooled
-        classifier, where that is not linear or flattens, and for several models, which
-        have none in common.
+        A dict of shares, NaN if there is nothing to count: `region_iou` and
+        `region_spread` (of the image's edge); on data with boxes also `pointing`, its
+        number of pairs `pointing_pairs`, and its baselines `pointing_centre` (the
+        centre of the image), `pointing_shuffled` (each region at its place on another
+        image) and `pointing_evidence` (the evidence map of step 1's classifier, see
+        `evidence_map`; NaN without a pooled classifier, if that is not linear or
+        flattens, and for several models, which share none).
     """
     centres = region_centres(outputs, about)
     found = {
@@ -171,39 +170,39 @@ def region_figures(outputs, split, about, pooled=None):
     }
     if split.boxes is None:
         return found
-    known = split.boxes, split.labels, split.label_names
-    speaking = centres, outputs["region_scores"]
-    found["pointing"], pairs = region_metrics.pointing_score(*known, *speaking)
+    truth = split.boxes, split.labels, split.label_names
+    regions = centres, outputs["region_scores"]
+    found["pointing"], pairs = region_metrics.pointing_score(*truth, *regions)
     found["pointing_pairs"] = pairs
-    found["pointing_shuffled"] = region_metrics.shuffled_pointing_score(
-        *known, *speaking
-    )
-    alone = pooled and about.get("models", 1) == 1
-    return found | _compared_pointing(split, pooled.get("evidence") if alone else None)
+    shuffled = region_metrics.shuffled_pointing_score(*truth, *regions)
+    found["pointing_shuffled"] = shuffled
+    single = pooled and about.get("models", 1) == 1
+    evidence = pooled.get("evidence") if single else None
+    return found | _pointing_baselines(split, evidence)
 
 
-def _compared_pointing(split, evidence):
-    """What pointing is compared with, whatever the regions; none without boxes."""
+def _pointing_baselines(split, evidence):
+    """Computes the baselines of pointing that need no regions; {} without boxes."""
     if split.boxes is None:
         return {}
-    known = split.boxes, split.labels, split.label_names
+    truth = split.boxes, split.labels, split.label_names
     middle = np.full((*split.labels.shape, 2), 0.5)
-    centre, _ = region_metrics.hit_rate(*known, middle)
+    centre, _ = region_metrics.hit_rate(*truth, middle)
     rate = math.nan
     if evidence is not None:
-        rate, _ = region_metrics.hit_rate(*known, evidence)
+        rate, _ = region_metrics.hit_rate(*truth, evidence)
     return {"pointing_evidence": rate, "pointing_centre": centre}
 
 
 def region_centres(outputs, about):
-    """The centres of regions as predicted: a region may lie half outside.
+    """Returns the centres of regions, `(n, K, 2)` `y, x`, as predicted.
+
+    They are fractions of the original image, not clipped to it: a region may lie partly
+    outside.
 
     Args:
         outputs: See `evaluate`.
-        about: See `region_figures`.
-
-    Returns:
-        `(n, K, 2)` `y, x` as fractions of the original image, not clipped to it.
+        about: See `evaluate_regions`.
     """
     centres = (outputs["regions"][:, :, ::-1, 2] + 1) / 2  # (n, K, 2), y first
     return crop_to_image(centres, about["crops"][0] / about["scales"][0])
@@ -218,14 +217,13 @@ def _without_nan(value):
 
 
 def columns(result):
-    """The figures of the model and of what it was compared with.
+    """Returns the metrics of the model and of those it was compared with, by name.
+
+    The model itself is first: "svm" if SVMs are compared with the attention model whose
+    descriptions they score, else "attention".
 
     Args:
-        result: What `evaluate` returned.
-
-    Returns:
-        A dict from name to figures, the model's own first: "svm" where the SVMs are
-        compared with the attention model they look through, else "attention".
+        result: The result of `evaluate`.
     """
     compared = [
         name.removeprefix("above_") for name in result if name.startswith("above_")
@@ -235,15 +233,15 @@ def columns(result):
 
 
 def table(result):
-    """Writes a result as the table that a person reads.
+    """Formats a result as a text table.
 
     Args:
-        result: What `evaluate` returned.
+        result: The result of `evaluate`.
 
     Returns:
-        Lines of text: a row of AP for each label, then the means and the figures of
-        Eq. 15, for the model and what it was compared with; then intervals, pointing
-        and warnings. The first line says of what, and how they are counted.
+        Lines of text, metrics in percent: the split and the protocol; for the model and
+        those it was compared with, AP of each label, the means, and the metrics of
+        Eq. 15; the metrics of regions; the intervals; and the warnings.
     """
     models = columns(result)
     own, *compared = models
@@ -252,10 +250,12 @@ def table(result):
         (f"AP {label}", *(_percent(m["AP"][label]) for m in models.values()))
         for label in result["AP"]
     ]
-    figures = [name for name in result if name.startswith(FIGURES)]
-    for name in figures:
-        rows.append((name, *(_percent(m[name]) for m in models.values())))
-    for name in ("calibration_error", *OF_REGIONS):
+    rows += [
+        (name, *(_percent(m[name]) for m in models.values()))
+        for name in result
+        if name.startswith(METRIC_PREFIXES)
+    ]
+    for name in ("calibration_error", *REGION_METRICS):
         if name in result:
             rows.append((name, _percent(result[name]), *[""] * len(compared)))
     if "at_thresholds" in result:
@@ -263,7 +263,7 @@ def table(result):
             row = f"{name} at fitted thresholds", _percent(value)
             rows.append((*row, *[""] * len(compared)))
     width = max(len(row[0]) for row in rows)
-    lines = [_counted(result)]
+    lines = [_heading(result)]
     lines += [
         row[0].ljust(width) + "".join(cell.rjust(12) for cell in row[1:])
         for row in rows
@@ -288,18 +288,19 @@ def table(result):
 
 
 def table_of_pooled(result):
-    """Writes what `evaluate_pooled` returned as the text that a person reads."""
-    shown = {n: v for n, v in result["pooled"].items() if n.startswith(FIGURES)}
-    shown |= {name: result[name] for name in OF_REGIONS if name in result}
+    """Formats the result of `evaluate_pooled` as a text table."""
+    shown = {n: v for n, v in result["pooled"].items() if n.startswith(METRIC_PREFIXES)}
+    shown |= {name: result[name] for name in REGION_METRICS if name in result}
     width = max(map(len, shown))
     lines = [f"{result['split']}, {result['images']} images; step 1 alone"]
     lines += [f"{n.ljust(width)}{_percent(v).rjust(12)}" for n, v in shown.items()]
     return "\n".join(lines)
 
 
-def _counted(result):
+def _heading(result):
     how = result["protocol"]
-    views = f"{how['views']} view{'s' * (how['views'] > 1)} from {how['views_from']}"
+    noun = "view" if how["views"] == 1 else "views"
+    views = f"{how['views']} {noun} from {how['views_from']}"
     return (
         f"{result['split']}, {result['images']} images; protocol {how['name']}, AP "
         f"interpolation {how['interpolation']}; {views}, N = "
@@ -312,6 +313,6 @@ def _percent(value):
 
 
 def write(result, path):
-    """Writes a result as JSON, what is not a number as null."""
+    """Writes a result as JSON, with null for NaN."""
     with atomic_write(path) as temporary:
         temporary.write_text(json.dumps(_without_nan(result), indent=2) + "\n")

@@ -19,17 +19,17 @@ from ram_tf.storage.atomic_files import atomic_write
 
 FOLDS = 3  # of the cross-validation
 COSTS = (0.01, 0.1, 1.0, 10.0, 100.0)
-# Positives among a few images from which on these tell something of a label.
-ENOUGH = 5
-# Least slope of Platt scaling: probabilities rank images as decisions do.
-LEAST_SLOPE = 0.01
+# Held-out positives of a label that are needed to choose its cost and scaling.
+MIN_POSITIVES = 5
+# Smallest slope of Platt scaling: probabilities rank images as decisions do.
+MIN_SLOPE = 0.01
 
 
 def normalized(descriptions):
-    """What the SVM sees of descriptions `(n, D)`: of length 1 each.
+    """Scales descriptions `(n, D)` to length 1 each.
 
-    So a cost means the same for every network, as LIBLINEAR's regularisation depends
-    on the scale of its features (ours, the paper is silent).
+    A cost then means the same for every network, as LIBLINEAR's regularisation depends
+    on the scale of its features (ours; the paper does not say).
     """
     return tf.math.l2_normalize(tf.cast(descriptions, tf.float32), -1)
 
@@ -39,16 +39,16 @@ class OneVsRestSVM:
     """A linear SVM for each label, and its Platt scaling.
 
     Args:
-        weights: `(L, D)`; zero for a label that is never, or always, present.
+        weights: `(L, D)`; zero for a label that is never or always present.
         bias: `(L,)`.
         platt: `(L, 2)` slope and offset: a label's probability is
             `sigmoid(slope * decision + offset)`.
         costs: `(L,)` the cost C that cross-validation chose.
-        about: What the descriptions are: views, sizes, feature, weights; must be equal
-            where it is used.
-        fitted_to: A key of the training data and of how it was fitted; "" for unknown.
-        costs_chosen_by: How many images' decisions were compared to choose the costs;
-            None for unknown.
+        about: A dict of what the descriptions depend on: views, sizes, feature and
+            weights; the model that it is used with must have the same.
+        fitted_to: A cache key of the training data and the method; "" if unknown.
+        costs_chosen_by: Number of images that the costs were chosen on; None if
+            unknown.
     """
 
     weights: np.ndarray
@@ -60,18 +60,19 @@ class OneVsRestSVM:
     costs_chosen_by: int | None = None
 
     def decisions(self, descriptions):
-        """Signed distances `(n, L)` of descriptions `(n, D)`, as a float32 tensor."""
+        """Returns signed distances `(n, L)` of descriptions `(n, D)`, float32."""
         return tf.matmul(normalized(descriptions), self.weights.T) + self.bias
 
     def probabilities(self, decisions):
-        """Platt's probabilities of decisions `(n, L)`, as a float32 tensor."""
+        """Returns Platt's probabilities of decisions `(n, L)`, float32."""
         return tf.sigmoid(self.platt[:, 0] * decisions + self.platt[:, 1])
 
     def postprocess(self, outputs):
-        """Puts decisions and their probabilities in place of a network's scores.
+        """Replaces a network's scores and probabilities by those of the SVMs.
 
         Args:
-            outputs: The dict of a `MultiView` that describes, tensors or arrays.
+            outputs: The dict of a `MultiView` that returns descriptions, tensors or
+                arrays.
 
         Returns:
             The dict without `description`; regions and their scores stay the network's.
@@ -82,7 +83,7 @@ class OneVsRestSVM:
         return {**rest, "scores": decisions, "probabilities": probabilities}
 
     def save(self, path):
-        """Writes it as an npz file, without pickle."""
+        """Writes an npz file, without pickle."""
         arrays = dataclasses.asdict(self)
         arrays["about"] = json.dumps(self.about)
         arrays["costs_chosen_by"] = self.costs_chosen_by or 0
@@ -91,11 +92,11 @@ class OneVsRestSVM:
 
     @classmethod
     def load(cls, path):
-        """Reads what `save` wrote.
+        """Reads a file of `save`.
 
         Raises:
             FileNotFoundError: There is no such file.
-            ValueError: It is no such file.
+            ValueError: The file is damaged, or none of `save`.
         """
         try:
             arrays = cache.load(path)
@@ -117,7 +118,7 @@ class OneVsRestSVM:
             ) from error
 
     def _check(self):
-        """Raises a `ValueError` where the arrays do not belong together."""
+        """Raises a `ValueError` if the arrays do not belong together."""
         count = len(self.weights) if self.weights.ndim == 2 else -1
         shapes = {"bias": (count,), "platt": (count, 2), "costs": (count,)}
         shapes["weights"] = self.weights.shape
@@ -134,10 +135,10 @@ def remember(path, about, fitted_to, fit):
     """Reads the SVMs of a file, or fits and saves them.
 
     Args:
-        path: Of the file.
+        path: The file; it is read if its `about` and `fitted_to` are these.
         about: See `OneVsRestSVM`.
-        fitted_to: The same; stored SVMs are read where both are theirs.
-        fit: A function without arguments to `OneVsRestSVM`s about these descriptions.
+        fitted_to: See `OneVsRestSVM`.
+        fit: A function without arguments that fits a `OneVsRestSVM`.
 
     Returns:
         The `OneVsRestSVM`.
@@ -149,7 +150,7 @@ def remember(path, about, fitted_to, fit):
     except FileNotFoundError:
         pass
     except ValueError as error:
-        print(f"fitted again: {error}", file=sys.stderr)
+        print(f"The SVMs are fitted again: {error}", file=sys.stderr)
     fitted = dataclasses.replace(fit(), fitted_to=fitted_to)
     fitted.save(path)
     return fitted
@@ -159,7 +160,7 @@ class SVMView:
     """A `MultiView` whose scores are an SVM's decisions.
 
     Args:
-        view: A `MultiView` that describes.
+        view: A `MultiView` that returns descriptions.
         svm: The `OneVsRestSVM` fitted to its descriptions.
 
     Call arguments:
@@ -193,30 +194,29 @@ def fit(
     costs=COSTS,
     folds=FOLDS,
     jobs=-1,
-    unlearnt=None,
+    held_out=None,
 ):
     """Fits a linear SVM for each label with LIBLINEAR.
 
-    The cost is the one of best average precision on the folds that were left out;
-    their decisions fit the Platt scaling, too. See `unlearnt` for which images count.
-    Unknown labels are left out.
+    The cost is the one with the best average precision in cross-validation, whose
+    decisions on the validation folds also fit the Platt scaling. Unknown labels are
+    ignored.
 
     Args:
         descriptions: `(n, D)` of the training split.
         labels: `(n, L)` 1, 0 or -1.
         about: See `OneVsRestSVM`.
-        seed: Of the division into folds.
-        costs: To choose from.
-        folds: How many; fewer for a label with fewer images on one side, and none with
-            only one, whose own cost is the middle one.
-        jobs: Labels at a time; -1 for as many as there are processors.
-        unlearnt: `(n,)` bool, the images that the network has not learnt from; None for
-            none. Only on these do decisions tell what they would be on new images: the
-            descriptions of all others know their labels, and any cost does well there.
-            So they alone choose the cost, one for all labels, by the mean over those
-            that five or more of them have, and fit the Platt scaling of these (ours).
-            Labels that fewer of them have are scaled by all images; where there are no
-            others, each has the cost that is best on all images.
+        seed: Seed of the division into folds.
+        costs: Candidate costs C.
+        folds: Number of folds; fewer for a label with fewer positives or negatives, and
+            none for one with a single one, whose cost is the middle candidate.
+        jobs: Labels fitted in parallel; -1 for one per processor.
+        held_out: `(n,)` bool, the images that the network was not trained on; None for
+            none. The others' descriptions reveal their labels: any cost does well on
+            them. So the held-out images alone choose the cost, one for all labels, by
+            the mean over labels with at least `MIN_POSITIVES` of them, and fit the
+            Platt scaling of these labels (ours). All images fit the scaling of other
+            labels, and choose each label's own cost if no label has enough.
 
     Returns:
         A `OneVsRestSVM`.
@@ -225,25 +225,26 @@ def fit(
     # LIBLINEAR works in double precision: converted once, not in each of its fits.
     features = np.ascontiguousarray(features, np.float64)
     columns = np.asarray(labels).T
-    new = np.zeros(len(features), bool) if unlearnt is None else np.asarray(unlearnt)
-    # Threads, since LIBLINEAR lets go of the interpreter and the features are shared.
+    held_out = np.zeros(len(features), bool) if held_out is None else held_out
+    held_out = np.asarray(held_out)
+    # Threads: LIBLINEAR releases the interpreter's lock, and the features are shared.
     pool = joblib.Parallel(jobs, return_as="generator", prefer="threads")
 
     def each_label(function, title, *rows):
         tasks = (joblib.delayed(function)(*row) for row in zip(*rows, strict=True))
         return list(tqdm(pool(tasks), title, len(columns), unit="label", leave=False))
 
-    left_out = each_label(
-        lambda column: _left_out(features, column, seed, costs, folds),
+    decisions = each_label(
+        lambda column: _cross_validate(features, column, seed, costs, folds),
         "cross-validation",
         columns,
     )
-    chosen, judges = _choose_costs(columns, left_out, costs, new)
+    chosen, chosen_by = _choose_costs(columns, decisions, costs, held_out)
     fitted = each_label(
-        lambda *label: _fit_label(features, new, costs, *label),
+        lambda *label: _fit_label(features, held_out, costs, *label),
         "SVM",
         columns,
-        left_out,
+        decisions,
         chosen,
     )
     weights, bias, platt = zip(*fitted, strict=True)
@@ -253,23 +254,22 @@ def fit(
         np.array(platt, np.float32),
         np.array(chosen, np.float32),
         about,
-        costs_chosen_by=judges,
+        costs_chosen_by=chosen_by,
     )
 
 
-def _left_out(features, column, seed, costs, folds):
-    """The decision on each image, by cost, of an SVM that has not seen it.
+def _cross_validate(features, column, seed, costs, folds):
+    """Computes each image's decision, for each cost, by an SVM not trained on it.
 
     Returns:
         `(len(costs), n)`, NaN where the label is unknown; None for a label with fewer
-        than two images on one side.
+        than two positives or two negatives.
     """
     known = column >= 0
     x, y = features[known], column[known] > 0
     folds = min(folds, y.sum(), (~y).sum())
     if folds < 2:
         return None
-    # The same division for each cost.
     parts = StratifiedKFold(folds, shuffle=True, random_state=seed)
     decisions = np.full((len(costs), len(column)), np.nan)
     for row, cost in zip(decisions, costs, strict=True):
@@ -279,30 +279,30 @@ def _left_out(features, column, seed, costs, folds):
     return decisions
 
 
-def _choose_costs(columns, left_out, costs, new):
-    """The cost for each label, its own or one for all, and how many images chose."""
-    middle = costs[len(costs) // 2]
+def _choose_costs(columns, decisions, costs, held_out):
+    """Returns the cost of each label, and on how many images they were chosen."""
     joint = [
-        _precisions(column, decisions, new)
-        for column, decisions in zip(columns, left_out, strict=True)
-        if decisions is not None and _tells_enough(column[new])
+        _precisions(column, by_cost, held_out)
+        for column, by_cost in zip(columns, decisions, strict=True)
+        if by_cost is not None and _enough_positives(column[held_out])
     ]
     if joint:
-        return [costs[int(np.mean(joint, 0).argmax())]] * len(columns), int(new.sum())
+        best = costs[int(np.mean(joint, 0).argmax())]
+        return [best] * len(columns), int(held_out.sum())
     own = [
-        middle
-        if decisions is None
-        else costs[int(np.argmax(_precisions(column, decisions, column >= 0)))]
-        for column, decisions in zip(columns, left_out, strict=True)
+        costs[len(costs) // 2]
+        if by_cost is None
+        else costs[int(np.argmax(_precisions(column, by_cost, column >= 0)))]
+        for column, by_cost in zip(columns, decisions, strict=True)
     ]
-    return own, len(new)
+    return own, len(held_out)
 
 
-def _precisions(column, decisions, counted):
-    """The average precision of each cost's decisions on those images that count."""
-    counted = counted & (column >= 0)
+def _precisions(column, decisions, chosen):
+    """Returns the average precision of each cost's decisions on chosen images."""
+    chosen = chosen & (column >= 0)
     return [
-        average_precision_score(column[counted] > 0, row[counted]) for row in decisions
+        average_precision_score(column[chosen] > 0, row[chosen]) for row in decisions
     ]
 
 
@@ -310,32 +310,31 @@ def _both_kinds(column):
     return (column > 0).any() and (column == 0).any()
 
 
-def _tells_enough(column):
-    return _both_kinds(column) and (column > 0).sum() >= ENOUGH
+def _enough_positives(column):
+    return _both_kinds(column) and (column > 0).sum() >= MIN_POSITIVES
 
 
-def _fit_label(features, new, costs, column, left_out, cost):
+def _fit_label(features, held_out, costs, column, decisions, cost):
     known = column >= 0
     x, y = features[known], column[known] > 0
     if not _both_kinds(column):
-        # The probability is the share of images, smoothed as Platt's targets are. What
-        # nothing is known of counts as absent from one image, so that it is not named.
+        # The probability is the share of images, smoothed like Platt's targets. A label
+        # that is unknown everywhere counts as absent once, so that it is not predicted.
         share = (y.sum() + 1) / (max(1, len(y)) + 2)
         platt = (0.0, np.log(share / (1 - share)))
         return np.zeros(x.shape[1]), -1.0 if share < 0.5 else 1.0, platt
     svm = _svm(cost).fit(x, y)
-    if left_out is None:
+    if decisions is None:
         platt = platt_scaling(y, svm.decision_function(x))
     else:
-        judged = known & new if _tells_enough(column[new]) else known
-        decisions = left_out[costs.index(cost)]
-        platt = platt_scaling(column[judged] > 0, decisions[judged])
+        chosen = known & held_out if _enough_positives(column[held_out]) else known
+        platt = platt_scaling(column[chosen] > 0, decisions[costs.index(cost)][chosen])
     return svm.coef_[0], svm.intercept_[0], platt
 
 
 def _svm(cost):
-    # The dual draws from one random generator for all threads of the process: its
-    # results are those of no seed. The primal draws nothing.
+    # The primal needs no random numbers. The dual shares one generator among all
+    # threads of the process, so that no seed could repeat its results.
     return LinearSVC(C=cost, dual=False, max_iter=10_000)
 
 
@@ -343,16 +342,16 @@ def platt_scaling(present, decisions):
     """Fits `sigmoid(slope * decision + offset)` to the share of present labels.
 
     Args:
-        present: `(n,)` booleans, of both kinds.
-        decisions: `(n,)` of an SVM that has not seen the images.
+        present: `(n,)` booleans, both values present.
+        decisions: `(n,)` of an SVM that was not trained on the images.
 
     Returns:
-        Slope and offset. The slope is positive (ours): fitted to a few images that an
-        SVM has ranked worse than chance, it would turn the ranking of all others round.
+        Slope and offset. The slope is positive (ours): if the SVM ranked these images
+        worse than chance, a negative one would reverse the ranking of all others.
 
     Reference:
-        Platt, Probabilistic Outputs for Support Vector Machines, 1999: targets a little
-        inside 0 and 1, so that few images do not make it certain.
+        Platt, Probabilistic Outputs for Support Vector Machines, 1999; the targets lie
+        a little inside 0 and 1, so that few images do not give certainty.
     """
     positives, negatives = present.sum(), (~present).sum()
     target = np.where(present, (positives + 1) / (positives + 2), 1 / (negatives + 2))
@@ -364,6 +363,6 @@ def platt_scaling(present, decisions):
         return loss.sum(), np.array([error @ decisions, error.sum()])
 
     start = [1.0, np.log((positives + 1) / (negatives + 1))]
-    bounds = [(LEAST_SLOPE, None), (None, None)]
+    bounds = [(MIN_SLOPE, None), (None, None)]
     precise = {"ftol": 1e-14, "gtol": 1e-8}
     return tuple(minimize(cost, start, jac=True, bounds=bounds, options=precise).x)

@@ -1,6 +1,6 @@
-"""What predictions are judged by: NumPy arrays in, numbers out.
+"""Metrics for multi-label predictions, computed from NumPy arrays.
 
-Start reading at `multi_label`; `protocols` says how the papers count.
+`multi_label` holds the basic metrics; `protocols` computes them as each paper does.
 """
 
 from ram_tf.metrics.multi_label import average_precision, precision_recall_f1

@@ -1,7 +1,6 @@
-"""What a model's scores are worth: a temperature, and a threshold for each label.
+"""Calibration after training: a temperature, and a threshold for each label.
 
-Both are fitted after training, on images that the model did not learn from, and stay
-with the model: the temperature inside its probabilities, the thresholds beside them.
+Both are fitted on images that the model was not trained on.
 """
 
 import dataclasses
@@ -15,35 +14,35 @@ from scipy import optimize
 from ram_tf.metrics import multi_label, reliability
 from ram_tf.models import losses
 
-# Ours: beyond these a temperature makes every probability 0, 1 or the same.
-COLDEST, HOTTEST = 0.01, 100.0
-# Thresholds of labels that the data say nothing about: that of section 5.2.2, and one
-# that only a probability of 1 reaches.
-UNFITTED, UNREACHED = 0.5, 1.0
-# Ours: fitted to fewer, a threshold is chance. That of a label with one positive among
-# the last ranked would name the label on every image.
+# Ours: outside this range all probabilities become 0 or 1, or all the same.
+MIN_TEMPERATURE, MAX_TEMPERATURE = 0.01, 100.0
+# Thresholds of labels that cannot be fitted: that of section 5.2.2, and the highest one
+# where the precision floor is out of reach.
+DEFAULT_THRESHOLD, HIGHEST_THRESHOLD = 0.5, 1.0
+# Ours: with fewer positives a threshold is mostly chance. For a single positive that is
+# ranked last, the label would be predicted on every image.
 MIN_POSITIVES = 5
 
 
 @dataclasses.dataclass(frozen=True)
 class Calibration:
-    """How scores become probabilities, and probabilities predictions.
+    """A temperature for scores and a threshold for each label's probability.
 
-    `Calibration(1.0, (0.5,) * L)` leaves a model as it is.
+    `Calibration(1.0, (0.5,) * L)` changes nothing.
 
     Args:
-        temperature: What scores are divided by, 0.01 to 100. Above 1 the model was too
-            sure of itself.
-        thresholds: L probabilities in [0, 1]: a label is predicted where its calibrated
-            probability reaches its threshold.
-        precision_floor: What `fit_thresholds` was asked for, in [0, 1]; None for F1.
+        temperature: Divisor of the scores, 0.01 to 100. Above 1 the model was
+            overconfident.
+        thresholds: L thresholds in [0, 1]. A label is predicted if its calibrated
+            probability is at least its threshold.
+        precision_floor: Argument of `fit_thresholds`, in [0, 1]; None for best F1.
         unfitted: Indices of the labels whose thresholds `fit_thresholds` could not fit.
-        error_before: The calibration error on the data of the fit, in [0, 1], before
-            calibration; None where nothing was fitted.
-        error_after: The same after it; on other images expect a little more.
+        error_before: Calibration error before calibration, in [0, 1], on the images of
+            the fit; None where nothing was fitted.
+        error_after: The same after calibration; slightly higher on other images.
 
     Raises:
-        ValueError: A value is out of range, on construction.
+        ValueError: A value is out of range.
     """
 
     temperature: float
@@ -54,35 +53,34 @@ class Calibration:
     error_after: float | None = None
 
     def __post_init__(self):
-        if not _is_number(self.temperature, COLDEST, HOTTEST):
-            expected = f"a temperature from {COLDEST} to {HOTTEST}"
-            raise _refusal(expected, self.temperature)
+        if not _is_number(self.temperature, MIN_TEMPERATURE, MAX_TEMPERATURE):
+            expected = f"a temperature from {MIN_TEMPERATURE} to {MAX_TEMPERATURE}"
+            raise _invalid(expected, self.temperature)
         for threshold in self.thresholds:
             if not _is_number(threshold, 0, 1):
-                raise _refusal("thresholds from 0 to 1", threshold)
+                raise _invalid("thresholds from 0 to 1", threshold)
         for name in ("precision_floor", "error_before", "error_after"):
             value = getattr(self, name)
             if value is not None and not _is_number(value, 0, 1):
-                raise _refusal(f"a {name} from 0 to 1, or none", value)
+                raise _invalid(f"a {name} from 0 to 1, or none", value)
         if not set(self.unfitted) <= set(range(len(self.thresholds))):
-            raise _refusal("indices of labels in unfitted", self.unfitted)
+            raise _invalid("indices of labels in unfitted", self.unfitted)
 
     @property
     def about(self):
-        """Its `temperature` and its `thresholds`, each where it changes anything."""
+        """The `temperature` and the `thresholds`, each only if not the default."""
         about = {"temperature": self.temperature} if self.temperature != 1 else {}
-        if any(threshold != UNFITTED for threshold in self.thresholds):
+        if any(threshold != DEFAULT_THRESHOLD for threshold in self.thresholds):
             about["thresholds"] = list(self.thresholds)
         return about
 
     def probabilities(self, scores, loss):
-        """The calibrated probabilities of scores, for arrays and inside a graph.
+        """Returns the calibrated probabilities of scores, also inside a graph.
 
-        A sigmoid of `score / temperature` rises with the score, whatever the
-        temperature: no label's ranking of the images changes, nor its AP. (Only from a
-        quotient of about 16 on does float32 round sigmoids to 1, all alike.) A softmax
-        keeps the order of the labels within an image, but a probability depends on the
-        image's other scores too: the ranking **between** images may change.
+        With sigmoids, the temperature changes no label's ranking of the images and no
+        AP (except that float32 rounds sigmoids above about 16 to 1). A softmax keeps
+        the order of the labels within an image, but the ranking **between** images may
+        change, since a probability depends on the image's other scores.
 
         >>> scores = np.array([[1.0, 0.0, 0.0], [3.0, 2.9, -9.0]])
         >>> for temperature in (1.0, 4.0):
@@ -94,7 +92,7 @@ class Calibration:
 
         Args:
             scores: `(..., L)` floats, NumPy or TensorFlow.
-            loss: The loss that the model was trained with, see `losses.probabilities`.
+            loss: Loss that the model was trained with, see `losses.probabilities`.
 
         Returns:
             `(..., L)` float32 tensor in [0, 1].
@@ -102,14 +100,14 @@ class Calibration:
         return losses.probabilities(scores / self.temperature, loss)
 
     def to_json(self, label_names):
-        """The text of a `calibration.json`, with labels by name.
+        """Returns the text of a `calibration.json`, with labels by name.
 
         Raises:
-            ValueError: There is not one name, different from the others, a threshold.
+            ValueError: The names are not as many as the thresholds, or not unique.
         """
         names = list(label_names)
         if len(names) != len(self.thresholds) or len(set(names)) != len(names):
-            raise _refusal(f"{len(self.thresholds)} different label names", names)
+            raise _invalid(f"{len(self.thresholds)} different label names", names)
         content = dataclasses.asdict(self)
         content["thresholds"] = dict(zip(names, self.thresholds, strict=True))
         content["unfitted"] = [names[index] for index in self.unfitted]
@@ -117,28 +115,28 @@ class Calibration:
 
     @classmethod
     def from_json(cls, text, label_names):
-        """Reads what `to_json` wrote for a model with these labels.
+        """Reads the text that `to_json` wrote for a model with these labels.
 
         Raises:
-            ValueError: The text is no calibration, or that of other labels.
+            ValueError: The text is no calibration, or one of other labels.
         """
         names = list(label_names)
         try:
             content = json.loads(text)
         except (ValueError, RecursionError) as error:
-            raise _refusal("JSON", text) from error
+            raise _invalid("JSON", text) from error
         fields = [field.name for field in dataclasses.fields(cls)]
         if not isinstance(content, dict) or set(content) != set(fields):
-            raise _refusal(f"the fields {', '.join(fields)}", content)
+            raise _invalid(f"the fields {', '.join(fields)}", content)
         thresholds, unfitted = content["thresholds"], content["unfitted"]
         if not isinstance(thresholds, dict):
-            raise _refusal("thresholds by label name", thresholds)
-        for ours, theirs in itertools.zip_longest(names, thresholds):
-            if ours != theirs:
-                expected = f"the model's labels in their order, here {ours!r}"
-                raise _refusal(expected, theirs)
+            raise _invalid("thresholds by label name", thresholds)
+        for name, stored in itertools.zip_longest(names, thresholds):
+            if name != stored:
+                expected = f"the model's labels in their order, here {name!r}"
+                raise _invalid(expected, stored)
         if not isinstance(unfitted, list) or any(n not in names for n in unfitted):
-            raise _refusal("a list of unfitted labels of the model", unfitted)
+            raise _invalid("a list of unfitted labels of the model", unfitted)
         content["thresholds"] = tuple(thresholds.values())
         content["unfitted"] = tuple(map(names.index, unfitted))
         return cls(**content)
@@ -155,7 +153,7 @@ class CalibratedView:
         images: See `MultiView`.
 
     Returns:
-        The dict of `MultiView`, see `postprocess`.
+        The outputs of `MultiView` with calibrated probabilities.
     """
 
     def __init__(self, view, calibration):
@@ -182,22 +180,22 @@ def _is_number(value, low, high):
     return is_number and low <= value <= high
 
 
-def _refusal(expected, received):
-    # Shortened and escaped, since the file may be anyone's.
+def _invalid(expected, received):
+    # Shortened and escaped, since the file may come from an untrusted source.
     return ValueError(
-        f"The calibration cannot be used. Expected {expected}. "
+        f"The calibration is invalid. Expected {expected}. "
         f"Received: {reprlib.repr(received)}"
     )
 
 
 def fit(labels, scores, loss, precision_floor=None):
-    """Fits a temperature, then thresholds on the probabilities that it gives.
+    """Fits a temperature, then thresholds on the calibrated probabilities.
 
     Args:
         labels: `(n, L)` 1, 0 or -1 of images that the model was not trained on.
-        scores: `(n, L)` finite scores of the model for these images, made as those that
-            are to be calibrated: of as many views, for instance.
-        loss: A key of `losses.CLASSIFICATION`: the one that the model was trained with.
+        scores: `(n, L)` finite scores for these images, computed in the same way as
+            those to calibrate, for instance with the same number of views.
+        loss: Key of `losses.CLASSIFICATION` that the model was trained with.
         precision_floor: See `fit_thresholds`.
 
     Returns:
@@ -209,7 +207,7 @@ def fit(labels, scores, loss, precision_floor=None):
     labels, scores = multi_label.checked(labels, scores)
     if not (labels >= 0).any():
         raise ValueError(
-            "There is nothing to calibrate on. Expected images with known labels. "
+            "There are no labels to calibrate on. Expected images with known labels. "
             f"Received: labels of shape {labels.shape}, none known"
         )
     temperature = fit_temperature(labels, scores, loss)
@@ -227,31 +225,30 @@ def fit(labels, scores, loss, precision_floor=None):
 
 
 def fit_temperature(labels, scores, loss):
-    """The temperature T at which `scores / T` make the labels most likely.
+    """Fits the temperature T at which `scores / T` make the labels most likely.
 
-    Minimised is the negative log likelihood, for `"bce"` and `"asl"` of the sigmoids,
-    over all known pairs of image and label; for `"euclidean"` of the softmax over an
+    Minimises the negative log likelihood: for `"bce"` and `"asl"` that of the sigmoids
+    over all known (image, label) pairs; for `"euclidean"` that of the softmax over an
     image's known labels against its L1-normalised labels (Eq. 7), over the images with
-    a present label. Both are convex in 1 / T, so that their minimum is the only one.
+    a present label. Both are convex in 1 / T, so the minimum is unique.
 
     Args:
         labels: `(n, L)` 1, 0 or -1.
         scores: `(n, L)` finite scores.
-        loss: A key of `losses.CLASSIFICATION`.
+        loss: Key of `losses.CLASSIFICATION`.
 
     Returns:
-        A float between 0.01 and 100. It is 1, which changes nothing, where none is the
-        best: without present or without absent labels; with scores that part these
-        without a mistake, for which lower is better for ever; and with scores that part
-        them no better than chance, for which higher is.
+        A float between 0.01 and 100. It is 1 (no change) where no minimum exists:
+        without present or without absent labels, with scores that separate them without
+        a mistake, and with scores that separate them no better than chance.
 
     Raises:
-        ValueError: The scores are not finite or do not belong to the labels, or the
-            loss is unknown.
+        ValueError: The scores are not finite or not of the labels' shape, or the loss
+            is unknown.
 
     Reference:
         Guo et al., On Calibration of Modern Neural Networks, ICML 2017, section 4.2,
-        https://arxiv.org/abs/1706.04599; by label with sigmoids: ours.
+        https://arxiv.org/abs/1706.04599; sigmoids per label: ours.
     """
     labels, scores = multi_label.checked(labels, scores)
     if loss not in losses.CLASSIFICATION:
@@ -261,7 +258,7 @@ def fit_temperature(labels, scores, loss):
         )
     if not np.isfinite(scores).all():
         raise ValueError(
-            "Infinite scores have no temperature. Expected finite scores. Received: "
+            "Scores are not finite. Expected finite scores to calibrate. Received: "
             f"{np.isinf(scores).sum()} infinite of {scores.size}"
         )
     known, present = labels >= 0, labels > 0
@@ -269,23 +266,23 @@ def fit_temperature(labels, scores, loss):
         return 1.0
     if loss == "euclidean":
         rows = present.any(1)
-        # As in `losses.euclidean`, so far below that its share is 0.
-        options = np.where(known, scores, -1e9)[rows]
-        wanted = present[rows] / present[rows].sum(1, keepdims=True)
+        # As in `losses.euclidean`: low enough to make its probability 0.
+        logits = np.where(known, scores, -1e9)[rows]
+        targets = present[rows] / present[rows].sum(1, keepdims=True)
     else:
         # A sigmoid is the softmax of a score and 0.
-        options = np.stack([scores[known], np.zeros(known.sum())], 1)
-        wanted = np.stack([present[known], ~present[known]], 1)
-    # Below the highest option, so that no exponential overflows.
-    options -= options.max(1, keepdims=True)
-    chosen = (wanted * options).sum(1)
+        logits = np.stack([scores[known], np.zeros(known.sum())], 1)
+        targets = np.stack([present[known], ~present[known]], 1)
+    # Relative to the highest, so that no exponential overflows.
+    logits -= logits.max(1, keepdims=True)
+    target_logits = (targets * logits).sum(1)
 
     def cost(log_temperature):
         temperature = np.exp(log_temperature)
-        partition = np.log(np.exp(options / temperature).sum(1))
-        return (partition - chosen / temperature).mean()
+        partition = np.log(np.exp(logits / temperature).sum(1))
+        return (partition - target_logits / temperature).mean()
 
-    bounds = np.log([COLDEST, HOTTEST])
+    bounds = np.log([MIN_TEMPERATURE, MAX_TEMPERATURE])
     best = optimize.minimize_scalar(cost, bounds=bounds, method="bounded")
     if best.fun >= min(map(cost, bounds)):
         return 1.0
@@ -293,27 +290,26 @@ def fit_temperature(labels, scores, loss):
 
 
 def fit_thresholds(labels, probabilities, precision_floor=None, min_positives=1):
-    """The threshold of each label: of highest F1, or of highest recall above a floor.
+    """Fits each label's threshold: best F1, or best recall above a precision floor.
 
-    A threshold lies midway between the lowest probability that is predicted and the
-    next lower one, 0 after the last: as far as can be from either, since those of other
-    images will differ a little. Equal probabilities are predicted together or not at
-    all. Of thresholds equally good the highest is taken, which predicts least.
+    A threshold lies midway between the lowest predicted probability and the next lower
+    one (0 after the last). Equal probabilities are on the same side of it. Of equally
+    good thresholds the highest is taken.
 
-    A threshold is as uncertain as its label is rare. That of highest F1 predicts a
-    label everywhere if its probabilities tell nothing; if they are calibrated, it is
+    Thresholds of rare labels are uncertain. For best F1, a label with uninformative
+    probabilities is predicted on every image; with calibrated ones, the threshold is
     half of the F1 that it reaches.
 
     Args:
         labels: `(n, L)` 1, 0 or -1; unknown entries are left out.
         probabilities: `(n, L)` in [0, 1].
-        precision_floor: Lowest precision that is accepted, in [0, 1]; None for F1.
-        min_positives: Labels with fewer positives have no threshold of their own.
+        precision_floor: Lowest accepted precision, in [0, 1]; None for best F1.
+        min_positives: Labels with fewer positives are not fitted.
 
     Returns:
-        `(thresholds, unfitted)`: `(L,)` float64 in [0, 1], and the list of the labels'
-        indices that have no threshold of their own: 0.5 with too few positives, 1 where
-        the floor is out of reach.
+        `(thresholds, unfitted)`: `(L,)` float64 in [0, 1], and the indices of the
+        labels that are not fitted. These have a threshold of 0.5 with too few
+        positives, and of 1 where the floor is out of reach.
 
     Raises:
         ValueError: An argument is out of range.
@@ -325,10 +321,10 @@ def fit_thresholds(labels, probabilities, precision_floor=None, min_positives=1)
     labels, probabilities = reliability.checked(labels, probabilities)
     if precision_floor is not None and not 0 <= precision_floor <= 1:
         raise ValueError(
-            "A precision is a share. Expected a floor in [0, 1] or None. "
+            "The precision floor is out of range. Expected 0 to 1, or None. "
             f"Received: precision_floor={precision_floor}"
         )
-    thresholds, unfitted = np.full(labels.shape[1], UNFITTED), []
+    thresholds, unfitted = np.full(labels.shape[1], DEFAULT_THRESHOLD), []
     for index in range(labels.shape[1]):
         known = labels[:, index] >= 0
         order = np.argsort(-probabilities[known, index])
@@ -340,14 +336,14 @@ def fit_thresholds(labels, probabilities, precision_floor=None, min_positives=1)
         following = np.append(ranked[1:], -np.inf)
         correct, predicted = np.cumsum(present), np.arange(1, len(ranked) + 1)
         if precision_floor is None:
-            worth = 2 * correct / (predicted + correct[-1])  # F1
+            quality = 2 * correct / (predicted + correct[-1])  # F1
         else:
-            worth = np.where(correct / predicted >= precision_floor, correct, 0)
-        worth[ranked == following] = 0  # no threshold lies between equals
-        best = np.argmax(worth)
-        if worth[best]:
+            quality = np.where(correct / predicted >= precision_floor, correct, 0)
+        quality[ranked == following] = 0  # no threshold separates equal probabilities
+        best = np.argmax(quality)
+        if quality[best]:
             thresholds[index] = (ranked[best] + max(0, following[best])) / 2
         else:
-            thresholds[index] = UNREACHED
+            thresholds[index] = HIGHEST_THRESHOLD
             unfitted.append(index)
     return thresholds, unfitted

@@ -1,4 +1,4 @@
-"""Which labels come together, and which are predicted in place of which.
+"""Counts pairs of labels: which occur together, and which are confused.
 
 Labels are 1 present, 0 absent, -1 unknown, as in `ram_tf.metrics.multi_label`.
 """
@@ -9,19 +9,19 @@ from ram_tf.metrics.multi_label import ratio
 
 
 def cooccurrence(labels):
-    """Which labels come together: of the images with one, how many have the other.
+    """Counts how often each pair of labels occurs in one image.
 
-    Given the labels of a split it says what the data teach, given predictions what the
-    model has made of it.
+    Takes the labels of a split, or predictions to compare with them.
 
     Args:
-        labels: `(n, L)` 1, 0 or -1, or bool. An image where either label of a pair is
-            unknown is left out of that pair.
+        labels: `(n, L)` 1, 0 or -1, or bool. A pair leaves out the images where either
+            of its labels is unknown.
 
     Returns:
         `(shares, counts)`, both `(L, L)`: at `[i, j]` the share of images with label j
-        among those with label i, in [0, 1] and NaN where there are none; and the number
-        of images with both, which is symmetric and has the labels' own on its diagonal.
+        among those with label i, in [0, 1], NaN where there are none; and the number of
+        images with both, which is symmetric, with each label's own count on the
+        diagonal.
 
     Example:
         >>> labels = np.array([[1, 1], [1, 0], [1, -1]])
@@ -29,7 +29,7 @@ def cooccurrence(labels):
         >>> shares.tolist(), counts.tolist()
         ([[1.0, 0.5], [1.0, 1.0]], [[3, 1], [1, 1]])
 
-        Predictions are comparable where nothing is predicted of unknown labels:
+        To compare predictions with labels, mark unknown labels in both:
 
         >>> probabilities = np.array([[0.9, 0.8], [0.7, 0.6], [0.8, 0.9]])
         >>> predicted = np.where(labels < 0, -1, probabilities >= 0.5)
@@ -39,30 +39,29 @@ def cooccurrence(labels):
     labels = np.asarray(labels)
     if labels.ndim != 2:
         raise ValueError(
-            "Labels of images are a table. Expected shape (n, L). "
+            "Labels must be a table. Expected shape (n, L). "
             f"Received: labels of shape {labels.shape}"
         )
-    # As floats: NumPy multiplies matrices of whole numbers without BLAS.
+    # As floats, since NumPy multiplies integer matrices without BLAS.
     present, known = (labels > 0).astype("float64"), (labels >= 0).astype("float64")
-    both, asked = present.T @ present, present.T @ known
-    return ratio(both, asked), both.astype("int64")
+    both, comparable = present.T @ present, present.T @ known
+    return ratio(both, comparable), both.astype("int64")
 
 
 def predicted_instead(labels, predicted):
-    """Which labels are wrongly predicted where a present one is missed.
+    """Counts which labels are wrongly predicted in images where another is missed.
 
-    Several labels of an image may be missed and several be wrong, and nothing says
-    which stands for which. So every wrong label of an image is held against every
-    missed one, and a row sums to anything.
+    Where an image has several missed and several wrong labels, each wrong one is
+    counted with each missed one. The shares of a row therefore need not sum to 1.
 
     Args:
-        labels: `(n, L)` 1, 0 or -1; what is unknown is neither missed nor wrong.
+        labels: `(n, L)` 1, 0 or -1; unknown entries are neither missed nor wrong.
         predicted: `(n, L)` bool.
 
     Returns:
-        `(shares, counts)`, both `(L, L)`: at `[i, j]`, of the images that have label i
-        but are not given it, the share in [0, 1] and the number that are given label j
-        without having it. A share is NaN where label i is never missed. Both are 0 on
+        `(shares, counts)`, both `(L, L)`: at `[i, j]`, among the images with label i
+        missed (a false negative), the share in [0, 1] and the number where label j is a
+        false positive. A share is NaN where label i is never missed. Counts are 0 on
         the diagonal.
 
     Example:

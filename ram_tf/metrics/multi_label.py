@@ -1,24 +1,22 @@
-"""What a result is judged by: NumPy arrays in, floats out.
+"""Average precision, precision, recall and F1 of multi-label predictions.
 
-Labels are 1 present, 0 absent, -1 unknown. An unknown entry is left out as if that
-image had not been asked for that label.
+Labels are 1 present, 0 absent, -1 unknown. Unknown entries are left out.
 """
 
 import numpy as np
 
 
 def average_precision(labels, scores, interpolation="none"):
-    """The average precision of each label over the images.
+    """Computes the average precision (AP) of each label over the images.
 
     Images are sorted by descending score; equal scores keep the order of the images.
 
     Args:
-        labels: `(n, L)` 1, 0 or -1; an image whose label is unknown is left out of that
-            label's ranking.
+        labels: `(n, L)` 1, 0 or -1; a label's ranking leaves out its unknown images.
         scores: `(n, L)`, higher means more probable.
-        interpolation: `"none"`, the mean of the precisions at each positive, as
-            ML-GCN, ASL and CSRA compute it; `"voc2010"`, the area under the curve made
-            monotone, as of VOC 2010; `"voc2007"`, the mean of its values at the
+        interpolation: `"none"`, the mean of the precisions at each positive (ML-GCN,
+            ASL, CSRA); `"voc2010"`, the area under the monotone precision-recall curve
+            (VOC since 2010); `"voc2007"`, the mean of that curve's values at the
             recalls 0, 0.1, ..., 1.
 
     Returns:
@@ -48,19 +46,19 @@ def average_precision(labels, scores, interpolation="none"):
 
 
 def precision_steps(labels, scores, monotone=False):
-    """The precision at each positive of a label: the curve whose area is its AP.
+    """Returns the precision-recall curve of each label as steps of equal width.
 
-    Drawn over recall as steps of equal width, one for each positive, their mean and so
-    the area below them is the AP: without interpolation or, made monotone, that of VOC
-    2010; the AP of VOC 2007 is read off the monotone curve at 11 recalls.
+    There is one step for each positive. Their mean, the area under the curve, is the AP
+    without interpolation or, with `monotone`, the AP of VOC 2010. The AP of VOC 2007
+    takes the values of the monotone curve at 11 recalls.
 
     Args:
         labels: `(n, L)` 1, 0 or -1.
         scores: `(n, L)`.
-        monotone: Whether a step is as high as the highest of those after it.
+        monotone: Whether each step is raised to the highest of the later ones.
 
     Returns:
-        A list of L float arrays, as long as the label has positives.
+        A list of L float arrays: the precision at each positive of the label.
     """
     rule = _best_precision_from if monotone else _precisions
     ranked = _ranked(*checked(labels, scores))
@@ -68,7 +66,7 @@ def precision_steps(labels, scores, monotone=False):
 
 
 def mean_average_precision(labels, scores, interpolation="none", min_positives=1):
-    """The mean of `average_precision` over the labels (mAP).
+    """Computes the mean of `average_precision` over the labels (mAP).
 
     Args:
         labels: `(n, L)` 1, 0 or -1.
@@ -90,27 +88,24 @@ def mean_average_precision(labels, scores, interpolation="none", min_positives=1
 
 
 def precision_recall_f1(labels, scores, threshold=0.5, top_k=None):
-    """Overall and per-class precision, recall and F1 (Eq. 15).
+    """Computes overall and per-class precision, recall and F1 (Eq. 15).
 
-    A label is predicted where its score reaches the threshold and, with `top_k`, is
-    among the k highest of its image as well. Only known labels compete for these k
-    places, and of equal scores the earlier label takes the place (ours). With
-    `threshold=-np.inf` every image gets exactly k labels.
+    A label is predicted if its score is at least the threshold and, with `top_k`, also
+    among the k highest of its image. Only known labels count among these k, and ties go
+    to the earlier label (ours). With `threshold=-np.inf` every image gets k labels.
 
-    A label that is never predicted has precision 0 and is counted. A label without any
-    positive has no recall and is left out of CP and CR (ours); its predictions are
-    wrong ones to OP all the same.
+    A label that is never predicted counts with precision 0. A label without positives
+    has no recall and is left out of CP and CR (ours), but its predictions lower OP.
 
     Args:
         labels: `(n, L)` 1, 0 or -1; unknown entries are left out.
         scores: `(n, L)`, on the scale of the threshold.
-        threshold: Lowest score that is a prediction: a number, or `(L,)` one a label.
+        threshold: Lowest score that counts as a prediction: a number, or `(L,)`.
         top_k: Most predictions per image, at least 1; None for no limit.
 
     Returns:
-        A dict of the floats `OP OR OF1 CP CR CF1`, where CF1 is the harmonic mean of
-        CP and CR as in Eq. 15, not the mean of the labels' F1. All are NaN where
-        nothing is present.
+        A dict of the floats `OP OR OF1 CP CR CF1`. CF1 is the harmonic mean of CP and
+        CR as in Eq. 15, not the mean of the labels' F1. All are NaN without positives.
     """
     labels, scores = checked(labels, scores)
     predicted = predictions(labels, scores, threshold, top_k)
@@ -134,15 +129,14 @@ def precision_recall_f1(labels, scores, threshold=0.5, top_k=None):
 
 
 def confusion(labels, predicted):
-    """How often each label is rightly or wrongly predicted or not.
+    """Counts true and false positives and negatives of each label.
 
     Args:
-        labels: `(n, L)` 1, 0 or -1; unknown entries are in none of the counts.
+        labels: `(n, L)` 1, 0 or -1; unknown entries are not counted.
         predicted: `(n, L)` bool.
 
     Returns:
-        A dict of the `(L,)` counts of images `TP FP FN TN`: true or false, positive
-        (predicted) or negative.
+        A dict of the `(L,)` counts of images `TP FP FN TN`.
     """
     labels, predicted = np.asarray(labels), np.asarray(predicted, bool)
     present, absent = labels > 0, labels == 0
@@ -155,10 +149,10 @@ def confusion(labels, predicted):
 
 
 def predictions(labels, scores, threshold, top_k):
-    """What `precision_recall_f1` counts as predicted: `(n, L)` bool."""
+    """Returns which labels `precision_recall_f1` counts as predicted: `(n, L)` bool."""
     if np.shape(threshold) not in ((), labels.shape[1:]):
         raise ValueError(
-            "Thresholds do not belong to the labels. Expected a number or shape (L,) = "
+            "The thresholds do not fit the labels. Expected a number or shape (L,) = "
             f"{labels.shape[1:]}. Received: shape {np.shape(threshold)}"
         )
     if top_k is not None and top_k < 1:
@@ -175,12 +169,12 @@ def predictions(labels, scores, threshold, top_k):
 
 
 def ratio(part, whole):
-    """`part / whole` of two arrays, NaN where the whole is 0."""
+    """Divides two arrays: `part / whole`, NaN where the whole is 0."""
     return np.divide(part, whole, out=np.full(whole.shape, np.nan), where=whole > 0)
 
 
 def _ranked(labels, scores):
-    """Yields for each label whether the known images have it, the best score first."""
+    """Yields per label whether the known images have it, by descending score."""
     for index in range(labels.shape[1]):
         known = labels[:, index] >= 0
         order = np.argsort(-scores[known, index], kind="stable")
@@ -192,34 +186,34 @@ def _uninterpolated(positive):
 
 
 def _area_under_curve(positive):
-    # Recall moves at positives only, so the area is a mean over them.
+    # Recall only changes at positives, so the area is a mean over them.
     return _best_precision_from(positive)[positive].mean()
 
 
 def _eleven_points(positive):
     best, found = _best_precision_from(positive), np.cumsum(positive)
-    # In whole numbers: 3 of 10 positives are a recall of 0.3, but 3 * 0.1 > 0.3.
+    # In integers, since in floats 3 * 0.1 > 0.3, the recall of 3 of 10 positives.
     reached = [np.argmax(10 * found >= tenth * found[-1]) for tenth in range(11)]
     return best[reached].mean()
 
 
 def _best_precision_from(positive):
-    """At each rank the highest precision at this or any later rank."""
+    """Returns at each rank the highest precision at this or any later rank."""
     return np.maximum.accumulate(_precisions(positive)[::-1])[::-1]
 
 
 def _precisions(positive):
-    """The precision at each rank."""
+    """Returns the precision at each rank."""
     return np.cumsum(positive) / np.arange(1, len(positive) + 1)
 
 
 def _harmonic_mean(precision, recall):
-    both = precision + recall
-    return float(2 * precision * recall / both) if both else 0.0
+    total = precision + recall
+    return float(2 * precision * recall / total) if total else 0.0
 
 
 def checked(labels, scores):
-    """Takes labels and scores as arrays that belong together.
+    """Converts labels and scores to arrays and checks them.
 
     Args:
         labels: `(n, L)` 1, 0 or -1.
@@ -234,12 +228,12 @@ def checked(labels, scores):
     labels, scores = np.asarray(labels), np.asarray(scores, "float64")
     if labels.ndim != 2 or labels.shape != scores.shape:
         raise ValueError(
-            "Labels and scores do not belong together. Expected both of shape (n, L). "
+            "Labels and scores differ in shape. Expected both of shape (n, L). "
             f"Received: labels of shape {labels.shape}, scores of shape {scores.shape}"
         )
     if np.isnan(scores).any():
         raise ValueError(
-            "Scores that are no numbers cannot be ranked. Expected no NaN. Received: "
+            "Scores contain NaN and cannot be ranked. Expected no NaN. Received: "
             f"{np.isnan(scores).sum()} NaN of {scores.size} scores"
         )
     return labels, scores

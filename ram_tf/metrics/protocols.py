@@ -1,46 +1,47 @@
-"""What papers mean by mAP, CF1 and OF1: evaluation protocols by name.
+"""Evaluation protocols: how each paper computes mAP, precision, recall and F1.
 
-The same predictions earn different figures in different papers. A `Protocol` says how
-one source counts, and `figures` counts so. What differs, from the sources' own files:
+Different papers report different numbers for the same predictions. A `Protocol`
+describes the rules of one source, and `compute_metrics` applies them:
 
 - `rdar`: the paper, sections 5.1 and 5.2.2. A label is predicted if it is among the top
-  3 of its image and its probability is at least 0.5; CF1 is the harmonic mean of CP and
-  CR (Eq. 15). Of a softmax's probabilities at most one passes 0.5, so those of table 2
-  are no softmax's: its OR / OP = 63.0 / 84.0 means 0.75 predictions for each of an
-  image's three or so labels. Of interpolation, unknown labels and labels never
-  predicted the paper says nothing; ours: none, left out, precision 0.
+  3 of its image and its probability is at least 0.5. CF1 is the harmonic mean of CP and
+  CR (Eq. 15). The probabilities of table 2 cannot come from a softmax, of which at most
+  one passes 0.5: OR / OP = 63.0 / 84.0 means 0.75 predictions for each of an image's
+  about three labels. The paper does not mention interpolation, unknown labels and
+  labels never predicted; ours: none, left out, precision 0.
 - `mlgcn`: `util.py` and `demo_voc2007_gcn.py` of megvii-research/ML-GCN. Two sets of
-  figures: every label of at least 0.5 (a logit of at least 0), and the top 3 of these.
-  A label never predicted counts as predicted once and wrongly, in OP as well. Unknown
-  labels (VOC's difficult) are out of AP, but absent to precision and recall.
+  metrics: every label of at least 0.5 (a logit of at least 0), and the top 3 of these.
+  A label never predicted counts as one wrong prediction, also in OP. Unknown labels
+  (VOC's difficult) are left out of AP, but count as absent in precision and recall.
 - `csra`: `utils/evaluation/cal_mAP.py` and `cal_PR.py` of Kevinz-code/CSRA. As `mlgcn`,
-  but unknown labels are out of precision and recall too; they still take a place among
+  but unknown labels are also left out of precision and recall. They can still be among
   the top 3 (`json_metric_top3`).
 - `srn`: `evaluate.m` and `tools/` of zhufengx/SRN_multilabel. AP is the area under the
-  monotone curve (`AP_VOC.m`); the probability must exceed 0.5; CF1 is the mean of the
-  labels' F1. An `eps` above and below makes 0 / 0 one (`precision_recall_f1.m`): the
-  precision of a label never predicted, the recall of a label without positives. Unknown
-  labels (WIDER's unspecified) are out of AP (`get_mAP_eccv16.m`), but absent to
-  precision and recall. How it takes the top 3 is told in its issues 1 and 5 only.
+  monotone curve (`AP_VOC.m`). The probability must exceed 0.5. CF1 is the mean of the
+  labels' F1. An `eps` in numerator and denominator turns 0 / 0 into 1
+  (`precision_recall_f1.m`): the precision of a label never predicted, and the recall of
+  a label without positives. Unknown labels (WIDER's unspecified) are left out of AP
+  (`get_mAP_eccv16.m`), but count as absent in precision and recall. The top 3 are
+  described only in its issues 1 and 5.
 - `asl`: `validate.py` and `src/helper_functions/helper_functions.py` of
-  Alibaba-MIIL/ASL. The probability must exceed 0.8; CF1 is the mean of the labels' F1;
-  0 / 0 is zero. AP is divided by the number of positives + 1e-8, which gives a label
-  without positives AP 0; it counts, in all means. There is no top 3, and of unknown
-  labels it knows nothing; ours: left out.
+  Alibaba-MIIL/ASL. The probability must exceed 0.8. CF1 is the mean of the labels' F1.
+  0 / 0 is 0. AP is divided by the number of positives + 1e-8, so that a label without
+  positives has AP 0 and counts in all means. There is no top 3 and no rule for unknown
+  labels; ours: left out.
 - `voc07`: `VOCcode/VOCevalcls.m` of the VOC 2007 development kit. AP is the mean of the
-  precisions at 11 recalls (ours in whole numbers, as 3 * 0.1 > 0.3 in floats); unknown
-  labels are left out. It has no other figures; ours: those of `rdar`.
+  precisions at 11 recalls (ours in integers, since 3 * 0.1 > 0.3 in floats). Unknown
+  labels are left out. It has no other metrics; ours: those of `rdar`.
 
-What a protocol does not decide are the images and what was learnt from them. `srn` has
-all images of COCO (82,783 and 40,504), ours leaves out those without labels, as the
-paper does. In training VOC's difficult objects are positive to `mlgcn` and negative to
-`csra`: `--difficult` of the run. WIDER, of which `csra` takes unknown labels for absent
-ones, is no data set here.
+A protocol covers neither the choice of images nor training. `srn` uses all images of
+COCO (82,783 and 40,504); ours leaves out those without labels, as the paper does. VOC's
+difficult objects are positive in the training of `mlgcn` and negative in that of
+`csra`: set `--difficult` of the run. WIDER, where `csra` takes unknown labels as
+absent, is not supported.
 
-The same in all, and ours: equal probabilities keep their order, as MATLAB's sort has it
-but torch's and NumPy's do not promise; the harmonic mean of 0 and 0 is 0; a label
-without positives is left out of AP, CP, CR and CF1 where the source has 0 / 0 in one of
-them (`mlgcn`, `csra`), or of AP alone (`srn`).
+Ours, in all protocols: equal probabilities keep their order, as in MATLAB's sort (torch
+and NumPy do not guarantee it). The harmonic mean of 0 and 0 is 0. A label without
+positives is left out of AP, CP, CR and CF1 where the source has 0 / 0 in one of them
+(`mlgcn`, `csra`), or of AP alone (`srn`).
 """
 
 import dataclasses
@@ -53,29 +54,29 @@ from ram_tf.metrics import multi_label
 
 @dataclasses.dataclass(frozen=True)
 class Protocol:
-    """How a source computes its figures; the defaults are those of `rdar`.
+    """Rules by which a source computes its metrics; the defaults are those of `rdar`.
 
-    `dataclasses.asdict` makes it ready for JSON. Unknown labels are left out of AP by
-    every protocol.
+    `dataclasses.asdict` makes it ready for JSON. Every protocol leaves unknown labels
+    out of AP.
 
     Args:
-        name: Its key in `PROTOCOLS`.
-        source: Where it was read.
-        interpolation: Of AP, see `multi_label.average_precision`.
-        ap_epsilon: Added to the number of positives that AP is divided by. If it is not
-            0, a label without positives has AP 0 in the mean, else it is left out.
-        threshold: What the probability of a predicted label reaches.
+        name: Key in `PROTOCOLS`.
+        source: Paper or files that define it.
+        interpolation: Interpolation of AP, see `multi_label.average_precision`.
+        ap_epsilon: Added to the number of positives that AP is divided by. If not 0, a
+            label without positives has AP 0 in the mean, otherwise it is left out.
+        threshold: Threshold of the probability of a predicted label.
         at_least: Whether a probability equal to the threshold is enough.
-        top_k: How many labels an image is given at most, None for any number; one set
-            of figures each. The first is the headline.
-        class_f1: `"harmonic"`, of CP and CR, or `"mean"`, of the labels' own F1.
+        top_k: Most labels predicted per image, None for no limit. There is one set of
+            metrics for each entry; the first is the main one.
+        class_f1: `"harmonic"` mean of CP and CR, or `"mean"` of the labels' F1.
         never_predicted: Precision where nothing is predicted.
         phantom: Whether a label that is never predicted counts as one wrong prediction
             in OP.
         no_positives: Recall of a label without positives; None leaves it out of CP, CR
             and CF1.
-        unknown: What an unknown label is to precision and recall: `"left out"`;
-            `"takes a place"`, left out but for its place among the top k; `"absent"`.
+        unknown: How unknown labels count in precision and recall: `"left out"`;
+            `"takes a place"`, left out, but they can be among the top k; or `"absent"`.
     """
 
     name: str
@@ -141,8 +142,8 @@ PROTOCOLS = {
 }
 
 
-def figures(labels, probabilities, protocol):
-    """The figures of a table as the protocol's source would have computed them.
+def compute_metrics(labels, probabilities, protocol):
+    """Computes the metrics as the protocol's source does.
 
     Args:
         labels: `(n, L)` 1, 0 or -1.
@@ -150,16 +151,16 @@ def figures(labels, probabilities, protocol):
         protocol: A `Protocol`, such as `PROTOCOLS["mlgcn"]`.
 
     Returns:
-        A dict of the floats `mAP OP OR OF1 CP CR CF1` in [0, 1], NaN where nothing is
-        present; of `AP`, `(L,)`, NaN where a label has no positive; and, where the
-        source counts a second time with the top 3 only, of `OP_top3` to `CF1_top3`.
+        A dict of the floats `mAP OP OR OF1 CP CR CF1` in [0, 1], NaN without any
+        positive; of `AP`, `(L,)`, NaN for a label without positives; and, if the source
+        also evaluates the top 3 only, of `OP_top3` to `CF1_top3`.
 
     Example:
         >>> labels = np.array([[1, 0], [0, 1]])
         >>> probabilities = np.array([[0.9, 0.5], [0.2, 0.6]])
-        >>> figures(labels, probabilities, PROTOCOLS["mlgcn"])["OF1"]  # 0.5 passes
+        >>> compute_metrics(labels, probabilities, PROTOCOLS["mlgcn"])["OF1"]
         0.8
-        >>> figures(labels, probabilities, PROTOCOLS["srn"])["OF1"]
+        >>> compute_metrics(labels, probabilities, PROTOCOLS["srn"])["OF1"]
         1.0
     """
     labels, probabilities = np.asarray(labels), np.asarray(probabilities, "float64")
@@ -169,7 +170,7 @@ def figures(labels, probabilities, protocol):
     outside = (probabilities < 0) | (probabilities > 1)
     if outside.any():
         raise ValueError(
-            "A threshold means nothing to scores. Expected probabilities in [0, 1]. "
+            "Probabilities are out of range. Expected numbers in [0, 1]. "
             f"Received: {probabilities[outside][0]}"
         )
     positives = (labels > 0).sum(0)
@@ -185,17 +186,17 @@ def figures(labels, probabilities, protocol):
 
 
 def as_counted(labels, probabilities, protocol, top_k):
-    """What a protocol counts precision and recall from.
+    """Returns the labels and predictions that a protocol counts.
 
     Args:
         labels: `(n, L)` 1, 0 or -1.
         probabilities: `(n, L)` in [0, 1].
         protocol: A `Protocol`.
-        top_k: One of `protocol.top_k`; the first is that of the headline.
+        top_k: One of `protocol.top_k`.
 
     Returns:
-        `(labels, predicted)`, both `(n, L)`: the labels with -1 for what is left out
-        only, and whether each is predicted, which nothing left out is.
+        `(labels, predicted)`, both `(n, L)`: the labels, -1 where they are left out,
+        and whether each is predicted, False where it is left out.
     """
     labels, probabilities = np.asarray(labels), np.asarray(probabilities, "float64")
     if protocol.unknown == "absent":
@@ -204,7 +205,7 @@ def as_counted(labels, probabilities, protocol, top_k):
 
 
 def warnings_for(labels, probabilities, label_names, protocol):
-    """What a reader of `figures` of the same arguments should be told.
+    """Returns warnings for readers of `compute_metrics` of the same arguments.
 
     Args:
         labels: `(n, L)` 1, 0 or -1.
@@ -213,49 +214,48 @@ def warnings_for(labels, probabilities, label_names, protocol):
         protocol: A `Protocol`.
 
     Returns:
-        A list of sentences, empty where there is nothing to tell: of probabilities that
-        sum to 1, of labels without positives, of labels never predicted and of unknown
-        labels that count.
+        A list of sentences, possibly empty, on probabilities that sum to 1, labels
+        without positives, labels never predicted and unknown labels that count.
     """
     labels, probabilities = np.asarray(labels), np.asarray(probabilities, "float64")
     names = np.asarray(label_names)
     predicted = _predicted(labels, probabilities, protocol, protocol.top_k[0])
     positives, unknown = (labels > 0).sum(0), int((labels < 0).sum())
     sentences = []
-    # As loose as bfloat16, which rounds each of them by up to 0.2 %.
+    # The tolerance allows for bfloat16, which rounds by up to 0.2 %.
     sum_to_1 = names.size > 1 and np.allclose(probabilities.sum(1), 1, atol=5e-3)
     most = names.size
     if protocol.threshold > 0:
         most = max(1, math.ceil(1 / protocol.threshold) - 1)
     if sum_to_1 and most < names.size:
         sentences.append(
-            "The probabilities of each image sum to 1, as a softmax's do: at most "
-            f"{most} label{'s' * (most > 1)} of an image can pass "
-            f"{protocol.threshold:g}, so recall is low however good the ranking is."
+            "The probabilities of each image sum to 1, as those of a softmax: at most "
+            f"{most} label{'s' if most > 1 else ''} of an image can pass "
+            f"{protocol.threshold:g}, so recall is low even with a good ranking."
         )
     if not positives.all():
         in_mean = "AP 0 in mAP" if protocol.ap_epsilon else "left out of mAP"
         in_recall = (
-            "out of CP, CR and CF1"
+            "left out of CP, CR and CF1"
             if protocol.no_positives is None
             else f"recall {protocol.no_positives:g} in CR and CF1"
         )
         absent = ", ".join(names[positives == 0])
-        sentences.append(f"No image has {absent}: {in_mean}, {in_recall}.")
+        sentences.append(f"Labels without positives ({in_mean}, {in_recall}): {absent}")
     never = ~predicted.any(0)
     if never.any():
-        in_overall = " and one wrong prediction each in OP" if protocol.phantom else ""
+        in_overall = ", one wrong prediction each in OP" if protocol.phantom else ""
         sentences.append(
-            f"No image is given {', '.join(names[never])}: "
-            f"precision {protocol.never_predicted:g}{in_overall}."
+            f"Labels never predicted (precision {protocol.never_predicted:g}"
+            f"{in_overall}): {', '.join(names[never])}"
         )
     if unknown and protocol.unknown == "absent":
         sentences.append(
-            f"Unknown labels ({unknown}) are absent to precision and recall."
+            f"Unknown labels ({unknown}) count as absent in precision and recall."
         )
     if unknown and protocol.unknown == "takes a place":
         sentences.append(
-            f"Unknown labels ({unknown}) may take places among the top 3 of images."
+            f"Unknown labels ({unknown}) may be among the top 3 of their images."
         )
     return sentences
 
@@ -263,7 +263,7 @@ def warnings_for(labels, probabilities, label_names, protocol):
 def _precision_recall_f1(labels, probabilities, protocol, top_k):
     labels, predicted = as_counted(labels, probabilities, protocol, top_k)
     if protocol.phantom:
-        # As if one more image were given, wrongly, every label that no image is given.
+        # Add one image without labels, for which every label never predicted is.
         predicted = np.vstack([predicted, ~predicted.any(0)])
         labels = np.vstack([labels, np.zeros(labels.shape[1])])
     result = multi_label.precision_recall_f1(labels, predicted, threshold=1)
@@ -289,7 +289,7 @@ def _precision_recall_f1(labels, probabilities, protocol, top_k):
 
 
 def _predicted(labels, probabilities, protocol, top_k):
-    """Which of the labels that count each image is given: `(n, L)` bool."""
+    """Returns which of the labels that count are predicted: `(n, L)` bool."""
     if protocol.at_least:
         predicted = probabilities >= protocol.threshold
     else:
@@ -306,7 +306,7 @@ def _f1(precision, recall):
     return _ratio(2 * precision * recall, precision + recall, 0.0)
 
 
-def _ratio(part, whole, nothing):
-    """`part / whole`; `nothing` (None: NaN) where the whole is 0."""
-    result = np.full(np.shape(whole), np.nan if nothing is None else nothing)
+def _ratio(part, whole, default):
+    """Divides `part / whole`; `default` (None: NaN) where the whole is 0."""
+    result = np.full(np.shape(whole), np.nan if default is None else default)
     return np.divide(part, whole, out=result, where=whole > 0)

@@ -1,29 +1,27 @@
-"""What regions are judged by: do they point at objects, and do they differ?"""
+"""Metrics of regions: whether they hit objects, and how much they differ."""
 
 import numpy as np
 
 
 def pointing_score(split_boxes, labels, label_names, centres, region_scores):
-    """How often a label's best region points at an object of that label.
+    """Computes how often a label's best region has its centre on such an object.
 
-    Counted are the (image, label) pairs whose label is present and has boxes. Such a
-    pair is a hit if the centre of the region with the highest score for the label lies
-    inside one of its boxes, borders included. Of equal scores the earlier region
-    speaks. With one region at (0.5, 0.5) this is the score of always pointing at the
-    centre of the image.
+    Counts the (image, label) pairs whose label is present and has boxes. A pair is a
+    hit if the centre of the region with the highest score for the label lies inside one
+    of the label's boxes, borders included. Ties go to the earlier region. One region at
+    (0.5, 0.5) gives the score of always pointing at the centre of the image.
 
     Args:
         split_boxes: Per image a dict from label name to `(m, 4)` `ymin, xmin, ymax,
             xmax`, fractions of the image (`Split.boxes`).
         labels: `(n, L)` 1, 0 or -1.
         label_names: The `L` names in the order of the columns.
-        centres: `(n, K, 2)` the regions' centres `y, x`, fractions of the original
-            image, as predicted: not those of boxes clipped to the image.
+        centres: `(n, K, 2)` centres `y, x` of the regions as fractions of the original
+            image, before any clipping to the image.
         region_scores: `(n, K, L)`.
 
     Returns:
-        `(score, pairs)`: the share of hits, NaN where there are no pairs, and their
-        number.
+        `(score, pairs)`: the share of hits, NaN without pairs, and the number of pairs.
     """
     labels, centres = np.asarray(labels), np.asarray(centres)
     region_scores = np.asarray(region_scores)
@@ -36,7 +34,7 @@ def pointing_score(split_boxes, labels, label_names, centres, region_scores):
         or region_scores.shape != (images, regions, count)
     ):
         raise ValueError(
-            "Boxes, names, labels, centres and region scores disagree. Expected n "
+            "Boxes, names, labels, centres and scores differ in size. Expected n "
             "dicts, L names, (n, L), (n, K, 2) and (n, K, L). Received: "
             f"{len(split_boxes)} dicts, {len(label_names)} names, {labels.shape}, "
             f"{centres.shape} and {region_scores.shape}"
@@ -47,17 +45,16 @@ def pointing_score(split_boxes, labels, label_names, centres, region_scores):
 
 
 def hit_rate(split_boxes, labels, label_names, points):
-    """How often a label's point lies on an object of that label.
+    """Computes how often a label's point lies on an object of that label.
 
     Args:
-        split_boxes: See `pointing_score`, and there which pairs are counted.
+        split_boxes: See `pointing_score`, which also defines the pairs.
         labels: `(n, L)` 1, 0 or -1.
         label_names: The `L` names in the order of the columns.
-        points: `(n, L, 2)` `y, x`, fractions of the original image: one for each label.
+        points: `(n, L, 2)` one point `y, x` per label, fractions of the original image.
 
     Returns:
-        `(rate, pairs)`: the share of hits, NaN where there are no pairs, and their
-        number.
+        `(rate, pairs)`: the share of hits, NaN without pairs, and the number of pairs.
     """
     hits = []
     for image, label in np.argwhere(labels > 0):
@@ -71,23 +68,23 @@ def hit_rate(split_boxes, labels, label_names, points):
 
 
 def derangement(count, seed=0):
-    """Gives each of several images another one, each of them once.
+    """Draws a permutation that leaves no element in its place.
 
     Args:
-        count: How many images.
-        seed: Of the draw; the same seed gives the same.
+        count: Number of images.
+        seed: Seed of the draw.
 
     Returns:
-        `(count,)` integers in [0, count), none in its own place.
+        `(count,)` integers in [0, count), none equal to its index.
 
     Raises:
         ValueError: There are fewer than two.
     """
     if count < 2:
         raise ValueError(
-            f"One image has no other. Expected two or more. Received: {count}"
+            f"Too few images to permute. Expected two or more. Received: {count}"
         )
-    # All in one circle, and each is given its neighbour.
+    # One cycle through all images: each is mapped to its neighbour.
     circle = np.random.default_rng(seed).permutation(count)
     others = np.empty_like(circle)
     others[circle] = np.roll(circle, 1)
@@ -95,23 +92,22 @@ def derangement(count, seed=0):
 
 
 def shuffled_pointing_score(split_boxes, labels, label_names, centres, region_scores):
-    """The pointing score, had each image the regions of another one.
+    """Computes the pointing score with the region centres of another image.
 
-    The pairs are those of `pointing_score`, and so is the region that speaks for each;
-    but it lies where the same region lies on another image of the split (see
-    `derangement`). What this loses to the pointing score is what regions gain by going
-    where this image asks for: fixed places lose nothing, and neither do places that
-    move by chance.
+    Pairs and best regions are those of `pointing_score`, but each region's centre is
+    taken from another image (see `derangement`). The difference to the pointing score
+    is what regions gain by adapting to their image. It is 0 for fixed regions, and also
+    for regions that move at random.
 
     Args:
-        split_boxes: See `pointing_score`, as all others.
+        split_boxes: See `pointing_score`, as for all others.
         labels: `(n, L)`.
         label_names: The `L` names.
         centres: `(n, K, 2)`.
         region_scores: `(n, K, L)`.
 
     Returns:
-        The share of hits; NaN where there are no pairs, or no other image.
+        The share of hits, NaN without pairs or with fewer than two images.
     """
     centres = np.asarray(centres)
     if len(centres) < 2:
@@ -122,27 +118,27 @@ def shuffled_pointing_score(split_boxes, labels, label_names, centres, region_sc
 
 
 def spreads(centres):
-    """How far each region moves from image to image.
+    """Computes how far each region moves from image to image.
 
     Args:
-        centres: `(n, K, 2)` the regions' centres `y, x`, not clipped to the image.
+        centres: `(n, K, 2)` centres `y, x` of the regions, not clipped to the image.
 
     Returns:
         `(K,)` the root of the mean of the variances of y and of x over the images, in
-        the unit of the centres; NaN without images. Exactly 0 for a fixed place.
+        the unit of the centres; NaN without images. Exactly 0 for a fixed region.
     """
     centres = np.asarray(centres, "float64")
     if not len(centres):
         return np.full(centres.shape[1], np.nan)
-    # Counted from the first image, since the mean of equal numbers may be rounded.
+    # Relative to the first image, since the mean of equal floats may be rounded.
     return np.sqrt((centres - centres[0]).var(0).mean(-1))
 
 
 def region_spread(centres):
-    """How far regions move from image to image, averaged over the regions.
+    """Computes how far regions move from image to image, averaged over the regions.
 
-    Regions around one location have its centre, so that of RARL's T k regions the
-    average is that over its T locations.
+    RARL's regions around one location share its centre, so their average equals the
+    average over the T locations.
 
     Args:
         centres: See `spreads`.
@@ -154,11 +150,10 @@ def region_spread(centres):
 
 
 def region_iou(boxes):
-    """How much the regions of an image overlap: their mean pairwise IoU.
+    """Computes the mean pairwise IoU of the regions of an image.
 
     Args:
-        boxes: `(n, K, 4)` `ymin, xmin, ymax, xmax`. A box without area overlaps
-            nothing.
+        boxes: `(n, K, 4)` `ymin, xmin, ymax, xmax`. A box without area has IoU 0.
 
     Returns:
         The mean over images of the mean over an image's K (K - 1) / 2 pairs, in

@@ -1,4 +1,4 @@
-"""How far probabilities keep what they promise."""
+"""Measures how well probabilities are calibrated."""
 
 import numpy as np
 
@@ -6,17 +6,17 @@ from ram_tf.metrics import multi_label
 
 
 def calibration_error(labels, probabilities, bins=15):
-    """How far probabilities are from shares: the expected calibration error (ECE).
+    """Computes the expected calibration error (ECE).
 
-    The mean of |mean probability - share present| over the bins of `reliability_curve`,
-    weighed by their counts. Most labels of most images are clearly absent, which makes
-    it small: compare it on one split only. A softmax's probabilities sum to 1 however
-    many labels are present, so that where images have several, none takes it to 0.
+    It is the mean of |mean probability - share present| over the bins of
+    `reliability_curve`, weighted by their counts. Compare it on one split only: it is
+    small where most labels of most images are clearly absent. A softmax cannot reach 0
+    where images have several labels, since its probabilities sum to 1.
 
     Args:
         labels: `(n, L)` 1, 0 or -1.
         probabilities: `(n, L)` in [0, 1].
-        bins: Number of bins, at least 1; 15 as in the source's tables.
+        bins: Number of bins, at least 1; 15 as in the reference's tables.
 
     Returns:
         A float in [0, 1], NaN where no label is known.
@@ -26,7 +26,7 @@ def calibration_error(labels, probabilities, bins=15):
 
     Reference:
         Guo et al., On Calibration of Modern Neural Networks, ICML 2017, section 2,
-        https://arxiv.org/abs/1706.04599; there of the most probable class alone.
+        https://arxiv.org/abs/1706.04599; there only for the most probable class.
     """
     mean, share, count = reliability_curve(labels, probabilities, bins)
     if not count.any():
@@ -35,18 +35,18 @@ def calibration_error(labels, probabilities, bins=15):
 
 
 def reliability_curve(labels, probabilities, bins=15):
-    """What probabilities promise and what is there, over all known pairs.
+    """Compares mean probability and share present in bins, over all known pairs.
 
     Args:
         labels: `(n, L)` 1, 0 or -1.
         probabilities: `(n, L)` in [0, 1].
-        bins: Number of bins of equal width, at least 1; each with its upper end, the
-            first with 0 as well.
+        bins: Number of bins of equal width, at least 1. Each includes its upper end,
+            the first also 0.
 
     Returns:
-        `(mean, share, count)`, each `(bins,)`: a bin's mean probability and the share
-        of its pairs that are present, both NaN where it is empty, and how many pairs it
-        has. The points `(mean, share)` of a calibrated model lie on the diagonal.
+        `(mean, share, count)`, each `(bins,)`: the mean probability and the share
+        present of a bin's (image, label) pairs, both NaN where it is empty, and their
+        number. The points `(mean, share)` of a calibrated model lie on the diagonal.
 
     Raises:
         ValueError: An argument is out of range.
@@ -65,7 +65,7 @@ def reliability_curve(labels, probabilities, bins=15):
 
 
 def checked(labels, probabilities):
-    """Takes labels and probabilities as arrays that belong together.
+    """Converts labels and probabilities to arrays and checks them.
 
     Args:
         labels: `(n, L)` 1, 0 or -1.
@@ -75,13 +75,13 @@ def checked(labels, probabilities):
         Both as arrays, the probabilities float64.
 
     Raises:
-        ValueError: As `multi_label.checked`; or a number is no probability.
+        ValueError: As `multi_label.checked`, or a probability is not in [0, 1].
     """
     labels, probabilities = multi_label.checked(labels, probabilities)
     outside = (probabilities < 0) | (probabilities > 1)
     if outside.any():
         raise ValueError(
-            "These are no probabilities. Expected numbers in [0, 1]. "
+            "Probabilities are out of range. Expected numbers in [0, 1]. "
             f"Received: {probabilities[outside][0]}"
         )
     return labels, probabilities

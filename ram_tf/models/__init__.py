@@ -1,5 +1,5 @@
-"""From images to scores and regions, and from these to the loss.
+"""The models, from images to label scores and regions, and their losses.
 
-In: `(B, H, W, 3)` images. Out: the dict of outputs at the head of `networks`.
-Start reading at `networks`; the recurrent attention is in `attention`.
+Start reading at `networks`, whose docstring describes the dict of outputs; the
+recurrent attention is in `attention`.
 """

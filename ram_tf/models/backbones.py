@@ -1,7 +1,7 @@
-"""From images to the feature map `f_I` that the regions are cut from.
+"""The backbones, which map images to the feature map `f_I` that regions are cut from.
 
-Every backbone takes images in [0, 255] and scales them itself, in the way that its
-ImageNet weights were trained with.
+Every backbone takes images in [0, 255] and applies the preprocessing that its ImageNet
+weights were trained with.
 """
 
 import dataclasses
@@ -14,18 +14,18 @@ import keras
 
 @dataclasses.dataclass(frozen=True)
 class Backbone:
-    """What is known of a backbone before it is built.
+    """What is needed to build a backbone.
 
     Args:
-        application: Builds the network, as in `keras.applications`; None for `small`,
-            which is built here.
+        application: Builds the network, a function of `keras.applications`; None for
+            `small`, which this module builds.
         layer: The layer whose output is the feature map; None for the last one.
         stride: Pixels of the image per cell of the feature map. Cells tile an image
             whose edges are multiples of it.
-        scaling: Turns RGB in [0, 255] into what the network was trained on; None
-            where it does so itself.
-        hidden: Name and kernel's shape of the first layer of its top, fully connected;
-            None where there is none before the classifier.
+        scaling: Maps RGB in [0, 255] to the range the network was trained on; None
+            where the network does so itself.
+        hidden: Name and kernel shape of the first fully connected layer of the
+            network's top; None where the top has only the classifier.
     """
 
     application: Callable
@@ -64,23 +64,23 @@ BACKBONES = {
 
 
 def build(name, weights="imagenet", frozen=0.0):
-    """Builds a backbone as a Keras model of its own.
+    """Builds a backbone as a separate Keras model.
 
     Args:
         name: A key of `BACKBONES`; "small" is the convolutional network for `digits`.
-        weights: "imagenet" (downloaded by Keras; "small" has none), "none", or a file
-            of this network's weights, in either of Keras' formats, of VGG-16 also with
-            its top.
-        frozen: Share of the network's layers, from the image on, that keep their
-            weights, so that training need not go back through them.
+        weights: "imagenet" (downloaded by Keras; "small" has none), "none", or a
+            weights file of this network in either of Keras' formats. A file of VGG-16
+            may include its top.
+        frozen: Share of the network's layers, counted from the image, that training
+            does not change.
 
     Returns:
-        A `keras.Model` named "backbone", images `(B, H, W, 3)` in [0, 255] to features
-        `(B, H / stride, W / stride, C)`; H and W unknown.
+        A `keras.Model` named "backbone", from images `(B, H, W, 3)` in [0, 255] to
+        features `(B, H / stride, W / stride, C)`; H and W may be unknown.
 
     Raises:
-        ValueError: An unknown name, or weights that do not fit.
-        FileNotFoundError: There is no such file of weights.
+        ValueError: The name is unknown, or the weights do not fit.
+        FileNotFoundError: The weights file does not exist.
         ConnectionError: The ImageNet weights cannot be downloaded.
     """
     if name not in BACKBONES:
@@ -103,10 +103,10 @@ def build(name, weights="imagenet", frozen=0.0):
 
 
 class _InferenceModel(keras.Model):
-    """A model in inference mode for good, also when what holds it is in training.
+    """A model that always runs in inference mode, also inside a model in training.
 
     Batch normalisation keeps ImageNet's statistics, which are better than those of
-    sixteen crops. (`network(images, training=False)` does not do: Keras 3 passes the
+    sixteen crops. (`network(images, training=False)` is not enough: Keras 3 passes the
     mode of the outermost call to all layers.)
     """
 
@@ -115,20 +115,16 @@ class _InferenceModel(keras.Model):
 
 
 def hidden_layer(name, weights, shape):
-    """ImageNet's first fully connected layer, to begin a head of the same shape with.
+    """Reads the first fully connected layer of a network, to initialise a head from.
 
     Args:
         name: A key of `BACKBONES`.
         weights: As for `build`.
-        shape: Of the head's kernel. VGG-16's fc6 takes a map of 7x7 to 4096 units.
+        shape: Shape of the head's kernel. VGG-16's fc6 maps 7x7 cells to 4096 units.
 
     Returns:
-        Kernel and bias; None where the backbone has no layer of that shape, or the file
-        has none.
-
-    Raises:
-        FileNotFoundError: There is no such file of weights.
-        ConnectionError: The ImageNet weights cannot be downloaded.
+        Kernel and bias; None where the network or the weights file has no layer of
+        that shape. Errors are those of `build`.
     """
     layer, layer_shape = BACKBONES[name].hidden or (None, None)
     if weights == "none" or layer_shape != tuple(shape):
@@ -144,7 +140,7 @@ def hidden_layer(name, weights, shape):
 
 def _application(name, weights, top=False):
     try:
-        # Keras warns where it takes the weights of 224 x 224 for images of any size.
+        # Keras warns when it uses the weights of 224 x 224 for images of any size.
         with warnings.catch_warnings(action="ignore", category=UserWarning):
             return BACKBONES[name].application(
                 weights="imagenet" if weights == "imagenet" else None,
@@ -156,24 +152,23 @@ def _application(name, weights, top=False):
         if "fetch failure" not in str(error):
             raise
         raise ConnectionError(
-            f"The ImageNet weights of {name} cannot be downloaded. Expected a network, "
-            f"`--weights FILE` or `--weights none`. Received: {error}"
+            f"The ImageNet weights of {name} cannot be downloaded. Expected a network "
+            f"connection, `--weights FILE` or `--weights none`. Received: {error}"
         ) from error
 
 
 def _small():
-    """Three convolutions, each halving the map, and one of 1x1 (ours).
+    """Builds three convolutions, each halving the map, and one of 1x1 (ours).
 
-    A cell sees 22 pixels, less than the smallest digit is high: digits are read from a
-    region, not from a cell, so that a region has to lie on its digit. Without
+    A cell has a receptive field of 22 pixels, less than the height of the smallest
+    digit: a digit can only be recognised from a region that lies on it. There is no
     normalisation, which at this size takes longer than the convolutions.
     """
     return keras.Sequential(
         [
             keras.Input((None, None, 3)),
             keras.layers.Rescaling(1 / 127.5, -1.0),
-            # An even kernel, so that its cells lie in the middle of two pixels, as
-            # those of the pools do.
+            # An even kernel centres each cell between two pixels, as pooling does.
             _convolution(16, 4, strides=2),
             _convolution(32, 3),
             keras.layers.MaxPooling2D(),
@@ -202,7 +197,7 @@ def _load_with_or_without_top(network, name, path):
     except ValueError as error:
         if not BACKBONES[name].hidden:
             raise
-        # In the older of Keras' formats such a file fits the whole network alone.
+        # In Keras' older format a file with the top fits only the whole network.
         whole = _application(name, "none", top=True)
         try:
             _load(whole, name, path)
@@ -214,16 +209,16 @@ def _load_with_or_without_top(network, name, path):
 def _load(network, name, path):
     if not pathlib.Path(path).is_file():
         raise FileNotFoundError(
-            "There is no such file of weights. Expected 'imagenet', 'none' or a "
-            f"weights file of {name} without its top. Received: {path}"
+            "The weights file does not exist. Expected `--weights` 'imagenet', 'none' "
+            f"or a weights file of {name} without its top. Received: {path}"
         )
     try:
-        # Beside its error Keras warns of every layer that found no match.
+        # In addition to its error, Keras warns of every layer without a match.
         with warnings.catch_warnings(action="ignore"):
             network.load_weights(path)
     except (ValueError, OSError, KeyError) as error:
         raise ValueError(
-            f"These weights are not {name}'s. Expected a file that Keras saved of "
+            f"The weights do not fit {name}. Expected a file that Keras saved of "
             f"{name} without its top. Received: {path} ({_first_line(error)})"
         ) from error
 

@@ -1,74 +1,59 @@
-"""Where a linear classifier of pooled features sees what it names: its evidence map.
+"""The evidence map: which cells support each label of a linear classifier.
 
-The baseline that regions are held against: a class activation map (Zhou et al.,
-Learning Deep Features for Discriminative Localization, CVPR 2016), for which nothing
-beyond step 1 is trained.
+It is the baseline that regions are compared with: a class activation map (Zhou et al.,
+Learning Deep Features for Discriminative Localization, CVPR 2016), which needs no
+training beyond step 1.
 """
 
 import tensorflow as tf
 
-# What points mean, and in the keys of what is kept: whoever moves them changes it, and
-# is not given the points of before.
-HOW = "best mean of 3x3 cells, half-pixel centres"
+# How `points` are computed. It is part of cache keys: change it whenever `points`
+# changes, so that cached points are not reused.
+METHOD = "best mean of 3x3 cells, half-pixel centres"
 
 
 def cell_centres(cells):
-    """Where the cells of a feature map lie: cell j of n at (j + 1/2) / n.
+    """Returns where the cells of a feature map lie: cell j of n at (j + 1/2) / n.
 
-    This is the one place that says so; a backbone whose cells are shifted against its
-    image would have that shift added here.
+    A backbone whose cells are shifted against its image would need that shift here.
 
     Args:
         cells: n, the number of cells along an axis, an int or a scalar tensor.
 
     Returns:
-        `(n,)` float32 in (0, 1): fractions of what the backbone saw.
+        `(n,)` float32 in (0, 1): fractions of the backbone's input.
     """
     count = tf.cast(cells, tf.float32)
     return (tf.range(count) + 0.5) / count
 
 
 def mean_of_neighbours(maps):
-    """The mean of each cell and of those of its eight neighbours that exist.
-
-    Args:
-        maps: `(B, H, W, C)` of any float type.
-
-    Returns:
-        `(B, H, W, C)`.
-    """
-    # TensorFlow averages a window that overhangs over the cells inside alone.
+    """Averages cells of `(B, H, W, C)` with those of their 8 neighbours that exist."""
+    # At the border, TensorFlow averages over the cells inside the map only.
     return tf.nn.avg_pool2d(maps, 3, 1, "SAME")
 
 
 def first_largest(values):
-    """The index of the largest value along the last axis, the first of equal ones.
-
-    Args:
-        values: `(..., n)` of any float type.
-
-    Returns:
-        `(...)` int32.
-    """
-    # tf.argmax does not promise which of equal ones it takes.
+    """Returns the first index of the largest value: `(..., n)` to `(...)` int32."""
+    # tf.argmax does not specify which of several equal values it returns.
     count = tf.shape(values)[-1]
     smaller = values < tf.reduce_max(values, -1, keepdims=True)
     return tf.reduce_min(tf.where(smaller, count, tf.range(count)), -1)
 
 
 def points(scores):
-    """The place of each label's strongest evidence.
+    """Finds the cell with the strongest evidence for each label.
 
     The evidence in a cell is the mean score of the cell and of those of its eight
-    neighbours that exist; of equal cells the first one counts, line by line.
+    neighbours that exist. Of equal cells the first in row-major order is taken.
 
     Args:
-        scores: `(B, H, W, L)` float32: what the classifier says of each cell. A bias
-            changes nothing.
+        scores: `(B, H, W, L)` float32: the classifier's score of each cell. A bias
+            makes no difference.
 
     Returns:
-        `(B, L, 2)` float32 `y, x`: the centre of the best cell, as fractions of what
-        the backbone saw.
+        `(B, L, 2)` float32 `y, x`: the centre of the best cell, as fractions of the
+        backbone's input.
     """
     evidence = mean_of_neighbours(scores)
     shape = tf.shape(evidence)

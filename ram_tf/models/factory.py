@@ -1,4 +1,4 @@
-"""Makes the models that a run's settings describe."""
+"""Builds the models that a run's settings describe."""
 
 import contextlib
 
@@ -18,9 +18,8 @@ def pooled_classifier(settings, num_labels, pooling, pretrained=True):
         num_labels: L.
         pooling: "average", "max" or "flatten".
         pretrained: Whether to load the backbone's weights, and those of its hidden
-            layer where the head is of the same shape (the paper's section 5.1 copies
-            W_fx without saying from where); False where weights of the whole model
-            will be loaded.
+            layer where the head has the same shape (section 5.1 copies W_fx without
+            naming its source). False where the whole model's weights are loaded later.
     """
     with _precision(settings.training.precision):
         backbone = backbones.build(
@@ -37,13 +36,13 @@ def pooled_classifier(settings, num_labels, pooling, pretrained=True):
             (settings.attention.region_size,) * 2,
             settings.model.dropout,
         )
-        _call_once(pooled, settings.image.crop)
+        _create_weights(pooled, settings.image.crop)
     if pretrained and pooling == "flatten" and pooled.feature:
         hidden = backbones.hidden_layer(
             settings.model.backbone, settings.model.weights, pooled.feature.kernel.shape
         )
         if hidden:
-            print(f"W_fx begins as the hidden layer of {settings.model.backbone}")
+            print(f"W_fx is initialised from a layer of {settings.model.backbone}")
             pooled.feature.set_weights(hidden)
     return pooled
 
@@ -54,48 +53,48 @@ def attention_model(settings, num_labels, pooled):
     Args:
         settings: The `Config`.
         num_labels: L.
-        pooled: What `pooled_classifier` returned; its head starts the attention's where
-            `head_start` says so.
+        pooled: The result of `pooled_classifier`; with some values of the setting
+            `head_start` its head initialises the attention.
     """
     kind = {"rdar": networks.RDAR, "rarl": networks.RARL}[settings.model.kind]
     with _precision(settings.training.precision):
         attention = _attention(settings, num_labels)
-        built = kind(
+        model = kind(
             pooled.backbone,
             attention,
             settings.objective,
             settings.image.crop / settings.image.image_size,
         )
-        _call_once(
-            built,
+        _create_weights(
+            model,
             settings.image.crop,
             settings.given_regions * settings.attention.regions,
         )
     HEAD_STARTS[settings.attention.head_start](attention, pooled, settings)
-    return built
+    return model
 
 
 def _from_xavier(attention, pooled, settings):
-    """Leaves the layers as they were drawn."""
+    """Keeps the random initial weights."""
 
 
 def _from_feature(attention, pooled, settings):
-    """Begins W_fx as step 1's hidden layer."""
+    """Initialises W_fx from step 1's hidden layer."""
     attention.region_lstm.feature.set_weights(pooled.feature.get_weights())
 
 
 def _from_pooled(attention, pooled, settings):
-    """Lets every region be scored as step 1's classifier scores it."""
+    """Makes the initial scores of regions those of step 1's classifier."""
     kernel, bias = pooled.classifier.get_weights()
-    hidden = pooled.feature and pooled.feature.get_weights()
-    started = attention.region_lstm.start_as(
+    hidden = pooled.feature.get_weights() if pooled.feature else None
+    factorisation = attention.region_lstm.start_as(
         (kernel, bias), hidden, settings.attention.context
     )
     if attention.content is not None:
-        factors, readout = started
+        factors, readout = factorisation
         attention.content.start_as(factors, bias, readout)
     if attention.location_kernel is not None:
-        # Scores begin as step 1's: regions begin where their biases say.
+        # With kernels of zero, the biases alone place the initial regions.
         zeros = keras.ops.zeros_like(attention.location_kernel)
         attention.location_kernel.assign(zeros)
 
@@ -122,7 +121,6 @@ def _attention(settings, num_labels):
         "name": "attention",
     }
     if not settings.is_rarl:
-        # None for the paper's shared bias.
         starts = losses.starting_regions(
             settings.attention.regions, settings.attention.start_scale
         )
@@ -145,11 +143,11 @@ def _attention(settings, num_labels):
     )
 
 
-def _call_once(built, crop, given_regions=0):
-    """Creates the weights; the size of the image does not matter for them."""
+def _create_weights(model, crop, given_regions=0):
+    """Calls the model once, on images of any size, which creates its weights."""
     images = np.zeros((1, crop, crop, 3), "float32")
     boxes = np.zeros((1, given_regions, 4), "float32")
-    built((images, boxes) if given_regions else images)
+    model((images, boxes) if given_regions else images)
 
 
 @contextlib.contextmanager

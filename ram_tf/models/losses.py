@@ -1,8 +1,9 @@
-"""What training minimises: scores and regions in, one float32 number out (section 4).
+"""The losses of scores and regions (section 4), each a float32 scalar.
 
-All functions take labels as 1 present, 0 absent, -1 unknown; an unknown label changes
-neither the loss nor its gradient. Everything is cast to float32 at the door, so that
-half precision inside the model cannot make a loss overflow.
+Labels are `(B, L)` 1 present, 0 absent, -1 unknown, of any number type; an unknown
+label changes neither the loss nor its gradient. Scores are `(B, L)` of any float type,
+before softmax or sigmoid. Inputs are cast to float32, so that half precision inside the
+model cannot make a loss overflow.
 """
 
 import math
@@ -12,42 +13,34 @@ import tensorflow as tf
 
 
 def euclidean(labels, scores):
-    """Squared distance of the softmax to the L1-normalised labels (Eq. 7-8).
+    """Computes the squared distance of softmax and L1-normalised labels (Eq. 7-8).
 
     Softmax and norm run over the known labels of each image only. An image without any
-    present label has no L1-normalised label vector: it counts 0 and still is one of the
-    `N` images that Eq. 8 divides by (ours, the paper trains on images with labels).
-
-    Args:
-        labels: `(B, L)` 1, 0 or -1, of any number type.
-        scores: `(B, L)` of any float type, before the softmax.
+    present label has no L1-normalised label vector: its distance is 0, and it still
+    counts in the `N` of Eq. 8 (ours, the paper trains on images with labels).
 
     Returns:
         A scalar, the mean over images; between 0 and 2.
     """
     present, known = _present_and_known(labels)
-    # So far below every score that an unknown label's share of the softmax is 0, as its
-    # target is; yet finite, so that a row of unknown labels makes no NaN on the way.
+    # So low that an unknown label's softmax is 0, as its target is; but finite, so that
+    # a row of only unknown labels does not give NaN.
     scores = tf.where(known, tf.cast(scores, tf.float32), -1e9)
     count = tf.reduce_sum(present, -1, keepdims=True)  # (B, 1)
-    wanted = tf.math.divide_no_nan(present, count)
-    distance = tf.reduce_sum(tf.square(tf.nn.softmax(scores) - wanted), -1)  # (B,)
+    target = tf.math.divide_no_nan(present, count)
+    distance = tf.reduce_sum(tf.square(tf.nn.softmax(scores) - target), -1)  # (B,)
     return tf.reduce_mean(tf.where(count[:, 0] > 0, distance, 0.0))
 
 
 def binary_crossentropy(labels, scores):
-    """Sigmoid cross-entropy of each label by itself.
+    """Computes the sigmoid cross-entropy of each label separately.
 
     Ours; the paper trains with `euclidean`, whose scores cannot be compared between
     images.
 
-    Args:
-        labels: `(B, L)` 1, 0 or -1, of any number type.
-        scores: `(B, L)` of any float type, before the sigmoid.
-
     Returns:
         A scalar: the mean over the known labels of an image, then over images. An image
-        without known labels counts 0.
+        without known labels counts as 0.
     """
     present, known = _present_and_known(labels)
     scores = tf.cast(scores, tf.float32)
@@ -56,25 +49,27 @@ def binary_crossentropy(labels, scores):
 
 
 def asymmetric(labels, scores, gamma_positive=0.0, gamma_negative=4.0, clip=0.05):
-    """Asymmetric loss: easy absent labels fade out, present ones keep their weight.
+    """Computes the asymmetric loss, which down-weights easy absent labels.
 
     With `p` the sigmoid of the score and `p_m = max(p - clip, 0)`, a present label
     costs `-(1 - p)^gamma_positive log p` and an absent one
-    `-p_m^gamma_negative log(1 - p_m)`. The gradient runs through the weights, too (the
+    `-p_m^gamma_negative log(1 - p_m)`. The gradient includes that of the weights (the
     authors' training stops it there). With equal gammas and without clip it is the
     focal loss (without its alpha); with all three zero it is `binary_crossentropy`.
 
     Args:
-        labels: `(B, L)` 1, 0 or -1, of any number type.
-        scores: `(B, L)` of any float type, before the sigmoid.
-        gamma_positive: Focus of present labels, at least 0; 0 in the authors' training.
-        gamma_negative: Focus of absent labels, at least 0; 4 there.
-        clip: Probability below which an absent label costs nothing, in [0, 1); 0.05
-            there.
+        labels: As in this module's docstring.
+        scores: As in this module's docstring.
+        gamma_positive: Focus of present labels, at least 0; the authors use 0.
+        gamma_negative: Focus of absent labels, at least 0; the authors use 4.
+        clip: Probability below which an absent label costs nothing, in [0, 1); the
+            authors use 0.05.
 
     Returns:
-        A scalar: the mean over the known labels of an image, then over images. An image
-        without known labels counts 0.
+        A scalar, averaged as in `binary_crossentropy`.
+
+    Raises:
+        ValueError: A gamma or `clip` is out of range.
 
     Reference:
         Ben-Baruch et al., Asymmetric Loss For Multi-Label Classification, ICCV 2021,
@@ -88,19 +83,19 @@ def asymmetric(labels, scores, gamma_positive=0.0, gamma_negative=4.0, clip=0.05
         )
     present, known = _present_and_known(labels)
     scores = tf.cast(scores, tf.float32)
-    # Powers of p and 1 - p are taken as exp(gamma * log p): `tf.pow` has infinite
-    # gradients at 0 for gammas below 1.
+    # Powers are computed as exp(gamma * log p): `tf.pow` has infinite gradients at 0
+    # for gammas below 1.
     log_p, log_not_p = tf.math.log_sigmoid(scores), tf.math.log_sigmoid(-scores)
     positive = -tf.exp(gamma_positive * log_not_p) * log_p
     if clip:
         shifted = tf.sigmoid(scores) - clip
-        # Asked this way round a NaN is not free: it must reach the loss to be seen.
-        free = shifted <= 0
-        # The inner choice keeps log and its gradient finite where nothing is paid.
-        shifted = tf.where(free, 0.5, shifted)
+        # False for NaN, which must reach the loss to be detected.
+        clipped = shifted <= 0
+        # Keeps the log and its gradient finite where the loss is 0.
+        shifted = tf.where(clipped, 0.5, shifted)
         weight = tf.exp(gamma_negative * tf.math.log(shifted))
         log_rest = tf.math.log(tf.sigmoid(-scores) + clip)
-        negative = tf.where(free, 0.0, -weight * log_rest)
+        negative = tf.where(clipped, 0.0, -weight * log_rest)
     else:
         negative = -tf.exp(gamma_negative * log_p) * log_not_p
     return _mean_over_known(tf.where(present > 0, positive, negative), known)
@@ -114,14 +109,14 @@ CLASSIFICATION = {
 
 
 def probabilities(scores, loss):
-    """The probabilities that a model trained with `loss` means by its scores.
+    """Converts the scores of a model trained with `loss` to probabilities.
 
     Args:
         scores: `(..., L)` of any float type.
         loss: A key of `CLASSIFICATION`.
 
     Returns:
-        `(..., L)` float32: the softmax under `"euclidean"`, else the sigmoid.
+        `(..., L)` float32: the softmax for `"euclidean"`, otherwise the sigmoid.
     """
     if loss not in CLASSIFICATION:
         raise ValueError(
@@ -137,11 +132,11 @@ QUARTERS = (0.5, 0.5), (0.5, -0.5), (-0.5, 0.5), (-0.5, -0.5)
 
 
 def anchors(regions):
-    """The points that regions 2 to K are drawn to (section 4.2, figure 4).
+    """Returns the points that regions 2 to K are drawn to (section 4.2, figure 4).
 
-    They lie evenly on the circle of radius sqrt(2)/2. The paper's four come in its
-    order. For any other number the paper shows only the picture for K = 9; ours go on
-    from (0.5, 0.5) clockwise as seen on the image, as in that picture.
+    They lie evenly on the circle of radius sqrt(2)/2. The paper gives four, kept in its
+    order, and a picture for K = 9. For all other K ours continue from (0.5, 0.5)
+    clockwise on the image, as in that picture.
 
     Args:
         regions: K, at least 1.
@@ -152,7 +147,7 @@ def anchors(regions):
     """
     if regions < 1:
         raise ValueError(
-            "There are no anchors without regions. Expected: regions >= 1. "
+            "The number of regions is out of range. Expected 1 or more. "
             f"Received: regions={regions}"
         )
     if regions == 5:
@@ -163,9 +158,9 @@ def anchors(regions):
 
 
 def starting_centres(regions):
-    """Where regions 1 to K begin that begin at anchors.
+    """Returns the initial centres of regions 1 to K that start at anchors.
 
-    The first region has no anchor (section 4.2) and begins in the middle (ours).
+    The first region has no anchor (section 4.2) and starts in the middle (ours).
 
     Args:
         regions: K, at least 1.
@@ -177,11 +172,11 @@ def starting_centres(regions):
 
 
 def starting_regions(regions, scale):
-    """The regions of one scale around `starting_centres`.
+    """Returns regions of one scale, centred on `starting_centres`.
 
     Args:
         regions: K, at least 1.
-        scale: Of their width and height, as a share of the image's.
+        scale: Width and height, as a share of the image's.
 
     Returns:
         A list of K quadruples `s_x, s_y, t_x, t_y`.
@@ -190,31 +185,31 @@ def starting_regions(regions, scale):
 
 
 def anchor_constraint(regions):
-    """Half the squared distance of regions 2 to K to their anchors (Eq. 9).
+    """Computes half the squared distance of regions 2 to K to their anchors (Eq. 9).
 
     Args:
         regions: `(B, K, 2, 3)` matrices of Eq. 1; K must be known.
 
     Returns:
-        A scalar, summed over regions and averaged over images (ours, the paper is
-        silent); 0 for K = 1, since the first region goes where it likes.
+        A scalar, summed over regions and averaged over images (ours, the paper does
+        not specify it); 0 for K = 1, since the first region is unconstrained.
     """
     _, translation = _scale_and_translation(regions)
     count = translation.shape[1]
     if count is None:
         raise ValueError(
-            "The number of regions decides their anchors. Expected regions of shape "
-            f"(B, K, 2, 3) with a known K. Received: shape {regions.shape}"
+            "The number of regions is unknown. Expected regions of shape (B, K, 2, 3) "
+            f"with a known K. Received: shape {regions.shape}"
         )
     return _sum_over_regions(0.5 * tf.square(translation[:, 1:] - anchors(count)))
 
 
 def scale_constraint(regions, alpha=0.5):
-    """Squared excess of every region's `|s_x|` and `|s_y|` over alpha (Eq. 10-11).
+    """Computes the squared excess of `|s_x|` and `|s_y|` over alpha (Eq. 10-11).
 
     Args:
         regions: `(B, K, 2, 3)` matrices of Eq. 1.
-        alpha: Largest free scale; 0.5 in section 4.2.
+        alpha: Largest scale without a cost; 0.5 in section 4.2.
 
     Returns:
         A scalar, summed over regions and averaged over images (ours).
@@ -224,11 +219,11 @@ def scale_constraint(regions, alpha=0.5):
 
 
 def positive_constraint(regions, beta=0.1):
-    """What every region's `s_x` and `s_y` lack to beta, against mirroring (Eq. 12).
+    """Computes how far `s_x` and `s_y` are below beta, against mirroring (Eq. 12).
 
     Args:
         regions: `(B, K, 2, 3)` matrices of Eq. 1.
-        beta: Smallest free scale; 0.1 in section 4.2.
+        beta: Smallest scale without a cost; 0.1 in section 4.2.
 
     Returns:
         A scalar, summed over regions and averaged over images (ours).
@@ -245,7 +240,7 @@ def localization(
     beta=0.1,
     constraints="ASP",
 ):
-    """The weighted sum of the three constraints, `L_loc` of Eq. 13.
+    """Computes the weighted sum of the three constraints, `L_loc` of Eq. 13.
 
     Args:
         regions: `(B, K, 2, 3)` matrices of Eq. 1.
@@ -253,15 +248,15 @@ def localization(
         lambda_positive: lambda_2, 0.1 in section 4.2.
         alpha: See `scale_constraint`.
         beta: See `positive_constraint`.
-        constraints: Which to add up, by letter as in the paper's ablation: A anchor,
-            S scale, P positive; `""` for none.
+        constraints: Letters of the constraints to add, as in the paper's ablation: A
+            anchor, S scale, P positive; `""` for none.
 
     Returns:
         A scalar.
     """
     if not set(constraints) <= set("ASP"):
         raise ValueError(
-            "Unknown constraint. Expected letters out of 'ASP' (anchor, scale, "
+            "Unknown constraint. Expected letters of 'ASP' (anchor, scale, "
             f"positive). Received: constraints={constraints!r}"
         )
     total = tf.zeros([])

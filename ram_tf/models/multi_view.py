@@ -1,8 +1,8 @@
-"""Several views of an image, most of them cut from features (section 5.1).
+"""Inference on several views of an image, usually cut from features (section 5.1).
 
-The `N x N` image and its mirror go through the backbone once each. The five crops of
-each, four corners and the centre, are then cut from its feature map, and all views of a
-batch go through the recurrent module together.
+The `N x N` image and its mirror image go through the backbone once each. The five crops
+of each (four corners and the centre) are then cut from its feature map, and the
+recurrent module processes all views of a batch together.
 """
 
 from typing import NamedTuple
@@ -19,7 +19,7 @@ SOURCES = ("features", "image")
 
 
 class ScaledModel(NamedTuple):
-    """A model and the size of images that it looks at.
+    """A model and the size of its input images.
 
     Args:
         model: An `RDAR` or `RARL`.
@@ -35,12 +35,12 @@ class ScaledModel(NamedTuple):
 
 
 def offsets(size, crop, count):
-    """Where the crops of an image begin: the centre, then the four corners.
+    """Returns the top left corners of an image's crops: centre, then four corners.
 
     Args:
         size: Edge of the image in pixels.
         crop: Edge of a crop in pixels.
-        count: 1 for the centre alone, or 5.
+        count: 1 for the centre crop only, or 5.
 
     Returns:
         A list of `(top, left)` in pixels.
@@ -54,8 +54,7 @@ def offsets(size, crop, count):
 def cut_features(maps, size, crop, stride, count):
     """Cuts the crops of an image from its feature map instead of from the image.
 
-    Where a crop does not begin on the border of a cell, it is sampled bilinearly in
-    between.
+    A crop that does not start on the border of a cell is sampled bilinearly.
 
     Args:
         maps: `(B, H, W, C)`, the feature maps of images of `size` x `size`; H and W
@@ -72,7 +71,7 @@ def cut_features(maps, size, crop, stride, count):
     views = []
     for corner in offsets(size, crop, count):
         (s_y, t_y), (s_x, t_x) = (
-            _place(start + crop / 2, stride, cells, edge)
+            _scale_and_translation(start + crop / 2, stride, cells, edge)
             for start, edge in zip(corner, maps.shape[1:3], strict=True)
         )
         theta = tf.tile([[s_x, s_y, t_x, t_y]], [tf.shape(maps)[0], 1])
@@ -80,8 +79,8 @@ def cut_features(maps, size, crop, stride, count):
     return tf.stack(views, 1)
 
 
-def _place(middle, stride, cells, edge):
-    """Scale and translation of `cells` around a pixel, on a map of `edge` cells."""
+def _scale_and_translation(middle, stride, cells, edge):
+    """Returns scale and translation of `cells` around a pixel, on `edge` cells."""
     return cells / edge, 2 * middle / (stride * edge) - 1
 
 
@@ -94,20 +93,20 @@ def cut_images(images, size, crop, count):
 def one_by_one(backbone, views):
     """Sends the views of images through a backbone, one view after another.
 
-    All views at once would take V times the memory: with VGG-16, ten views of eight
-    images and their activations fill tens of gigabytes.
+    All views at once would need V times the memory: with VGG-16, the activations of ten
+    views of eight images fill tens of gigabytes.
 
     Args:
-        backbone: Images `(B, crop, crop, 3)` to feature maps `(B, h, w, C)`.
+        backbone: Maps images `(B, crop, crop, 3)` to feature maps `(B, h, w, C)`.
         views: `(B, V, crop, crop, 3)`.
 
     Returns:
         `(B, V, h, w, C)`.
     """
     if views.shape[1] == 1:
-        # The plain model, as it is served: no loop for one view.
+        # The plain model, as it is served, without a loop.
         return backbone(views[:, 0])[:, None]
-    # A loop of the graph, since the copies of a Python loop would run side by side.
+    # A loop of the graph, since the iterations of a Python loop would run in parallel.
     maps = tf.map_fn(
         backbone,
         tf.transpose(views, [1, 0, 2, 3, 4]),
@@ -118,12 +117,11 @@ def one_by_one(backbone, views):
 
 
 class MultiView:
-    """Looks at an image in several views and at several scales.
+    """Averages the predictions for several views and scales of an image.
 
-    For each view the region scores are fused by maximum (Eq. 6) and the region's
-    descriptions by maximum, too; then the views are averaged, then the scales. Scores
-    are averaged before they become probabilities (ours; the paper averages features,
-    which an SVM then scores).
+    For each view, the scores and the descriptions of its regions are fused by maximum
+    (Eq. 6); then views are averaged, then scales. Scores are averaged before they
+    become probabilities (ours; the paper averages features, which an SVM then scores).
 
     One view from the image is the plain model on its centre crop (table 6,
     single-crop), which is how images are served.
@@ -131,25 +129,23 @@ class MultiView:
     Args:
         members: `ScaledModel`s: one model at one or more sizes, or models of the same
             labels and loss, each at its own size.
-        count: 1 (centre), 5 (and the corners) or 10 (and their mirrors).
+        count: 1 (centre), 5 (and the corners) or 10 (and their mirror images).
         source: "features" cuts the views from the feature maps of the whole image and
-            of its mirror; "image" sends each crop through the backbone, as reference,
-            one view after another.
+            its mirror image; "image", the reference, sends one crop after another
+            through the backbone.
         describe: See `RegionLSTM`; None for no description.
 
     Call arguments:
-        inputs: A tuple with `(B, N, N, 3)` images in [0, 255] for each member's N, and
-            last, where the models take given regions, `(B, K, 4)` boxes `ymin, xmin,
-            ymax, xmax` as fractions of the whole image.
+        inputs: A tuple of `(B, N, N, 3)` images in [0, 255] for each member's N,
+            followed, for models that take given regions, by `(B, K, 4)` boxes `ymin,
+            xmin, ymax, xmax` as fractions of the whole image.
 
     Returns:
         The dict of `ram_tf.models.networks`. `scores` and `probabilities` are those of
-        all views;
-        `regions`, `boxes` and `region_scores` those of the first member's centre view.
-        With `describe` also `description` `(B, D)`: the average over scales where the
-        members are one model; the L2-normalised ones of each model side by side where
-        they are several (ours, because the axes of two models mean nothing to each
-        other).
+        all views; `regions`, `boxes` and `region_scores` those of the first member's
+        centre view. With `describe` also `description` `(B, D)`: the average over
+        scales if the members are one model; otherwise the concatenation of each model's
+        L2-normalised description (ours, because the axes of two models are unrelated).
     """
 
     def __init__(self, members, count=1, source="image", describe=None):
@@ -166,7 +162,7 @@ class MultiView:
         self.members = tuple(members)
         if count > 1 and any(m.model.attention.given_regions for m in self.members):
             raise ValueError(
-                "Object proposals are looked at in the centre view only, as in table "
+                "Object proposals are supported in the centre view only, as in table "
                 f"3. Expected one view. Received: count={count}"
             )
         self.count = count
@@ -174,23 +170,23 @@ class MultiView:
         self.describe = describe
 
     def joined_with(self, *others):
-        """Joins it with views of other models, which look in the same way."""
+        """Returns a `MultiView` with the members of others in addition to its own."""
         members = [m for view in (self, *others) for m in view.members]
         return MultiView(members, self.count, self.source, self.describe)
 
     @property
     def models(self):
-        """The models behind it, each once."""
+        """The models of all members, each once."""
         return tuple({id(m.model): m.model for m in self.members}.values())
 
     @property
     def sizes(self):
-        """The edges N that an image is resized to, one for each input."""
+        """The edge N that images are resized to, for each image input."""
         return tuple(member.size for member in self.members)
 
     @property
     def about(self):
-        """What decides about scores and descriptions, ready for JSON."""
+        """The options that affect scores and descriptions, as JSON values."""
         return {
             "views": self.count,
             "views_from": self.source,
@@ -202,11 +198,11 @@ class MultiView:
 
     def __call__(self, inputs):
         images, boxes = inputs[: len(self.members)], inputs[len(self.members) :]
-        looked = [
-            self._look(member, batch, *boxes)
+        results = [
+            self._outputs_of(member, batch, *boxes)
             for member, batch in zip(self.members, images, strict=True)
         ]
-        outputs, scores, descriptions = zip(*looked, strict=True)
+        outputs, scores, descriptions = zip(*results, strict=True)
         scores = tf.reduce_mean(scores, 0)
         loss = self.members[0].model.objective.loss
         fused = {
@@ -215,11 +211,11 @@ class MultiView:
             "probabilities": losses.probabilities(scores, loss),
         }
         if self.describe:
-            fused["description"] = self._join(descriptions)
+            fused["description"] = self._join_descriptions(descriptions)
         return fused
 
-    def _look(self, member, images, boxes=None):
-        """One member's centre view, its scores and its description over the views."""
+    def _outputs_of(self, member, images, boxes=None):
+        """Returns a member's centre outputs, its mean scores and its description."""
         model, size, crop, stride = member
         sides = [images] if self.count < 10 else [images, images[:, :, ::-1]]
         per_side = min(self.count, 5)
@@ -249,7 +245,7 @@ class MultiView:
         centre = {name: value[:, 0] for name, value in outputs.items()}
         return centre, scores, description
 
-    def _join(self, descriptions):
+    def _join_descriptions(self, descriptions):
         if len(self.models) == 1:
             return tf.reduce_mean(descriptions, 0)
         return tf.concat([tf.math.l2_normalize(d, -1) for d in descriptions], -1)

@@ -1,12 +1,12 @@
-"""Joins backbone and attention: images in, scores and the regions that spoke out.
+"""The complete models: images in, scores and the regions that predicted them out.
 
-A model returns a dict, whose keys are the same in training, evaluation, the exported
+A model returns a dict with the same keys in training, evaluation, the exported
 signature and the reply of a server:
 
 - `scores` `(B, L)`: category-wise maximum over the regions (Eq. 6).
 - `probabilities` `(B, L)`: softmax of the scores under the Euclidean loss, sigmoid
   under the others.
-- `regions` `(B, K, 2, 3)`: the matrices of Eq. 1, relative to what the model saw.
+- `regions` `(B, K, 2, 3)`: the matrices of Eq. 1, relative to the model's input.
 - `boxes` `(B, K, 4)`: `ymin, xmin, ymax, xmax` as fractions of the original image.
 - `region_scores` `(B, K, L)`.
 
@@ -30,11 +30,11 @@ class ReplicatedModel(keras.Model):
     """A model that `fit` trains under every `tf.distribute` strategy.
 
     `Model.fit` of Keras 3.15 fails under a `MultiWorkerMirroredStrategy`: it builds the
-    model from a batch whose parts are on several workers, and averages what is shown of
-    a step over an axis that numbers do not have. On one device nothing is changed.
+    model from a batch that is spread over several workers, and averages the logs of a
+    step over an axis that scalars do not have. On one device nothing is changed.
 
-    The model must be built before `fit`. Its loss is to be that of a device's part of
-    the batch over the number of devices.
+    The model must be built before `fit`. Its loss must be that of a device's part of
+    the batch, divided by the number of devices.
     """
 
     def make_train_function(self, force=False):
@@ -55,22 +55,24 @@ class ReplicatedModel(keras.Model):
 
 
 class MultiLabelModel(ReplicatedModel):
-    """What all models share: backbone, objective, the terms and figures of training.
+    """The base of all models: backbone, objective, and the values logged in training.
 
     Args:
-        backbone: Images `(B, H, W, 3)` in [0, 255] to features `(B, H', W', C)`.
+        backbone: Maps images `(B, H, W, 3)` in [0, 255] to features `(B, H', W', C)`.
         objective: An `Objective` or a `ReinforceObjective`.
-        shown: Names of the terms that the model has and of its `figures` in training.
+        logged: Names of the objective's terms and of the `extra_metrics` that are
+            logged in training.
     """
 
-    def __init__(self, backbone, objective, shown=("classification",), **kwargs):
+    def __init__(self, backbone, objective, logged=("classification",), **kwargs):
         super().__init__(**kwargs)
         self.backbone = backbone
         self.objective = objective
-        self.shown_means = {name: keras.metrics.Mean(name) for name in shown}
+        # Weights files contain the name of this attribute: it must not change.
+        self.shown_means = {name: keras.metrics.Mean(name) for name in logged}
 
-    def figures(self, labels, outputs):
-        """What is shown beside the terms of the loss and not minimised, by name."""
+    def extra_metrics(self, labels, outputs):
+        """Returns the values that are logged but not minimised, by name."""
         return {}
 
     def compute_loss(
@@ -79,12 +81,12 @@ class MultiLabelModel(ReplicatedModel):
         terms = self.objective.terms(y, y_pred)
         for name, value in terms.items():
             self.shown_means[name].update_state(value)
-        figures = self.figures(y, y_pred)
-        if figures:
-            counted = tf.reduce_sum(tf.cast(policy_gradient.has_labels(y), tf.float32))
-            for name, value in figures.items():
-                self.shown_means[name].update_state(value, counted)
-        # The gradients of all devices are summed, each from its part of the batch.
+        extra = self.extra_metrics(y, y_pred)
+        if extra:
+            images = tf.reduce_sum(tf.cast(policy_gradient.has_labels(y), tf.float32))
+            for name, value in extra.items():
+                self.shown_means[name].update_state(value, images)
+        # The gradients of the devices, each from its part of the batch, are summed.
         return sum(terms.values()) / tf.distribute.get_strategy().num_replicas_in_sync
 
 
@@ -92,15 +94,16 @@ class PooledClassifier(MultiLabelModel):
     """The CNN of step 1: one feature vector for the whole image, one classifier.
 
     It is trained before the attention model, which starts from its weights (section
-    5.1), and is the baseline that every result is compared with. Its layers are those
-    that `RegionLSTM` has: `feature` is `W_fx`, `classifier` is `W_zs`.
+    5.1), and is the baseline that every result is compared with. Its layers match those
+    of `RegionLSTM`: `feature` is `W_fx`, `classifier` is `W_zs`.
 
     Args:
-        backbone: Images `(B, H, W, 3)` in [0, 255] to features `(B, H', W', C)`.
+        backbone: Maps images `(B, H, W, 3)` in [0, 255] to features `(B, H', W', C)`.
         num_labels: L.
         objective: An `Objective`, whose classification loss is used.
         pooling: "average" or "max" over the feature map, or "flatten": the map sampled
-            to `region_size` and 2x2 max-pooled, as attention does with a region.
+            to `region_size` and 2x2 max-pooled, as the attention model does with a
+            region.
         units: Width of the hidden layer `feature`; None for a linear classifier.
         region_size: `(h, w)`; for "flatten" only.
         dropout: Share of the pooled features set to zero in training.
@@ -108,7 +111,7 @@ class PooledClassifier(MultiLabelModel):
     Call arguments:
         images: `(B, H, W, 3)` in [0, 255].
         training: Whether dropout acts.
-        with_evidence: Whether to say, too, where the evidence of each label lies.
+        with_evidence: Whether to return where the evidence for each label lies, too.
 
     Returns:
         A dict of float32 `scores` and `probabilities`, both `(B, L)`. With evidence,
@@ -131,16 +134,18 @@ class PooledClassifier(MultiLabelModel):
         self.pooling = pooling
         self.region_size = region_size
         self.pooled_dropout = keras.layers.Dropout(dropout)
-        self.feature = units and keras.layers.Dense(units, "relu", name="W_fx")
+        self.feature = None
+        if units:
+            self.feature = keras.layers.Dense(units, "relu", name="W_fx")
         self.classifier = keras.layers.Dense(num_labels, dtype="float32", name="W_zs")
 
     @property
     def has_evidence(self):
-        """Whether cells can be scored: the classifier is linear, and all are alike."""
+        """Whether cells can be scored: it is linear and pools all cells alike."""
         return not self.feature and self.pooling != "flatten"
 
     def pool(self, images):
-        """The feature vectors `(B, D)` of images, before dropout."""
+        """Computes the feature vectors `(B, D)` of images, before dropout."""
         return self._pool(self.backbone(images))
 
     def _pool(self, features):
@@ -163,32 +168,33 @@ class PooledClassifier(MultiLabelModel):
 
 
 class AttentionModel(MultiLabelModel):
-    """What RDAR and RARL share: region after region, the maximum, boxes.
+    """The base of RDAR and RARL: fuses the scores of regions and computes their boxes.
 
     Args:
-        backbone: Images `(B, H, W, 3)` in [0, 255] to features `(B, H', W', C)`.
-        attention: Features to the scores and matrices of regions.
+        backbone: Maps images `(B, H, W, 3)` in [0, 255] to features `(B, H', W', C)`.
+        attention: Maps features to the scores and matrices of regions.
         objective: See `MultiLabelModel`.
-        crop_fraction: Edge of the crop that the model sees over the edge of the resized
-            image, (N - 64) / N in the paper: it maps boxes back to the whole image.
-        shown: See `MultiLabelModel`.
+        crop_fraction: Edge of the crop that is the model's input over the edge of the
+            resized image, (N - 64) / N in the paper: it maps boxes back to the whole
+            image.
+        logged: See `MultiLabelModel`.
 
     Call arguments:
         inputs: `(B, H, W, 3)` images in [0, 255], centre crops; H and W may be unknown.
-            Where the attention takes given regions, a pair of images and `(B, K, 4)`
-            boxes, `ymin, xmin, ymax, xmax` as fractions of what the model sees.
+            If the attention takes given regions, a pair of images and `(B, K, 4)`
+            boxes, `ymin, xmin, ymax, xmax` as fractions of the crop.
         training: Whether dropout acts, and whether RARL samples episodes.
 
     Returns:
-        The dict at the head of this module, float32.
+        The dict described in this module's docstring, float32.
     """
 
     def __init__(
-        self, backbone, attention, objective, crop_fraction=1.0, shown=(), **kwargs
+        self, backbone, attention, objective, crop_fraction=1.0, logged=(), **kwargs
     ):
         # Keras would cast boxes to half precision together with the images.
         autocast = not attention.given_regions
-        super().__init__(backbone, objective, shown, autocast=autocast, **kwargs)
+        super().__init__(backbone, objective, logged, autocast=autocast, **kwargs)
         self.attention = attention
         self.crop_fraction = crop_fraction
 
@@ -199,28 +205,28 @@ class AttentionModel(MultiLabelModel):
     def attend(
         self, features, boxes=None, training=False, crop_fraction=None, describe=None
     ):
-        """What `call` does after the backbone, for features that are there already.
+        """Does what `call` does after the backbone.
 
         Args:
-            features: `(B, H', W', C)` feature maps of what the model sees.
-            boxes: The given regions, see `call`; None where the model finds them.
+            features: `(B, H', W', C)` feature maps of the model's inputs.
+            boxes: The given regions, see `call`; None if the model finds them.
             training: See `call`.
-            crop_fraction: In place of the model's own.
+            crop_fraction: Replaces the model's own.
             describe: See `RecurrentMemorizedAttention`.
 
         Returns:
-            The dict at the head of this module, with `describe` also `descriptions`
-            `(B, K, D)`; in training what the attention returns to learn from, too.
+            The dict described in this module's docstring, with `describe` also
+            `descriptions` `(B, K, D)`; in training also the attention's outputs for the
+            loss.
 
         Raises:
-            ValueError: Regions are to be given and are not.
+            ValueError: The model takes given regions and `boxes` is None.
         """
         if self.attention.given_regions and boxes is None:
             raise ValueError(
-                "The regions of this model are object proposals, which cannot be found "
-                "in its graph: it can be trained and evaluated, but neither exported "
-                "nor asked for predictions. Expected boxes beside the images. "
-                "Received: images alone"
+                "This model takes object proposals, which its graph cannot compute: it "
+                "can be trained and evaluated, but not exported or used for "
+                "prediction. Expected images and boxes. Received: images only"
             )
         given = {} if boxes is None else {"theta": box_to_theta(boxes)}
         outputs = self.attention(
@@ -238,43 +244,39 @@ class AttentionModel(MultiLabelModel):
 
 
 class RDAR(AttentionModel):
-    """Recurrently Discovering Attentional Regions (ICCV 2017).
+    """The model of Recurrently Discovering Attentional Regions (ICCV 2017).
 
-    Args:
-        backbone: See `AttentionModel`.
-        attention: A `RecurrentMemorizedAttention`.
-        objective: An `Objective`.
-        crop_fraction: See `AttentionModel`.
+    Its attention is a `RecurrentMemorizedAttention`, its objective an `Objective`.
     """
 
     def __init__(self, backbone, attention, objective, crop_fraction=1.0, **kwargs):
-        shown = ("classification", "localization")
-        super().__init__(backbone, attention, objective, crop_fraction, shown, **kwargs)
+        logged = ("classification", "localization")
+        super().__init__(
+            backbone, attention, objective, crop_fraction, logged, **kwargs
+        )
 
 
 class RARL(AttentionModel):
-    """Recurrent Attentional Reinforcement Learning (AAAI 2018).
+    """The model of Recurrent Attentional Reinforcement Learning (AAAI 2018).
 
-    Args:
-        backbone: See `AttentionModel`.
-        attention: A `ReinforcedAttention`.
-        objective: A `ReinforceObjective`.
-        crop_fraction: See `AttentionModel`.
+    Its attention is a `ReinforcedAttention`, its objective a `ReinforceObjective`.
     """
 
     def __init__(self, backbone, attention, objective, crop_fraction=1.0, **kwargs):
-        shown = ("classification", "reward")
+        logged = ("classification", "reward")
         if attention.learns_locations:
-            shown += ("reinforce", "baseline", "advantage", "baseline_error")
-        super().__init__(backbone, attention, objective, crop_fraction, shown, **kwargs)
+            logged += ("reinforce", "baseline", "advantage", "baseline_error")
+        super().__init__(
+            backbone, attention, objective, crop_fraction, logged, **kwargs
+        )
 
-    def figures(self, labels, outputs):
-        return self.objective.figures(labels, outputs)
+    def extra_metrics(self, labels, outputs):
+        return self.objective.extra_metrics(labels, outputs)
 
 
 def crop_to_image(points, crop_fraction):
     """Maps fractions of a centre crop to fractions of the image it was cut from.
 
-    With `1 / crop_fraction` it maps those of the image to those of the crop.
+    With `1 / crop_fraction` it maps fractions of the image to fractions of the crop.
     """
     return (points - 0.5) * crop_fraction + 0.5

@@ -9,16 +9,16 @@ from ram_tf.models import losses, policy_gradient
 
 @dataclasses.dataclass(frozen=True)
 class Objective:
-    """What training minimises: Eq. 14, `L_cls + gamma * L_loc`.
+    """The loss of RDAR: Eq. 14, `L_cls + gamma * L_loc`.
 
     Args:
-        loss: A key of `losses.CLASSIFICATION`; the paper's is "euclidean".
+        loss: A key of `losses.CLASSIFICATION`; the paper uses "euclidean".
         gamma: Weight of the localisation loss.
         lambda_anchor: lambda_1 of Eq. 13.
         lambda_positive: lambda_2 of Eq. 13.
-        alpha: Largest free scale, Eq. 11.
-        beta: Smallest free scale, Eq. 12.
-        constraints: Letters of the constraints in force: A anchor, S scale, P positive.
+        alpha: Largest scale without a cost, Eq. 11.
+        beta: Smallest scale without a cost, Eq. 12.
+        constraints: Letters of the active constraints: A anchor, S scale, P positive.
     """
 
     loss: str = "euclidean"
@@ -30,7 +30,7 @@ class Objective:
     constraints: str = "ASP"
 
     def terms(self, labels, outputs):
-        """The weighted terms of the loss by name; training minimises their sum."""
+        """Computes the weighted terms of the loss by name; the loss is their sum."""
         classification = losses.CLASSIFICATION[self.loss]
         terms = {"classification": classification(labels, outputs["scores"])}
         if "regions" in outputs:
@@ -47,9 +47,10 @@ class Objective:
 
 @dataclasses.dataclass(frozen=True)
 class ReinforceObjective:
-    """What training of RARL minimises: `L_cls + lambda_r L_reinforce + lambda_b L_b`.
+    """The loss of RARL: `L_cls + lambda_r L_reinforce + lambda_b L_b`.
 
-    An image's M episodes count as images of their own: every term is a mean over them.
+    Each of an image's M episodes counts as an image: every term is a mean over
+    episodes.
 
     Args:
         loss: A key of `losses.CLASSIFICATION`.
@@ -62,50 +63,51 @@ class ReinforceObjective:
     lambda_baseline: float = 1.0
 
     def terms(self, labels, outputs):
-        """The weighted terms of the loss by name; training minimises their sum.
+        """Computes the weighted terms of the loss by name; the loss is their sum.
 
-        Without log-probabilities, as where nothing is sampled, it is the classification
-        loss alone.
+        Without log-probabilities, when nothing is sampled, it is the classification
+        loss only.
         """
-        labels, episodes = _of_episodes(labels, outputs)
+        labels, episodes = _repeat_for_episodes(labels, outputs)
         classification = losses.CLASSIFICATION[self.loss]
         terms = {"classification": classification(labels, outputs["scores"])}
         if "log_probabilities" in outputs:
             rewards = policy_gradient.reward(labels, outputs["scores"])
-            learnt = rewards, outputs["baselines"]
+            baselines = outputs["baselines"]
             counted = policy_gradient.has_labels(labels)
             terms["reinforce"] = self.lambda_reinforce * policy_gradient.policy_loss(
-                *learnt, outputs["log_probabilities"], counted, episodes
+                rewards, baselines, outputs["log_probabilities"], counted, episodes
             )
             terms["baseline"] = self.lambda_baseline * policy_gradient.baseline_loss(
-                *learnt, counted
+                rewards, baselines, counted
             )
         return terms
 
-    def figures(self, labels, outputs):
-        """What is shown of the agent, by name: means over the images with labels.
+    def extra_metrics(self, labels, outputs):
+        """Computes the agent's metrics by name: means over the images with labels.
 
-        These are the `reward`, and where episodes were sampled the `advantage` R - b_t,
-        which is 0 on average for a fair baseline, and the `baseline_error` |R - b_t|.
+        These are the `reward`, and if episodes were sampled the `advantage` R - b_t,
+        which is 0 on average for an unbiased baseline, and the `baseline_error`
+        |R - b_t|.
         """
-        labels, _ = _of_episodes(labels, outputs)
+        labels, _ = _repeat_for_episodes(labels, outputs)
         rewards = policy_gradient.reward(labels, outputs["scores"])
         counted = tf.cast(policy_gradient.has_labels(labels), tf.float32)
-        figures = {"reward": rewards}
+        metrics = {"reward": rewards}
         if "baselines" in outputs:
             advantage = rewards[:, None] - outputs["baselines"]
-            figures["advantage"] = tf.reduce_mean(advantage, -1)
-            figures["baseline_error"] = tf.reduce_mean(tf.abs(advantage), -1)
+            metrics["advantage"] = tf.reduce_mean(advantage, -1)
+            metrics["baseline_error"] = tf.reduce_mean(tf.abs(advantage), -1)
         return {
             name: tf.math.divide_no_nan(
                 tf.reduce_sum(counted * values), tf.reduce_sum(counted)
             )
-            for name, values in figures.items()
+            for name, values in metrics.items()
         }
 
 
-def _of_episodes(labels, outputs):
-    """The labels of each row, and how many rows, its episodes, an image has."""
+def _repeat_for_episodes(labels, outputs):
+    """Repeats labels for each episode; returns them and the episodes per image."""
     labels = tf.convert_to_tensor(labels)
     episodes = tf.shape(outputs["scores"])[0] // tf.shape(labels)[0]
     return tf.repeat(labels, episodes, axis=0), episodes

@@ -1,8 +1,8 @@
 """The policy gradient of RARL: reward, log-probability and the two terms of its loss.
 
-Plain functions of tensors. An episode is one sequence of T sampled locations for one
-image; its reward comes after the last one and counts for each of them (gamma = 1).
-What the paper says and what is ours is told in docs/rarl.md.
+An episode is one sequence of T sampled locations for one image; its reward is given
+after the last one and counts for each of them (gamma = 1). docs/rarl.md lists what is
+from the paper and what is ours.
 """
 
 import math
@@ -11,9 +11,9 @@ import tensorflow as tf
 
 
 def reward(labels, scores):
-    """Share of the n present labels that are among the n best scored: `|g & p| / n`.
+    """Computes the share of the n present labels among the n best: `|g & p| / n`.
 
-    Only known labels are ranked (ours); of equal scores the earlier label goes first.
+    Only known labels are ranked (ours); of equal scores the earlier label comes first.
 
     Args:
         labels: `(B, L)` 1 present, 0 absent, -1 unknown, of any number type.
@@ -36,17 +36,16 @@ def reward(labels, scores):
 
 
 def has_labels(labels):
-    """Whether an image has a present label to be rewarded for: `(B,)` bool."""
+    """Returns for each image whether it has a present label: `(B,)` bool."""
     return tf.reduce_any(tf.convert_to_tensor(labels) > 0, -1)
 
 
 def log_probability(locations, means, sigma):
-    """Log density of locations under the policy, a Gaussian of fixed deviation.
+    """Computes the log density of locations under the policy, a Gaussian.
 
     Args:
-        locations: `(..., 2)` as they were sampled, before any clipping. They are
-            constants: the gradient reaches the means alone, as
-            `(location - mean) / sigma^2`.
+        locations: `(..., 2)` as sampled, before clipping. They are constants: only the
+            means get a gradient, `(location - mean) / sigma^2`.
         means: `(..., 2)`.
         sigma: Standard deviation along each axis, more than 0.
 
@@ -59,17 +58,17 @@ def log_probability(locations, means, sigma):
 
 
 def advantages(rewards, baselines, episodes=1):
-    """How much better episodes went than was expected of them.
+    """Computes by how much each episode's reward exceeds its expected reward.
 
     It is `R - b_t`, less the mean of the same over the image's other episodes (ours,
-    because what others got for the same image says far more of what was to be expected
-    than b_t, which is one number for a state; the gradient stays unbiased, as they are
-    drawn apart from this one).
+    because rewards of the same image predict the expected reward far better than b_t,
+    which is one number for a state; the gradient stays unbiased, as other episodes are
+    sampled independently of this one).
 
     Args:
         rewards: `(B M,)`, the M episodes of an image one after another.
-        baselines: `(B M, T)` b_t, what was expected; a constant here.
-        episodes: M; with 1 there are no others, and it is `R - b_t`.
+        baselines: `(B M, T)` b_t, the expected rewards; constants here.
+        episodes: M; with 1 it is `R - b_t`.
 
     Returns:
         `(B M, T)`.
@@ -82,15 +81,15 @@ def advantages(rewards, baselines, episodes=1):
 
 
 def policy_loss(rewards, baselines, log_probabilities, counted, episodes=1):
-    """What has the negative REINFORCE estimate as its gradient.
+    """Computes a loss whose gradient is the negative REINFORCE estimate.
 
     Args:
         rewards: `(B M,)` of each episode.
         baselines: `(B M, T)`, see `advantages`.
         log_probabilities: `(B M, T)` of the locations.
-        counted: `(B M,)` bool: whether the image has a label to be rewarded for. Others
-            count 0, and still are among the episodes that the sum is divided by, as
-            in `losses.euclidean`.
+        counted: `(B M,)` bool: whether the image has a present label. Others count as
+            0, and are still among the episodes that the sum is divided by, as in
+            `losses.euclidean`.
         episodes: M, of each image.
 
     Returns:
@@ -103,15 +102,10 @@ def policy_loss(rewards, baselines, log_probabilities, counted, episodes=1):
 
 
 def baseline_loss(rewards, baselines, counted):
-    """Mean squared error `(R - b_t)^2` of the expected reward.
+    """Computes the mean squared error `(R - b_t)^2` of the expected reward.
 
-    Args:
-        rewards: `(B,)`.
-        baselines: `(B, T)`.
-        counted: `(B,)` bool, see `policy_loss`.
-
-    Returns:
-        A scalar: the mean over the steps of an episode, then over episodes.
+    Its arguments are those of `policy_loss`. It returns a scalar: the mean over the
+    steps of an episode, then over episodes.
     """
     error = tf.reduce_mean(tf.square(rewards[:, None] - baselines), -1)
     return tf.reduce_mean(tf.where(counted, error, 0.0))

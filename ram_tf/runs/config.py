@@ -1,8 +1,8 @@
-"""A `Config`: every setting of a run, in groups.
+"""`Config`: all settings of a run, in groups.
 
-It is written beside the weights as `config.json` and is all that evaluation, prediction
-and export need to build the model again, where its format is this `FORMAT`. Flags,
-presets and messages name a setting without its group: no two have the same name.
+It is saved next to the weights as `config.json`, from which evaluation, prediction and
+export build the model again. Setting names are unique, so that flags, presets and error
+messages name a setting without its group.
 """
 
 import dataclasses
@@ -23,32 +23,30 @@ from ram_tf.runs.settings import (
     option,
 )
 
-# Of a run's folder: what its weights mean, and which settings it has. Format 2 had the
-# same settings without groups.
+# Format of a run's folder: the meaning of its weights and the list of its settings.
+# Format 2 had the same settings without groups.
 FORMAT = 3
-# Settings that are no more, and since when and why. Command lines and configurations
-# of before still have them.
-BY_CONTENT = "went with version 0.2: regions are found by the content of the image now"
-RETIRED = {
-    "search_epochs": BY_CONTENT,
-    "region_probe": BY_CONTENT,
-    "spatial_prior": BY_CONTENT,
-}
+# Removed settings, which old command lines and configurations still have, and why they
+# were removed.
+RETIRED = dict.fromkeys(
+    ("search_epochs", "region_probe", "spatial_prior"),
+    "was removed in version 0.2: regions are now found by the content of the image",
+)
 
 
 @dataclasses.dataclass(frozen=True)
 class Config:
-    """The settings of a run; defaults are the paper's (section 5.1) where it speaks.
+    """All settings of a run; defaults follow the paper's section 5.1 where possible.
 
     >>> settings = Config.of(dataset="csv", epochs=3)
     >>> settings.data.dataset, settings.training.epochs
     ('csv', 3)
 
     Raises:
-        ValueError: A value is out of range or no allowed choice, on construction.
+        ValueError: A value is out of range or not an allowed choice.
     """
 
-    name: str = option("", "of the SavedModel; empty: the data set's")
+    name: str = option("", "name of the SavedModel; empty: that of the dataset")
     data: DataSettings = dataclasses.field(default_factory=DataSettings)
     image: ImageSettings = dataclasses.field(default_factory=ImageSettings)
     model: ModelSettings = dataclasses.field(default_factory=ModelSettings)
@@ -75,7 +73,7 @@ class Config:
 
     @classmethod
     def of(cls, **settings):
-        """The default settings with some changed, each by its flag's name.
+        """Returns the default settings with the given ones changed, by flag name.
 
         Raises:
             TypeError: A setting is unknown.
@@ -84,7 +82,7 @@ class Config:
         return cls().replace(**settings)
 
     def replace(self, **settings):
-        """These settings with some changed, each by its flag's name.
+        """Returns these settings with the given ones changed, by flag name.
 
         Raises:
             TypeError: A setting is unknown.
@@ -97,14 +95,14 @@ class Config:
             group, field = FIELDS[name]
             changes.setdefault(group, {})[field.name] = value
         groups = {
-            group: dataclasses.replace(getattr(self, group), **of_group)
-            for group, of_group in changes.items()
+            group: dataclasses.replace(getattr(self, group), **values)
+            for group, values in changes.items()
             if group
         }
         return dataclasses.replace(self, **changes.get("", {}), **groups)
 
     def flat(self):
-        """Every setting by its flag's name, a dict without groups."""
+        """Returns a dict of all settings by flag name, without groups."""
         return {name: self[name] for name in FIELDS}
 
     def __getitem__(self, name):
@@ -113,62 +111,63 @@ class Config:
 
     @property
     def saved_name(self):
-        """The folder of the SavedModel's versions."""
+        """Name of the folder for the SavedModel's versions."""
         return self.name or self.data.dataset
 
     @property
     def run_name(self):
-        """The output folder's name where none is given: RARL's is not RDAR's."""
+        """Default name of the output folder, different for RDAR and RARL."""
         return f"{self.saved_name}-rarl" if self.is_rarl else self.saved_name
 
     @property
     def is_rarl(self):
-        """Whether the attention model is RARL, not RDAR."""
+        """Whether the attention model is RARL instead of RDAR."""
         return self.model.kind == "rarl"
 
     @property
     def regions_a_step(self):
-        """How many regions the model looks at around one location."""
+        """Number of regions that the model processes around one location."""
         return len(region_scales()) if self.is_rarl else 1
 
     @property
     def finds_regions(self):
-        """Whether the model itself learns where its regions lie."""
-        drawn = self.is_rarl and self.attention.locations != "learnt"
-        return not (drawn or self.given_regions)
+        """Whether the model learns the positions of its regions."""
+        is_baseline = self.is_rarl and self.attention.locations != "learnt"
+        return not (is_baseline or self.given_regions)
 
     @property
     def given_regions(self):
-        """Whether regions are object proposals instead of found by the model."""
+        """Whether regions are object proposals instead of learnt by the model."""
         return self.attention.region_source == "proposals"
 
     @property
     def objective(self):
-        """The `Objective` of these settings, of RARL the `ReinforceObjective`."""
+        """The `Objective` of these settings, for RARL the `ReinforceObjective`."""
         kind = ReinforceObjective if self.is_rarl else Objective
         values = {field.name: self[field.name] for field in dataclasses.fields(kind)}
         if self.given_regions:
-            # Regions that are given are not to be pushed anywhere.
+            # Given regions cannot be moved.
             values["constraints"] = ""
         return kind(**values)
 
     def check_units(self):
-        """Raises a `ValueError` where units are too few to start from step 1."""
+        """Raises a `ValueError` if `units` is too small to start from step 1."""
         if self.attention.head_start == "pooled":
-            # As `RegionLSTM.start_as` divides them.
+            # The number of units that `RegionLSTM.start_as` uses.
             hidden = self.model.pooled_units
             needed = 2 * hidden + 1 if hidden else 5
             fits = self.attention.units >= needed
             setting_rules.require(self, "units", fits, f"{needed} or more")
 
     def check_cells(self, whole_images=False):
-        """Raises a `ValueError` where the backbone's cells do not tile what it sees.
+        """Raises a `ValueError` if the backbone's cells do not tile its input.
 
-        Only where they do are boxes exact. Of other edges a network leaves pixels out
-        or adds a cell, and its one-sided padding moves all cells.
+        Boxes are exact only if they do. For other sizes the network drops pixels or
+        adds a cell, and its one-sided padding shifts all cells.
 
         Args:
-            whole_images: Whether it sees these, too, to cut views from their features.
+            whole_images: Whether the backbone also processes whole images, to cut views
+                from their features.
         """
         image, backbone = self.image, self.model.backbone
         stride = backbones.BACKBONES[backbone].stride
@@ -176,19 +175,19 @@ class Config:
         sizes = [c + image.crop_margin for c in (below, below + stride) if c]
         expected = (
             f"{' or '.join(map(str, sizes))}, so that {backbone}'s cells of "
-            f"{stride} pixels tile what is left after crop_margin={image.crop_margin}"
+            f"{stride} pixels tile the input after crop_margin={image.crop_margin}"
         )
         setting_rules.require(self, "image_size", image.crop == below, expected)
         if whole_images:
             fits = image.image_size % stride == 0
             expected = (
-                f"a multiple of {stride} pixels, which cells of {backbone} tile, "
+                f"a multiple of {stride} pixels, the stride of {backbone}, "
                 "or --views_from image"
             )
             setting_rules.require(self, "image_size", fits, expected)
 
     def to_json(self, label_names):
-        """The text of `config.json`: format, labels in order, and every setting."""
+        """Returns the text of `config.json`: format, labels in order, all settings."""
         content = {
             "format": FORMAT,
             "label_names": list(label_names),
@@ -200,11 +199,11 @@ class Config:
 def _fields():
     for field in dataclasses.fields(Config):
         if dataclasses.is_dataclass(field.type):
-            for each in dataclasses.fields(field.type):
-                yield each.metadata["flag"] or each.name, (field.name, each)
+            for setting in dataclasses.fields(field.type):
+                yield setting.metadata["flag"] or setting.name, (field.name, setting)
         else:
             yield field.name, ("", field)
 
 
-# Of each setting, by its flag's name: its group's name, "" for none, and its field.
+# Flag name -> (group name, "" for none; dataclass field).
 FIELDS = dict(_fields())

@@ -1,8 +1,8 @@
-"""Reads `config.json`, which may come from elsewhere: nothing in it is believed.
+"""Reads and validates `config.json`, which may come from an untrusted source.
 
-A run's is read whole, since its models are built from it. Of the one beside an exported
-model only `SERVED` is read: its graph needs no settings, and goes on being served when
-others are renamed or removed.
+All settings of a run are read, since its models are built from them. For an exported
+model only those in `SERVED` are read, so that it can still be served when others are
+renamed or removed.
 """
 
 import contextlib
@@ -12,71 +12,72 @@ import reprlib
 from ram_tf.data.split import check_label_names
 from ram_tf.runs.config import FIELDS, FORMAT, RETIRED, Config
 
-# What is asked of an exported model: how it looks at images, whose data it is evaluated
-# on where no flag says so, and what it is called.
+# Settings that an exported model needs: its preprocessing, its name, and its dataset as
+# the default of evaluation.
 SERVED = (
     "dataset data_dir train_split val_split report_split split_fraction year "
     "manual_dir difficult skip_unreadable max_pixels name image_size crop_margin model "
     "regions steps loss batch_size"
 ).split()
 
-
-# Formats whose runs are those of this version: 2 differs in the layout of this file.
-READ = (2, FORMAT)
-# Of each group the flags' names by those of its fields.
+# Formats that this version reads; 2 differs only in the layout of this file.
+READABLE_FORMATS = (2, FORMAT)
+# Group name -> field name -> flag name.
 GROUPS = {
-    group: {field.name: flag for flag, (of, field) in FIELDS.items() if of == group}
+    group: {
+        field.name: flag for flag, (owner, field) in FIELDS.items() if owner == group
+    }
     for group, _ in FIELDS.values()
     if group
 }
 
 
 def from_json(text, where="config.json"):
-    """Reads what `Config.to_json` wrote into a run's folder.
+    """Reads the `config.json` of a run, as written by `Config.to_json`.
 
     Args:
-        text: A string, or the bytes of the file.
-        where: What is said to hold it.
+        text: Content of the file, str or bytes.
+        where: Name of the file in error messages.
 
     Returns:
         The `Config` and the tuple of label names.
 
     Raises:
-        ValueError: The text is no configuration of this program, or of another version
-            whose runs are none of this one.
+        ValueError: The text is no configuration of this program, or one of a version
+            whose runs this version cannot read.
     """
-    with _explained():
+    with _explain_errors():
         content, label_names = _parse(text)
     _check_format(content, where)
-    with _explained():
+    with _explain_errors():
         content = _flat(content)
-    return _config(content), _checked(label_names)
+    return _config(content), _check_names(label_names)
 
 
 def from_exported_json(text):
-    """Reads what serving needs of what any version wrote beside an exported model.
+    """Reads the `config.json` of an exported model, written by any version.
 
     Args:
-        text: A string, or the bytes of the file.
+        text: Content of the file, str or bytes.
 
     Returns:
-        A `Config` that has the settings of `SERVED` alone, all others being its
-        defaults, and the tuple of label names.
+        A `Config` with the settings in `SERVED` (all others have their defaults), and
+        the tuple of label names.
 
     Raises:
         ValueError: The text is no configuration of this program.
     """
-    with _explained():
+    with _explain_errors():
         content, label_names = _parse(text)
-    with _explained():
+    with _explain_errors():
         content = _flat(content)
     served = {name: content[name] for name in SERVED if name in content}
-    return _config(served), _checked(label_names)
+    return _config(served), _check_names(label_names)
 
 
 @contextlib.contextmanager
-def _explained():
-    """Says of any error in it what the text should have been."""
+def _explain_errors():
+    """Turns any error in its block into a `ValueError` on the configuration."""
     try:
         yield
     except (
@@ -93,69 +94,69 @@ def _explained():
 
 
 def _parse(text):
-    """The dict of settings, and the tuple of what should be the label names."""
+    """Returns the dict of settings and the tuple of label names, both unchecked."""
     content = json.loads(text)
     return content, tuple(content.pop("label_names"))
 
 
-def _checked(label_names):
+def _check_names(label_names):
     check_label_names(label_names, "config.json")
     return label_names
 
 
 def _check_format(content, where):
-    """Takes the format number out, and refuses all but this version's."""
+    """Removes the format number and raises a `ValueError` if it is not readable."""
     missing = "format" not in content
     found = content.pop("format", None)
     if missing:
         raise ValueError(
-            "The run was trained by a version before 0.2, and its weights mean "
-            f"something else now. Expected a run of format {FORMAT}: train again, into "
-            "another folder (models that were exported from it can still be used). "
+            "The run was trained by a version before 0.2, whose weights this version "
+            f"cannot use. Expected a run of format {FORMAT}: train again, into another "
+            "--output_dir (models that were exported from it can still be used). "
             f"Received: {where} without a format"
         )
     is_number = isinstance(found, int) and not isinstance(found, bool)
     if is_number and found > FORMAT:
         raise ValueError(
-            "The run was made by a newer version of this program. Expected a run of "
-            f"format {FORMAT}, or that version. Received: {where} of format "
+            "The run was trained by a newer version of this program. Expected a run of "
+            f"format {FORMAT}, or the newer version. Received: {where} of format "
             f"{reprlib.repr(found)}"
         )
-    with _explained():
-        if not is_number or found not in READ:
+    with _explain_errors():
+        if not is_number or found not in READABLE_FORMATS:
             raise ValueError(f"'format': {reprlib.repr(found)}")
 
 
 def _flat(content):
-    """Takes settings out of their groups; a file of format 2 or older has none."""
+    """Takes settings out of their groups; format 2 and older have no groups."""
     flat = {}
     for name, value in content.items():
         if name in GROUPS and isinstance(value, dict):
-            for own, setting in value.items():
-                flat[GROUPS[name].get(own, f"{name}.{own}")] = setting
+            for field, setting in value.items():
+                flat[GROUPS[name].get(field, f"{name}.{field}")] = setting
         else:
             flat[name] = value
     return flat
 
 
 def _config(content):
-    with _explained():
+    with _explain_errors():
         _check_types(content)
     return Config.of(**content)
 
 
 def _check_types(content):
-    """Raises a `ValueError` where a setting is unknown or not of its type."""
+    """Raises a `ValueError` if a setting is unknown or not of its type."""
     types = {name: field.type for name, (_, field) in FIELDS.items()}
     for name, value in content.items():
         if name in RETIRED:
             raise ValueError(f"{name}, which {RETIRED[name]}")
         kinds = (int, float) if types.get(name) is float else types.get(name, ())
-        is_flag = isinstance(value, bool) and kinds is not bool
-        if is_flag or not isinstance(value, kinds) or not _is_sane(value):
+        is_wrong_bool = isinstance(value, bool) and kinds is not bool
+        if is_wrong_bool or not isinstance(value, kinds) or not _is_reasonable(value):
             raise ValueError(f"{reprlib.repr(name)}: {reprlib.repr(value)}")
 
 
-def _is_sane(value):
-    """Whether a number is finite and of a size that some setting may have."""
+def _is_reasonable(value):
+    """Returns whether a value is a string, or a finite number below 2 ** 63."""
     return isinstance(value, str) or abs(value) < 1 << 63

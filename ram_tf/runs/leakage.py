@@ -1,4 +1,4 @@
-"""What a run has learnt from and was selected by: its `images.json`."""
+"""`images.json`: the training and validation images of a run."""
 
 import dataclasses
 import json
@@ -9,60 +9,59 @@ from ram_tf.storage import atomic_files
 
 @dataclasses.dataclass(frozen=True)
 class TrainingImages:
-    """The images of a run's training, noted when it begins.
+    """The record of a run's training and validation images.
 
-    A row more in a csv divides it anew, into other images to learn from, to select by
-    and to report on. So a run goes on with those that it began with, and they are
-    known when others are reported.
+    An additional row in a csv changes how its images are divided into splits. The
+    record ensures that a run is resumed with the same images, and not tested on them.
 
     Args:
-        path: Of the note; without a file nothing is known.
+        path: The `images.json`; if there is no file, no images are recorded.
     """
 
     path: pathlib.Path
 
     def record(self, train, selection):
-        """Writes what a run learns from and selects by, two `Split`s."""
-        noted = {
+        """Writes the training and validation `Split`."""
+        recorded = {
             name: {"sha256": split.digest, "names": split.names}
             for name, split in {"train": train, "selection": selection}.items()
         }
         with atomic_files.write_with_checksum(self.path) as temporary:
-            temporary.write_text(json.dumps(noted, indent=1) + "\n", "utf-8")
+            temporary.write_text(json.dumps(recorded, indent=1) + "\n", "utf-8")
 
     def check_same(self, train, selection):
-        """Raises a `ValueError` where images or labels are not those that are noted."""
-        noted = self._read()
+        """Raises a `ValueError` if images or labels differ from the recorded ones."""
+        recorded = self._read()
         changed = [
             name
             for name, split in {"train": train, "selection": selection}.items()
-            if noted[name]["sha256"] != split.digest
+            if recorded[name]["sha256"] != split.digest
         ]
         if changed:
             raise ValueError(
                 "A run can only be resumed with the images and labels that it began "
-                f"with, or in another --output_dir. Expected those of {self.path}. "
+                f"with. Expected those of {self.path}, or another --output_dir. "
                 f"Received: others for {' and '.join(changed)}"
             )
 
-    def check_disjoint(self, split, but=()):
-        """Raises a `ValueError` where a `Split` to report on has images of these.
+    def check_disjoint(self, split, allowed=()):
+        """Raises a `ValueError` if a `Split` to test on has recorded images.
 
         Args:
             split: The `Split`.
-            but: "train" or "selection", where it may have images of these.
+            allowed: "train" and "selection" if images of these are allowed.
         """
-        counted = {"train", "selection"} - set(but)
-        shared = set(split.names) & set().union(*map(self.names, counted))
+        forbidden = {"train", "selection"} - set(allowed)
+        shared = set(split.names) & set().union(*map(self.names, forbidden))
         if shared:
             raise ValueError(
-                "Images are to be reported that a run has learnt from or was selected "
-                f"by. Expected none of {self.path}. Received: {len(shared)} of "
+                "The split to test on has images that the run was trained or validated "
+                f"on. Expected none of {self.path}. Received: {len(shared)} of "
                 f"{len(split)} of the split {split.name}, such as {min(shared)}"
             )
 
     def names(self, of="train"):
-        """The names of the images of "train" or "selection"; none where not noted."""
+        """Returns the recorded image names of "train" or "selection", or ()."""
         return self._read().get(of, {}).get("names", ())
 
     def _read(self):

@@ -1,20 +1,20 @@
-"""Settings that were tried together, and which data set begins with which."""
+"""Presets: settings that were tested together, and the default one per dataset."""
 
-# Each preset is what differs from the defaults of `Config`, which are the paper's.
+# Each preset holds the differences to the defaults of `Config`, which are the paper's.
 PRESETS = {
-    # Section 5.1, with VGG-16's head: a 7x7 map into a hidden layer, which begins step
-    # 1 as ImageNet's fc6 and goes on as W_fx.
+    # Section 5.1, with VGG-16's head: a 7x7 map into a hidden layer, which is
+    # initialised as ImageNet's fc6 and becomes W_fx in step 2.
     "paper": {"pooling": "flatten", "pooled_units": 4096, "head_start": "feature"},
-    # Ours, for a few thousand photographs and a pretrained backbone: found on parts of
-    # the training data, as docs/experiments.md tells.
+    # Ours, for a few thousand photographs and a pretrained backbone, chosen on parts of
+    # the training images (docs/experiments.md).
     "photographs": {
         "image_size": 480,
         "zooms": "1,1,1.25",
         "colour_jitter": 0.4,
         "frozen": 0.75,
-        # Enough for the labels of one photograph; five point nearly as well.
+        # Enough for the labels of one photograph; 5 score nearly as well in pointing.
         "regions": 9,
-        # The cells of the map at 480 pixels, so that M_0 is all of them.
+        # At 480 pixels and a stride of 32 the map has 13x13 cells, all of them in M_0.
         "region_size": 13,
         "region_pooling": "average",
         "units": 512,
@@ -33,15 +33,15 @@ PRESETS = {
         "pooled_learning_rate": 1e-3,
         "learning_rate": 1e-5,
         "backbone_rate": 0.3,
-        # Averaged while the rate stays high, and the best epoch taken.
+        # The average (ema) of a constant rate, of which the best epoch is taken.
         "schedule": "constant",
         "clip_norm": 1.0,
         "ema": 0.995,
         "select_by": "mAP",
         "calibrate": True,
     },
-    # Ours, for the embedded canvases of 96 pixels: a small crop margin, and no mirror,
-    # since digits have a left and a right.
+    # Ours, for the embedded images of 96 pixels: a small crop margin, and no mirroring,
+    # since mirrored digits are no digits.
     "digits": {
         "image_size": 104,
         "crop_margin": 8,
@@ -53,8 +53,8 @@ PRESETS = {
         "layout_channels": 32,
         "units": 256,
         "starts": "anchors",
-        # Regions of two fifths of the canvas: much larger ones read every digit from
-        # where they start, and have no reason to move.
+        # Much larger regions contain every digit at their initial positions, and have
+        # no reason to move.
         "start_scale": 0.38,
         "alpha": 0.3,
         "gamma": 0.3,
@@ -75,21 +75,21 @@ PRESETS = {
         "calibrate": True,
     },
 }
-# What a preset changes for RARL.
+# Changes of a preset for RARL.
 OF_RARL = {
     "photographs": {
-        # The best of 45 regions, many of them small, is high by chance more often than
-        # that of nine: the whole image steadies it.
+        # The highest score of 45 regions, many of them small, is high by chance more
+        # often than that of nine; the whole image stabilises it.
         "context": 0.85,
-        # Step 1's features know their images by heart, and get worse with what more
-        # they learn: the policy alone moves. docs/rarl.md tells what was tried.
+        # Step 1's features have memorised the training images and get worse with more
+        # training, so only the policy is trained at a high rate (docs/rarl.md).
         "learning_rate": 1e-6,
         "localization_rate": 100.0,
         "sigma": 0.3,
         "episodes": 4,
     },
     "digits": {
-        # Nine regions a step instead of one: each is sampled to fewer cells, and an
+        # Nine regions per step instead of one, so each is sampled to fewer cells. An
         # epoch takes four times as long.
         "region_size": 8,
         "epochs": 6,
@@ -105,6 +105,6 @@ PRESET_OF = {
 
 
 def preset(name, model="rdar"):
-    """The settings of a preset for a model, as a dict."""
+    """Returns the settings of a preset for a model as a dict."""
     changes = OF_RARL.get(name, {}) if model == "rarl" else {}
     return {**PRESETS[name], **changes}

@@ -1,21 +1,21 @@
-"""A run's folder: what it holds, and how it is started, resumed and opened.
+"""`Run`: the folder of a training run, which is started, resumed and opened here.
 
-config.json             its format, every setting, and the labels in order
-images.json             what it has learnt from and is selected by, see `leakage`
-pooled.weights.h5       step 1's best weights, the baseline
-model.weights.h5        step 2's best weights
-calibration.json        its temperature and thresholds, where --calibrate asks for them
-svm.npz                 SVMs on its descriptions, once evaluate.py --svm has fitted them
-outputs/                what the model said of splits, kept by evaluate.py
-checksums/              of those files above that have none of their own
+config.json             format, all settings, and the labels in order
+images.json             names of the training and validation images, see `leakage`
+pooled.weights.h5       best weights of step 1, the baseline
+model.weights.h5        best weights of step 2
+calibration.json        temperature and thresholds, with --calibrate
+svm.npz                 SVMs on the model's features, fitted by evaluate.py --svm
+outputs/                outputs of the model for whole splits, cached by evaluate.py
+checksums/              checksums of the files above that do not contain their own
 lock                    held by the process that trains
-results.json            the figures on the report split
+results.json            metrics on the test split
 regions.png             regions on a dozen images
 image_bytes.npy images/ these images, to try the SavedModel on
-step1/ step2/           checkpoint and history of each step, logs for TensorBoard
-pooling.txt             pooling "best": the one that was chosen (step1-average/ and
-                        step1-max/ are then in place of step1/)
-../proposals-K.npz      object proposals of images, where --region_source asks for them
+step1/ step2/           checkpoint, history and TensorBoard logs of each step
+pooling.txt             the chosen pooling of pooling "best" (with step1-average/ and
+                        step1-max/ instead of step1/)
+../proposals-K.npz      object proposals of images, with --region_source proposals
 """
 
 import dataclasses
@@ -31,10 +31,10 @@ from ram_tf.storage import atomic_files, locks
 
 @dataclasses.dataclass(frozen=True)
 class Run:
-    """The folder of a run, its settings and its labels.
+    """The folder, the settings and the labels of a run.
 
     Args:
-        folder: Where it is.
+        folder: Path of the folder.
         config: The `Config`.
         label_names: The L labels, in the order of the scores.
     """
@@ -45,16 +45,15 @@ class Run:
 
     @classmethod
     def start(cls, folder, settings, label_names, resume=False):
-        """Creates the folder, or takes up the run that it holds.
+        """Creates the folder of a new run, or resumes the run that it holds.
 
-        A run of which nothing is trained is begun anew: its settings may be what
-        stopped it.
+        A run without trained weights is started again, with any settings.
 
         Raises:
-            FileExistsError: It holds a run, and `resume` is false.
-            ValueError: It holds a run with other settings or labels, or the settings
-                do not fit the labels or the backbone.
-            BlockingIOError: Another process is at work on it.
+            FileExistsError: The folder holds a run, and `resume` is false.
+            ValueError: The folder holds a run with other settings or labels, or the
+                settings do not fit the backbone.
+            BlockingIOError: Another process is training in the folder.
             OSError: The folder cannot be written.
         """
         run = cls(pathlib.Path(folder), settings, tuple(label_names))
@@ -62,28 +61,28 @@ class Run:
         settings.check_cells()
         atomic_files.make_folder(run.folder)
         locks.take(run.folder / "lock")
-        if run.begun:
+        if run.has_started:
             if not resume:
                 raise FileExistsError(
                     "The output folder holds a run already. Expected a new folder, or "
                     f"--resume to go on with that run. Received: {folder}"
                 )
-            run._must_equal(cls.open(folder))
+            run._check_same_settings(cls.open(folder))
         else:
             with atomic_files.write_with_checksum(
                 run.folder / "config.json"
             ) as temporary:
                 temporary.write_text(settings.to_json(label_names))
-        run._remove_left()
+        run._remove_leftovers()
         return run
 
     @classmethod
     def open(cls, folder):
-        """Reads the run of a folder.
+        """Opens the run in a folder.
 
         Raises:
-            FileNotFoundError: There is none.
-            ValueError: Its configuration cannot be read, or is of another version.
+            FileNotFoundError: The folder holds no run.
+            ValueError: Its configuration is invalid, or of another version.
         """
         folder = pathlib.Path(folder)
         path = folder / "config.json"
@@ -94,18 +93,18 @@ class Run:
             )
         return cls(folder, *from_json(atomic_files.read(path), path))
 
-    def _must_equal(self, other):
-        ours, theirs = self.config.flat(), other.config.flat()
-        ours["label_names"], theirs["label_names"] = self.label_names, other.label_names
+    def _check_same_settings(self, stored):
+        new, old = self.config.flat(), stored.config.flat()
+        new["label_names"], old["label_names"] = self.label_names, stored.label_names
         changed = [
-            f"{name}={ours[name]!r} (was {theirs[name]!r})"
-            for name in ours
-            if ours[name] != theirs[name]
+            f"{name}={new[name]!r} (was {old[name]!r})"
+            for name in new
+            if new[name] != old[name]
         ]
         if changed:
             raise ValueError(
                 "A run can only be resumed with its own settings. Expected those of "
-                f"{other.folder / 'config.json'}, or another --output_dir. "
+                f"{stored.folder / 'config.json'}, or another --output_dir. "
                 f"Received: {', '.join(changed)}"
             )
 
@@ -114,48 +113,46 @@ class Run:
         return TrainingImages(self.folder / "images.json")
 
     def record_training_images(self, train, selection):
-        """Notes what a run learns from and selects by, or checks it of a begun one.
+        """Records the images of a new run, or checks those of a run that has started.
 
         Args:
-            train: The `Split` that it learns from.
-            selection: The `Split` that its best epoch is selected by.
+            train: The training `Split`.
+            selection: The validation `Split`.
 
         Raises:
-            ValueError: It began with other images or labels.
+            ValueError: The run has started with other images or labels.
         """
-        if self.begun and self.training_images.path.is_file():
+        if self.has_started and self.training_images.path.is_file():
             self.training_images.check_same(train, selection)
         else:
             self.training_images.record(train, selection)
 
     def check_not_trained_on(self, split, settings):
-        """Raises a `ValueError` where a split to report on has images of its training.
+        """Raises a `ValueError` if a split to test on has images of the training.
 
-        What it learns from and is selected by may be asked for by their own names.
+        The training and validation splits themselves are allowed, by their own names.
 
         Args:
             split: The `Split`.
-            settings: The `Config` that it was read by: the names of another data set's
-                images say nothing.
+            settings: The `Config` that it was read with. Splits of other datasets are
+                not checked.
         """
         own = self.config
-        places = [
-            pathlib.Path(each.data.data_dir).resolve() for each in (own, settings)
-        ]
-        if own.data.dataset != settings.data.dataset or places[0] != places[1]:
+        folders = [pathlib.Path(c.data.data_dir).resolve() for c in (own, settings)]
+        if own.data.dataset != settings.data.dataset or folders[0] != folders[1]:
             return
         names = run_splits.names_of(own)
-        asked = {names.train: ("train", "selection"), names.selection: ("selection",)}
-        self.training_images.check_disjoint(split, asked.get(split.name, ()))
+        allowed = {names.train: ("train", "selection"), names.selection: ("selection",)}
+        self.training_images.check_disjoint(split, allowed.get(split.name, ()))
 
-    def _remove_left(self):
-        """Removes what a killed process was writing, and nothing of the user's."""
+    def _remove_leftovers(self):
+        """Removes temporary files of killed processes in the run's own folders."""
         for own in (".", "checksums", "outputs", "images", "step*", "step*/checksums"):
             atomic_files.remove_leftovers(self.folder, own)
 
     @property
-    def begun(self):
-        """Whether anything of it is trained."""
+    def has_started(self):
+        """Whether it has any trained weights or checkpoint."""
         checkpoints = self.folder.glob("step1*/checkpoint.npz")
         trained = self.pooled_weights.exists() or any(checkpoints)
         return trained and (self.folder / "config.json").exists()
@@ -174,17 +171,17 @@ class Run:
 
     @property
     def calibration(self):
-        """The `Calibration`, which changes nothing where none was asked for.
+        """The `Calibration`; without --calibrate one that changes nothing.
 
         Raises:
-            FileNotFoundError: One was asked for, and is not there.
+            FileNotFoundError: The run was started with --calibrate, but has none.
         """
         if not self.calibration_file.is_file():
             if self.config.evaluation.calibrate:
                 raise FileNotFoundError(
-                    "The run's temperature and thresholds are missing. Expected "
-                    f"{self.calibration_file}, which its fit.py writes at the end; "
-                    "--resume goes on with it"
+                    "The run's calibration is missing. Expected the file "
+                    f"{self.calibration_file}, which fit.py writes at the end; finish "
+                    "the run with --resume"
                 )
             return Calibration(1.0, (0.5,) * len(self.label_names))
         text = atomic_files.read(self.calibration_file)
@@ -196,7 +193,7 @@ class Run:
 
     @property
     def pooling(self):
-        """The pooling of step 1, for "best" the one that selection preferred."""
+        """The pooling of step 1, for "best" the one better on the validation split."""
         if self.config.model.pooling != "best":
             return self.config.model.pooling
         return atomic_files.read_text(self.folder / "pooling.txt").strip()

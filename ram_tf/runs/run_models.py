@@ -1,4 +1,4 @@
-"""Builds the models of a run, loads their weights, and makes the views on them."""
+"""Builds the models of a run, with their trained weights and views."""
 
 from ram_tf.metrics.calibration import CalibratedView
 from ram_tf.models import backbones, factory
@@ -7,24 +7,21 @@ from ram_tf.runs import weights_file
 
 
 def build_pooled(run, pooling, pretrained=True):
-    """Builds the classifier of step 1, untrained: see `factory.pooled_classifier`."""
+    """Builds the untrained classifier of step 1, see `factory.pooled_classifier`."""
     labels = len(run.label_names)
     return factory.pooled_classifier(run.config, labels, pooling, pretrained)
 
 
 def build_attention(run, pooled):
-    """Builds the attention model on step 1's classifier: see `factory`."""
+    """Builds the untrained attention model, see `factory.attention_model`."""
     return factory.attention_model(run.config, len(run.label_names), pooled)
 
 
 def load_pooled(run):
     """Builds the classifier of step 1 with its trained weights.
 
-    Args:
-        run: The `Run`.
-
     Raises:
-        FileNotFoundError: It has no trained weights yet.
+        FileNotFoundError: The run has no trained weights yet.
     """
     return _load(build_pooled(run, run.pooling, pretrained=False), run.pooled_weights)
 
@@ -32,11 +29,8 @@ def load_pooled(run):
 def load_attention(run):
     """Builds the attention model of step 2 with its trained weights.
 
-    Args:
-        run: The `Run`.
-
     Raises:
-        FileNotFoundError: It has no trained weights yet.
+        FileNotFoundError: The run has no trained weights yet.
     """
     pooled = build_pooled(run, run.pooling, pretrained=False)
     return _load(build_attention(run, pooled), run.model_weights)
@@ -46,7 +40,7 @@ def _load(model, path):
     if not path.is_file():
         raise FileNotFoundError(
             "The run has no trained weights yet. Expected a run that fit.py has "
-            f"finished (go on with --resume). Received: no file {path}"
+            f"finished (resume it with --resume). Received: no file {path}"
         )
     weights_file.load(model, path)
     return model
@@ -58,11 +52,11 @@ def view(run, model, sizes=None, **views):
     Args:
         run: The `Run`.
         model: Its attention model.
-        sizes: Edges N to resize images to; None for the one of training.
-        **views: Of `MultiView`: count, source, describe.
+        sizes: Edges N to resize images to, in pixels; None for the one of training.
+        **views: Arguments of `MultiView`: count, source, describe.
 
     Raises:
-        ValueError: A size leaves no room for the crop margin, or the backbone's cells
+        ValueError: A size is not larger than the crop margin, or the backbone's cells
             do not tile the image.
     """
     stride = backbones.BACKBONES[run.config.model.backbone].stride
@@ -81,5 +75,5 @@ def view(run, model, sizes=None, **views):
 
 
 def served_view(run, model):
-    """Returns what is exported of a run's model: its single view, calibrated."""
+    """Returns the calibrated single view of a run's model, which is exported."""
     return CalibratedView(view(run, model), run.calibration)

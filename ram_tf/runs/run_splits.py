@@ -1,4 +1,4 @@
-"""Which images a run learns from, selects by and reports on."""
+"""Loads the training, validation and test split of a run."""
 
 import dataclasses
 import itertools
@@ -12,16 +12,17 @@ from ram_tf.data import datasets
 from ram_tf.data.pipelines import find_unreadable
 from ram_tf.data.split import Split
 
-HELD_BACK = 0.1  # of the training split, where there is none to select by
+# Share of the training images used for validation if there is no validation split.
+HELD_BACK = 0.1
 
 
 class RunSplits(NamedTuple):
     """The three splits of a run.
 
     Args:
-        train: What is learnt from.
-        selection: What the best epoch is selected by; never reported.
-        report: Read once, at the end.
+        train: Training split.
+        selection: Validation split, which chooses the best epoch.
+        report: Test split, evaluated once after training.
     """
 
     train: Split
@@ -30,37 +31,37 @@ class RunSplits(NamedTuple):
 
 
 def names_of(settings):
-    """What the splits of a run are called in its data set.
+    """Returns the names of the splits of a run in its dataset.
 
     Args:
         settings: The `Config`.
 
     Returns:
-        A `RunSplits` of names; None for `selection` where a tenth is held back for it.
+        A `RunSplits` of names; `selection` is None if a tenth of `train` is used.
     """
-    usual = datasets.default_splits(
+    defaults = datasets.default_splits(
         settings.data.dataset, settings.data.data_dir or None
     )
     return RunSplits(
-        settings.data.train_split or usual.train,
-        settings.data.val_split or usual.selection,
-        settings.data.report_split or usual.report,
+        settings.data.train_split or defaults.train,
+        settings.data.val_split or defaults.selection,
+        settings.data.report_split or defaults.report,
     )
 
 
 def load_split(settings, name):
-    """Reads one split of the data set that the settings name, and tells its notes.
+    """Reads one split of the dataset of the settings, and prints its notes.
 
     Args:
         settings: The `Config`.
-        name: Of the split.
+        name: Name of the split.
 
     Returns:
         A `Split` whose images can all be read.
 
     Raises:
         ValueError: Images cannot be read, and `skip_unreadable` is not set.
-        FileNotFoundError: The data set is not there.
+        FileNotFoundError: The dataset does not exist.
     """
     split = datasets.load(
         settings.data.dataset,
@@ -79,15 +80,15 @@ def load_split(settings, name):
 def load(settings):
     """Reads the three splits of a run.
 
-    Where neither the settings nor the data set name a split to select by, a seeded
-    tenth of the training split is held back for it.
+    If neither the settings nor the dataset have a validation split, a random tenth of
+    the training images is used, which depends on the seed.
 
     Returns:
         A `RunSplits`.
 
     Raises:
-        ValueError: As `load_split`; or no label has a positive to learn from, or the
-            splits do not have the same labels.
+        ValueError: As `load_split`; or no label has a positive training image, the
+            splits differ in labels or share images, or there is nothing to select by.
     """
     names = names_of(settings)
     train, selection = hold_back(settings, load_training(settings))
@@ -96,31 +97,32 @@ def load(settings):
     report = load_split(settings, names.report)
     for split in (selection, report):
         check_labels(split, train.label_names)
-    _tell_missing(train)
+    _check_positives(train)
     splits = RunSplits(train, selection, report)
-    _check_apart(splits)
+    _check_disjoint(splits)
     if settings.training.select_by == "mAP" and not (selection.labels > 0).any():
         raise ValueError(
-            "The best epoch cannot be selected by mAP. Expected a selection split with "
-            f"positives, or --select_by loss. Received: {len(selection)} images without"
+            "The best epoch cannot be selected by mAP. Expected validation images with "
+            f"labels, or --select_by loss. Received: {len(selection)} images without"
         )
     return splits
 
 
 def load_training(settings):
-    """Reads the whole training split, with what was held back of it to select by."""
+    """Reads the whole training split, including any images held out of it."""
     return load_split(settings, names_of(settings).train)
 
 
 def hold_back(settings, whole):
-    """Divides the training split into what is learnt from and what is selected by.
+    """Holds validation images out of the training split if they are needed.
 
     Args:
         settings: The `Config`.
-        whole: The `Split` that `load_training` reads for them.
+        whole: The result of `load_training` for these settings.
 
     Returns:
-        The two `Split`s; the whole and None where another split selects.
+        The training and validation `Split`; or `whole` and None if the run has a
+        validation split of its own.
     """
     if names_of(settings).selection:
         return whole, None
@@ -128,18 +130,18 @@ def hold_back(settings, whole):
 
 
 def load_report(settings, name, label_names):
-    """Reads a split to judge a trained model on.
+    """Reads a split to test a trained model on.
 
     Args:
         settings: The `Config`.
-        name: Of the split; None for the one of the run's report.
+        name: Name of the split; None for the run's test split.
         label_names: The model's labels.
 
     Returns:
         A `Split`.
 
     Raises:
-        ValueError: As `load_split`; or the labels are not the model's.
+        ValueError: As `load_split`; or its labels are not those of the model.
     """
     split = load_split(settings, name or names_of(settings).report)
     check_labels(split, label_names)
@@ -147,7 +149,7 @@ def load_report(settings, name, label_names):
 
 
 def check_labels(split, label_names):
-    """Raises a `ValueError` where a split's labels are not those of a model."""
+    """Raises a `ValueError` if a split's labels are not those of a model."""
     if tuple(split.label_names) != tuple(label_names):
         different = sorted(set(split.label_names) ^ set(label_names))
         raise ValueError(
@@ -157,19 +159,19 @@ def check_labels(split, label_names):
             + (
                 f"in one only: {', '.join(different)}"
                 if different
-                else "in other order"
+                else "in another order"
             )
         )
 
 
-def _check_apart(splits):
-    """Raises a `ValueError` where an image is in two splits: its report would lie."""
+def _check_disjoint(splits):
+    """Raises a `ValueError` if two splits share images, which biases the metrics."""
     for one, other in itertools.combinations(splits._fields, 2):
         shared = set(getattr(splits, one).names) & set(getattr(splits, other).names)
         if shared:
             raise ValueError(
-                f"The splits for {one} and {other} share images. Expected none (see "
-                "--train_split, --val_split, --report_split). Received: "
+                f"The splits for {one} and {other} share images. Expected none (set "
+                "--train_split, --val_split or --report_split). Received: "
                 f"{len(shared)}, such as {min(shared)}"
             )
 
@@ -188,7 +190,8 @@ def _readable(split, settings):
     print(f"skipped {len(bad)} images that cannot be read: {names}", file=sys.stderr)
     if len(bad) == len(split):
         raise ValueError(
-            f"No image of the split can be read. Received: {len(split)} images"
+            "No image of the split can be read. Expected at least one. "
+            f"Received: {len(split)} unreadable images"
         )
     return split.take(np.setdiff1d(np.arange(len(split)), bad))
 
@@ -196,22 +199,20 @@ def _readable(split, settings):
 def _described(split, index):
     image = split.images[index]
     missing = not isinstance(image, bytes) and not pathlib.Path(image).exists()
-    return split.names[index] + " (missing)" * missing
+    return f"{split.names[index]} (missing)" if missing else split.names[index]
 
 
-def _tell_missing(train):
+def _check_positives(train):
     present = (train.labels > 0).any(0)
-    missing = [
-        name for name, any_ in zip(train.label_names, present, strict=True) if not any_
-    ]
+    missing = [n for n, p in zip(train.label_names, present, strict=True) if not p]
     if len(missing) == len(train.label_names):
         raise ValueError(
-            "There is nothing to learn. Expected a label with at least one positive "
-            f"training image. Received: {len(train)} images without any"
+            "There are no positives to train on. Expected at least one image with a "
+            f"label. Received: {len(train)} training images without labels"
         )
     if missing:
         print(
-            f"no positives to learn from for {len(missing)} of "
+            f"no positives to train on for {len(missing)} of "
             f"{len(train.label_names)} labels: {', '.join(missing)}",
             file=sys.stderr,
         )

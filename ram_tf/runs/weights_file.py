@@ -1,4 +1,4 @@
-"""A model's weights as a sealed file that Keras reads, `*.weights.h5`."""
+"""Saves and loads model weights as `*.weights.h5` with a checksum."""
 
 import contextlib
 import io
@@ -7,10 +7,10 @@ from ram_tf.storage import atomic_files
 
 
 class _Memory(io.BytesIO):
-    """A file in memory, with the ending that Keras insists on.
+    """A file in memory, with the ending that Keras requires.
 
-    The HDF5 library cannot be trusted with a full disk: it loses the error of a write
-    when it closes the file, and brings the process down later. In memory it has room.
+    On a full disk the HDF5 library would lose the error of a write on closing the file,
+    and crash the process later.
     """
 
     def __str__(self):
@@ -18,10 +18,10 @@ class _Memory(io.BytesIO):
 
 
 def save(model, path):
-    """Writes a model's weights, without its optimiser, as a whole or not at all.
+    """Writes a model's weights without its optimiser, as an atomic write.
 
     Raises:
-        OSError: They cannot be written; names the file.
+        OSError: The file cannot be written.
     """
     memory = _Memory()
     with without_optimizer(model):
@@ -31,11 +31,11 @@ def save(model, path):
 
 
 def load(model, path):
-    """Reads what `save` wrote.
+    """Loads the weights that `save` wrote.
 
     Raises:
         FileNotFoundError: There is no such file.
-        ValueError: It is not as it was written, or of another model.
+        ValueError: The file has changed, or is of another model.
     """
     content = atomic_files.read(path)
     try:
@@ -50,7 +50,7 @@ def load(model, path):
 
 @contextlib.contextmanager
 def without_optimizer(model):
-    """Takes the optimiser off a compiled model, whose weights file would hold it."""
+    """Removes the optimiser of a compiled model for a while, so as not to save it."""
     optimizer, model.optimizer = getattr(model, "optimizer", None), None
     try:
         yield

@@ -1,5 +1,5 @@
-"""From a trained model to files and servers, and from image files to predictions.
+"""Export of trained models, and prediction for image files with exported models.
 
-In: a trained `Run`. Out: a SavedModel, ONNX or LiteRT file; from these, predictions.
-Start reading at `export`, then `predictor`.
+Exports a `Run` as a SavedModel, ONNX or LiteRT file, and predicts with any of these or
+with a server. Start reading at `export`, then `predictor`.
 """

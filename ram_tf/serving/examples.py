@@ -1,4 +1,4 @@
-"""What a run leaves to try it with: a picture, a few images, and the commands."""
+"""Example files that a training run writes, and commands to try its model with."""
 
 import os
 import pathlib
@@ -17,10 +17,10 @@ from ram_tf.storage.atomic_files import atomic_write
 
 
 class Examples(NamedTuple):
-    """Files that show what a run has learnt.
+    """Example files of a run.
 
     Args:
-        picture: Regions on a dozen images.
+        picture: PNG with the predicted regions of a dozen images.
         npy: The bytes of these images, as `saved_model_cli run --inputs` takes them.
         image: One of these images as a file.
     """
@@ -31,13 +31,13 @@ class Examples(NamedTuple):
 
 
 def write_examples(run, view, split, count=12):
-    """Draws the regions of a split's first images, and keeps the images for trying.
+    """Draws the regions of a split's first images, and copies these images.
 
     Args:
-        run: The `Run`, in whose folder all is written.
+        run: The `Run`, whose folder the files are written to.
         view: A `MultiView` of its trained model.
-        split: The report split.
-        count: How many images.
+        split: The `Split` that the run is evaluated on.
+        count: Number of images.
 
     Returns:
         The `Examples`.
@@ -56,44 +56,44 @@ def write_examples(run, view, split, count=12):
         per_step=run.config.regions_a_step,
     )
     names = file_names(split.names)
-    samples = Examples(
-        run.folder / "regions.png",
-        run.folder / "image_bytes.npy",
-        run.folder / "images" / names[0],
+    examples = Examples(
+        picture=run.folder / "regions.png",
+        npy=run.folder / "image_bytes.npy",
+        image=run.folder / "images" / names[0],
     )
-    with atomic_write(samples.picture) as temporary:
+    with atomic_write(examples.picture) as temporary:
         contact_sheet(drawn).save(temporary)
-    with atomic_write(samples.npy) as temporary:
-        # saved_model_cli reads strings of any length from an array of objects only.
+    with atomic_write(examples.npy) as temporary:
+        # saved_model_cli reads strings of different lengths only from object arrays.
         np.save(temporary, np.array(encoded, object), allow_pickle=True)
-    samples.image.parent.mkdir(exist_ok=True)
+    examples.image.parent.mkdir(exist_ok=True)
     for name, content in zip(names, encoded, strict=True):
-        with atomic_write(samples.image.with_name(name)) as temporary:
+        with atomic_write(examples.image.with_name(name)) as temporary:
             temporary.write_bytes(content)
-    return samples
+    return examples
 
 
-def how_to_try(version, samples, output_dir):
-    """The text at the end of training: what was made, and commands to try it with.
+def how_to_try(version, examples, output_dir):
+    """Makes the text at the end of training: the files written, and commands to try.
 
     Args:
-        version: The folder of the SavedModel's version.
-        samples: The `Examples`.
-        output_dir: Where predict.py is to write.
+        version: The version folder of the SavedModel.
+        examples: The `Examples`.
+        output_dir: Output folder in the command of predict.py.
     """
     programs = pathlib.Path(os.path.relpath(pathlib.Path(sys.executable).parent))
-    # Beside the script that was called, whatever the folder it was called from.
+    # In the folder of the running script, whatever the current folder is.
     predict = pathlib.Path(sys.argv[0]).parent / "predict.py"
     signature = "--tag_set", "serve", "--signature_def", "serving_default"
-    inputs = "--inputs", f"image_bytes={samples.npy}"
+    inputs = "--inputs", f"image_bytes={examples.npy}"
     model = "--model_dir", version, "--output_dir", output_dir
     commands = (
         (programs / "saved_model_cli", "show", "--dir", version, *signature),
         (programs / "saved_model_cli", "run", "--dir", version, *signature, *inputs),
-        (programs / "python", predict, *model, samples.image),
+        (programs / "python", predict, *model, examples.image),
     )
     return (
-        f"\nregions on a dozen images: {samples.picture}"
+        f"\nregions on a dozen images: {examples.picture}"
         f"\nSavedModel: {version}\n\ntry next:"
         + "".join(f"\n  {shlex.join(map(str, command))}" for command in commands)
     )

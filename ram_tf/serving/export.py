@@ -1,7 +1,7 @@
-"""From a trained model to a SavedModel that other programs run.
+"""Exports trained models as SavedModels, which other programs can run.
 
-`serving_default` takes encoded images, `serving_images` decoded ones of one size. Both
-prepare them in the graph, by the functions that evaluation uses.
+The signature `serving_default` takes encoded images, `serving_images` decoded images of
+one size. Both prepare images in the graph, with the functions that evaluation uses.
 """
 
 import contextlib
@@ -15,31 +15,32 @@ import numpy as np
 import tensorflow as tf
 
 from ram_tf.data import exif, image_header
-from ram_tf.data.decoding import decode_known
+from ram_tf.data.decoding import decode_checked
 from ram_tf.data.pipelines import resize, untuned
+from ram_tf.serving import extras
 from ram_tf.storage import atomic_files, locks
 
 LABELS = "labels.txt"
-DESCRIBED = (LABELS, "config.json", "views.json")  # what goes with every model
-WARMUP = "tf_serving_warmup_requests"  # TensorFlow Serving looks for it in assets.extra
+METADATA = (LABELS, "config.json", "views.json")  # the keys of `metadata`
+WARMUP = "tf_serving_warmup_requests"  # name that TensorFlow Serving expects
 
 
 def serve_bytes(view, max_pixels):
-    """Builds the function of `serving_default`.
+    """Builds the function of the signature `serving_default`.
 
     Args:
-        view: A `MultiView` or what wraps one.
-        max_pixels: Larger images count as unreadable.
+        view: A `MultiView` or a wrapper of one.
+        max_pixels: Images with more pixels count as unreadable.
 
     Returns:
-        A function from `image_bytes` `(B,)` strings, a JPEG or PNG each, to the view's
-        dict and `valid` `(B,)`: false where the bytes are no image or one of more than
-        `max_pixels`. The rest of such a row is zero, and other rows are unharmed.
+        A function from `image_bytes` `(B,)`, strings of one JPEG or PNG each, to the
+        view's dict and `valid` `(B,)`: false for unreadable images. The rest of such a
+        row is zero; other rows are not affected.
     """
 
     def serve(image_bytes):
         images, valid = read_images(image_bytes, view.sizes, max_pixels)
-        outputs = {name: _where(valid, value) for name, value in view(images).items()}
+        outputs = {name: _mask(valid, value) for name, value in view(images).items()}
         outputs["valid"] = valid
         batch = tf.size(image_bytes)
         return {name: value[:batch] for name, value in outputs.items()}
@@ -48,29 +49,29 @@ def serve_bytes(view, max_pixels):
 
 
 def read_images(image_bytes, sizes, max_pixels):
-    """Prepares the images of a batch that can be read.
+    """Decodes and resizes the readable images of a batch.
 
     Args:
-        image_bytes: `(B,)` strings, a JPEG or PNG each.
-        sizes: Edges N that every image is resized to.
-        max_pixels: Larger images count as unreadable.
+        image_bytes: `(B,)` strings of one JPEG or PNG each.
+        sizes: Edges N, in pixels, that every image is resized to.
+        max_pixels: Images with more pixels count as unreadable.
 
     Returns:
-        A tuple with `(B, N, N, 3)` float32 in [0, 255] for each of `sizes`, zero where
-        the bytes are no image, and `valid` `(B,)`. An empty batch has one invalid row,
-        since some kernels refuse none.
+        A tuple with `(B, N, N, 3)` float32 in [0, 255] for each of `sizes`, zero for
+        unreadable images, and `valid` `(B,)`. An empty batch becomes one invalid row,
+        since some kernels do not accept empty batches.
     """
-    # A graph cannot catch an error, but a pipeline inside it can drop the element. Each
-    # call builds the pipeline anew, which takes the longer the more it has to do: what
-    # cannot fail is done outside.
-    sound, is_jpeg, orientation = tf.map_fn(
-        _look, image_bytes, fn_output_signature=(tf.bool, tf.bool, tf.int32)
+    # A graph cannot catch an error, but a tf.data pipeline inside it can drop the
+    # element. The pipeline is built at each call, which takes longer the more it
+    # contains: operations that cannot fail stay outside.
+    decodable, is_jpeg, orientation = tf.map_fn(
+        _read_header, image_bytes, fn_output_signature=(tf.bool, tf.bool, tf.int32)
     )
-    rows = tf.where(sound)[:, 0]
+    rows = tf.where(decodable)[:, 0]
     parts = (tf.gather(each, rows) for each in (image_bytes, is_jpeg, orientation))
 
-    def prepare(row, *about):
-        image = decode_known(*about, max_pixels)
+    def prepare(row, encoded, is_jpeg, orientation):
+        image = decode_checked(encoded, is_jpeg, orientation, max_pixels)
         return row, *(resize(image, size) for size in sizes)
 
     batch = tf.maximum(tf.size(image_bytes, tf.int64), 1)
@@ -96,14 +97,15 @@ def read_images(image_bytes, sizes, max_pixels):
     return images, valid
 
 
-def _look(encoded):
-    """Whether an image may be decoded, whether it is a JPEG, and how it was held."""
-    seen = image_header.look(encoded)
-    return seen.known & seen.few, seen.is_jpeg, exif.orientation(encoded)
+def _read_header(encoded):
+    """Reads whether an image may be decoded, if it is a JPEG, and its orientation."""
+    header = image_header.read_header(encoded)
+    decodable = header.is_supported & header.usual_parts
+    return decodable, header.is_jpeg, exif.orientation(encoded)
 
 
 def serve_images(view):
-    """Builds the function of `serving_images`.
+    """Builds the function of the signature `serving_images`.
 
     Returns:
         A function from `images` `(B, H, W, 3)` uint8 to the dict of `serve_bytes`, with
@@ -117,7 +119,7 @@ def serve_images(view):
     return serve
 
 
-def _where(valid, values):
+def _mask(valid, values):
     shape = [-1] + [1] * (len(values.shape) - 1)
     return tf.where(tf.reshape(valid, shape), values, tf.zeros_like(values))
 
@@ -125,24 +127,23 @@ def _where(valid, values):
 def export(view, run, parent, warm_up=False):
     """Writes a SavedModel under the next free version number.
 
-    A server that watches the folder never sees half a version: it is written beside
-    and renamed.
+    The version is written to a temporary folder and then renamed, so that a server that
+    watches `parent` never loads an incomplete one.
 
     Args:
-        view: A `MultiView` of trained models, or what wraps one.
+        view: A `MultiView` of trained models, or a wrapper of one.
         run: Its `Run`, for settings and label names.
         parent: `saved_models/<name>`; versions are its numbered folders.
-        warm_up: Whether to write requests that TensorFlow Serving warms up by; needs
-            the extra `serving`.
+        warm_up: Whether to write warm-up requests for TensorFlow Serving; needs the
+            extra `serving`.
 
     Returns:
-        The folder of the new version. Beside the SavedModel it holds
-        `assets/labels.txt`, the labels in the order of the scores, and
-        `assets.extra/config.json`, the settings of the run, and `views.json`, how it
-        looks at images.
+        The folder of the new version. In addition to the SavedModel it holds the texts
+        of `metadata`: `assets/labels.txt`, `assets.extra/config.json` and
+        `assets.extra/views.json`.
 
     Raises:
-        OSError: It cannot be written; names the folder.
+        OSError: The folder cannot be written; the message names it.
     """
     archive = keras.export.ExportArchive()
     for model in view.models:
@@ -158,13 +159,13 @@ def export(view, run, parent, warm_up=False):
         [tf.TensorSpec([None, None, None, 3], tf.uint8, name="images")],
     )
     parent = pathlib.Path(parent)
-    with _beside(parent) as temporary:
+    with _temporary_folder(parent) as temporary:
         archive.write_out(str(temporary), verbose=False)
         for written in files_of_graph(temporary):
             atomic_files.add_checksum(written)
         for folder in ("assets", "assets.extra"):
             (temporary / folder).mkdir(exist_ok=True)
-        texts = described(view, run)
+        texts = metadata(view, run)
         (temporary / "assets" / LABELS).write_text(texts.pop(LABELS), "utf-8")
         for name, text in texts.items():
             with atomic_files.write_with_checksum(
@@ -177,27 +178,31 @@ def export(view, run, parent, warm_up=False):
 
 
 def files_of_graph(version):
-    """The files that TensorFlow loads of a version: its graph and its variables."""
+    """Lists the files of a version that TensorFlow loads: graph and variables."""
     return [version / "saved_model.pb", *(version / "variables").glob("variables.*")]
 
 
 @contextlib.contextmanager
-def _beside(parent):
-    """Gives a folder to write a version to; what killed processes left is removed."""
-    # TensorFlow Serving passes over folders whose names are no numbers.
+def _temporary_folder(parent):
+    """Yields the path of a folder to write a version to, and removes it at the end.
+
+    Also removes the folders of processes that were killed.
+    """
+    # TensorFlow Serving ignores folders whose names are not numbers.
     temporary = parent / f"partial-{os.getpid()}"
     own = temporary.with_suffix(".lock")
     try:
         parent.mkdir(parents=True, exist_ok=True)
         locks.take(own)
         try:
-            _remove_left(parent)
+            _remove_abandoned(parent)
             yield temporary
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
             locks.release(own)
     except (OSError, tf.errors.OpError) as error:
-        if isinstance(error, OSError) and error.errno is None:  # said already
+        # Errors of this package have a complete message, and no errno.
+        if isinstance(error, OSError) and error.errno is None:
             raise
         raise OSError(
             "The SavedModel cannot be written. Expected room and permission in "
@@ -205,23 +210,23 @@ def _beside(parent):
         ) from error
 
 
-def _remove_left(parent):
+def _remove_abandoned(parent):
     own = parent / f"partial-{os.getpid()}.lock"
-    # A process that had our number before us has left a folder of our name.
+    # A killed process with the same id may have left a folder of the same name.
     shutil.rmtree(own.with_suffix(""), ignore_errors=True)
-    for left in {*parent.glob("partial-*.lock")} - {own}:
-        # Otherwise another export may be at work on it.
+    for lock in {*parent.glob("partial-*.lock")} - {own}:
+        # A lock that is held belongs to an export in progress.
         with contextlib.suppress(BlockingIOError):
-            if locks.take(left):
-                shutil.rmtree(left.with_suffix(""), ignore_errors=True)
-                locks.release(left)
+            if locks.take(lock):
+                shutil.rmtree(lock.with_suffix(""), ignore_errors=True)
+                locks.release(lock)
 
 
-def described(view, run):
-    """The files that go with a model in whatever format, name to text.
+def metadata(view, run):
+    """Makes the texts that are exported with a model in every format, name to text.
 
     They are `labels.txt`, the labels in the order of the scores; `config.json`, the
-    settings of the run; and `views.json`, how it looks at images.
+    settings of the run; and `views.json`, `MultiView.about`.
     """
     return {
         LABELS: "".join(f"{name}\n" for name in run.label_names),
@@ -235,7 +240,7 @@ def _rename_to_next_version(temporary, parent):
     version = max(versions, default=0) + 1
     while True:
         try:
-            # Fails where another export has taken the number in the meantime.
+            # Fails if another export has taken the number in the meantime.
             temporary.rename(parent / str(version))
             return parent / str(version)
         except OSError:
@@ -245,26 +250,21 @@ def _rename_to_next_version(temporary, parent):
 
 
 def write_warmup(folder, model_name, size):
-    """Writes requests that TensorFlow Serving sends itself when it loads a version.
+    """Writes requests that TensorFlow Serving sends to itself when it loads a version.
 
-    The first call of a graph is slow, as it is optimised then; with these, one for each
-    signature, no client waits for it.
+    The first call of each signature is slow, since TensorFlow optimises its graph then;
+    with these requests no client waits for it.
 
     Args:
         folder: `assets.extra` of a version.
-        model_name: The name that the model is served under.
-        size: Edge of the grey image that is asked about, in pixels.
+        model_name: The name under which the model is served.
+        size: Edge of the grey image in each request, in pixels.
 
     Raises:
-        ModuleNotFoundError: It needs the extra `serving`.
+        ModuleNotFoundError: The extra `serving` is missing.
     """
-    try:
+    with extras.required("serving", "Writing warm-up requests"):
         from tensorflow_serving.apis import predict_pb2, prediction_log_pb2
-    except ModuleNotFoundError as error:
-        raise ModuleNotFoundError(
-            "Requests to warm up by need tensorflow-serving-api. Expected: pip install "
-            f'-e ".[serving]". Received: {error}'
-        ) from error
     image = np.full((size, size, 3), 128, "uint8")
     encoded = tf.io.encode_jpeg(image).numpy()
     inputs = {

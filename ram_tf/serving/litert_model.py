@@ -1,8 +1,8 @@
-"""The model as LiteRT (TensorFlow Lite), for telephones and small computers.
+"""Export to LiteRT (TensorFlow Lite), for phones and small computers.
 
-One file of built-in operations with the input `images` `(1, N, N, 3)` float32 and the
-outputs of the SavedModel but for `valid`. The files of `export.described` are
-appended as a zip archive, as the format's metadata have it: `unzip` takes them out.
+The file uses built-in operations only. It has the input `images` `(1, N, N, 3)` float32
+and the outputs of the SavedModel except `valid`. The texts of `export.metadata` are
+appended as a zip archive, as in TensorFlow Lite's metadata: `unzip` extracts them.
 """
 
 import os
@@ -18,87 +18,85 @@ from tensorflow.python.framework.convert_to_constants import (
     convert_variables_to_constants_v2,
 )
 
-from ram_tf.serving import single_size
-from ram_tf.serving.export import DESCRIBED, described
+from ram_tf.serving import extras, single_size
+from ram_tf.serving.export import METADATA, metadata
 from ram_tf.storage.atomic_files import atomic_write
 
 ENDING = ".tflite"
 EXTRA = "litert"
-# What zipfile says of bytes that are no archive, or one of impossible numbers.
-UNFIT = (
+# Raised by zipfile for bytes that are no archive, or one with impossible numbers.
+ARCHIVE_ERRORS = (
     *(KeyError, ValueError, RuntimeError, EOFError, OSError, OverflowError),
     *(struct.error, zipfile.BadZipFile),
 )
 
 
 def export(view, run, path, quantize=False):
-    """Writes a LiteRT file; one of that name is replaced.
+    """Writes a LiteRT file, and replaces an existing one.
 
     Args:
-        view: A `MultiView` of trained models at one scale, or what wraps one.
+        view: A `MultiView` of trained models at one scale, or a wrapper of one.
         run: Its `Run`, for settings and label names.
-        path: Of the file.
-        quantize: Whether to keep weights in 8 bits (dynamic range): a quarter of the
-            size, and scores that are not quite the same.
+        path: Path of the file.
+        quantize: Whether to store weights in 8 bits (dynamic range): a quarter of the
+            size, and slightly different scores.
 
     Returns:
         The path.
 
     Raises:
-        ValueError: The view looks at several scales, or at random.
+        ValueError: The view has several scales, or an operation that LiteRT lacks.
     """
     path = pathlib.Path(path)
     module = tf.Module()
-    converter = tf.lite.TFLiteConverter.from_concrete_functions(
-        [_of_constants(view)], module
-    )
+    converter = tf.lite.TFLiteConverter.from_concrete_functions([_freeze(view)], module)
     converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
     if quantize:
         converter.optimizations = [tf.lite.Optimize.DEFAULT]
     try:
         content = converter.convert()
     except ConverterError as error:
-        raise single_size.unknown_operation(error) from error
+        raise single_size.unsupported_operation(error) from error
     path.parent.mkdir(parents=True, exist_ok=True)
     with atomic_write(path) as temporary:
         temporary.write_bytes(content)
-        with zipfile.ZipFile(temporary, "a") as appended:
-            for name, text in described(view, run).items():
-                appended.writestr(name, text)
+        with zipfile.ZipFile(temporary, "a") as archive:
+            for name, text in metadata(view, run).items():
+                archive.writestr(name, text)
     return path
 
 
-def _of_constants(view):
-    """The traced view with constants in place of variables.
+def _freeze(view):
+    """Traces the view with constants in place of variables.
 
-    The converter leaves variables that a loop reads outside of the file.
+    The converter does not write variables that a loop reads from outside.
     """
-    graph, signature = single_size.trace(view, rows=1)
+    graph, signature = single_size.image_function(view, rows=1)
     traced = graph.get_concrete_function()
     frozen = convert_variables_to_constants_v2(traced, lower_control_flow=False)
 
-    def look(images):
-        # Freezing has lost the names.
+    def predict(images):
+        # Freezing loses the names of the outputs.
         return tf.nest.pack_sequence_as(traced.structured_outputs, frozen(images))
 
-    return tf.function(look, signature, autograph=False).get_concrete_function()
+    return tf.function(predict, signature, autograph=False).get_concrete_function()
 
 
 def load(path):
     """Reads a LiteRT file that `export` wrote.
 
     Args:
-        path: Of the file.
+        path: Path of the file.
 
     Returns:
-        The function from `(B, N, N, 3)` float32 images to the dict of arrays, one image
-        after another, and the files of `export.described`.
+        The function from `(B, N, N, 3)` float32 images to the dict of arrays, which
+        processes one image after another, and the texts of `export.metadata`.
 
     Raises:
-        ModuleNotFoundError: It needs the extra `litert`.
-        ValueError: It is no such file.
+        ModuleNotFoundError: The extra `litert` is missing.
+        ValueError: The file is not a LiteRT model of `export`.
     """
-    with single_size.needing(EXTRA):
+    with extras.required(EXTRA, "The LiteRT format"):
         from ai_edge_litert.interpreter import Interpreter
     texts = read_texts(path)
     try:
@@ -107,10 +105,10 @@ def load(path):
     except (RuntimeError, ValueError) as error:
         raise single_size.unreadable(path, error) from error
 
-    alone = threading.Lock()  # an interpreter is not for several threads
+    lock = threading.Lock()  # an interpreter is not thread-safe
 
     def forward(images):
-        with alone:
+        with lock:
             rows = [run_one(images=image[None]) for image in images]
         return {name: np.concatenate([row[name] for row in rows]) for name in rows[0]}
 
@@ -118,31 +116,31 @@ def load(path):
 
 
 def read_texts(path):
-    """Reads what is appended to a LiteRT file, without its model.
+    """Reads the metadata of a LiteRT file, without its model.
 
-    Files are taken as `export` makes them, which does not compress: no text takes more
-    memory than its file has bytes, and none more than `single_size.LARGEST_TEXT`.
+    Compressed texts are refused, as `export` writes none: so no text takes more memory
+    than the file has bytes, and none more than `single_size.LARGEST_TEXT`.
 
     Returns:
-        The files of `export.described`, name to text.
+        The texts of `export.metadata`, name to text.
 
     Raises:
-        ValueError: They are not there, or are not such.
+        ValueError: A text is missing, compressed, too large or not UTF-8.
     """
     with open(path, "rb") as file:
         try:
-            with zipfile.ZipFile(file) as appended:
-                return {name: _text(appended, name) for name in DESCRIBED}
-        except UNFIT as error:
+            with zipfile.ZipFile(file) as archive:
+                return {name: _read_text(archive, name) for name in METADATA}
+        except ARCHIVE_ERRORS as error:
             raise single_size.unreadable(path, error) from error
 
 
-def _text(appended, name):
-    member = appended.getinfo(name)
+def _read_text(archive, name):
+    member = archive.getinfo(name)
     if member.compress_type != zipfile.ZIP_STORED:
         raise ValueError(f"{name} is compressed")
-    with appended.open(member) as file:
-        # What it says of its size may not be so.
+    with archive.open(member) as file:
+        # The size in the archive's directory may be wrong.
         content = file.read(single_size.LARGEST_TEXT + 1)
     if len(content) > single_size.LARGEST_TEXT:
         raise ValueError(f"{name} has more than {single_size.LARGEST_TEXT} bytes")

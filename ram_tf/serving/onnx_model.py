@@ -1,48 +1,49 @@
-"""The model as ONNX, for ONNX Runtime and whatever else reads that format.
+"""Export to ONNX, for ONNX Runtime and other programs that read the format.
 
-One file with the input `images` `(B, N, N, 3)` float32, the outputs of the SavedModel
-but for `valid`, and in its metadata the files of `ram_tf.serving.export.described`.
+The file has the input `images` `(B, N, N, 3)` float32 and the outputs of the SavedModel
+except `valid`. Its metadata holds the texts of `ram_tf.serving.export.metadata`.
 """
 
 import pathlib
 
-from ram_tf.serving import single_size
-from ram_tf.serving.export import described
+from ram_tf.serving import extras, single_size
+from ram_tf.serving.export import metadata
 from ram_tf.storage.atomic_files import atomic_write
 
 ENDING = ".onnx"
 EXTRA = "onnx"
+FEATURE = "The ONNX format"
 OPSET = 17
 
 
 def export(view, run, path):
-    """Writes an ONNX file; one of that name is replaced.
+    """Writes an ONNX file, and replaces an existing one.
 
     Args:
-        view: A `MultiView` of trained models at one scale, or what wraps one.
+        view: A `MultiView` of trained models at one scale, or a wrapper of one.
         run: Its `Run`, for settings and label names.
-        path: Of the file.
+        path: Path of the file.
 
     Returns:
         The path.
 
     Raises:
-        ModuleNotFoundError: It needs the extra `onnx`.
-        ValueError: The view looks at several scales, or at random.
+        ModuleNotFoundError: The extra `onnx` is missing.
+        ValueError: The view has several scales, or an operation that ONNX lacks.
     """
-    with single_size.needing(EXTRA):
+    with extras.required(EXTRA, FEATURE):
         import onnx
         import tf2onnx
     path = pathlib.Path(path)
-    graph, signature = single_size.trace(view)
+    graph, signature = single_size.image_function(view)
     model, _ = tf2onnx.convert.from_function(graph, signature, opset=OPSET)
     for value in (*model.graph.input, *model.graph.output):
         value.type.tensor_type.shape.dim[0].dim_param = "B"
-    onnx.helper.set_model_props(model, described(view, run))
+    onnx.helper.set_model_props(model, metadata(view, run))
     try:
         onnx.checker.check_model(model)
     except onnx.checker.ValidationError as error:
-        raise single_size.unknown_operation(error) from error
+        raise single_size.unsupported_operation(error) from error
     path.parent.mkdir(parents=True, exist_ok=True)
     with atomic_write(path) as temporary:
         onnx.save(model, temporary)
@@ -53,17 +54,17 @@ def load(path):
     """Reads an ONNX file that `export` wrote.
 
     Args:
-        path: Of the file.
+        path: Path of the file.
 
     Returns:
         The function from `(B, N, N, 3)` float32 images to the dict of arrays, and the
-        files of `ram_tf.serving.export.described`.
+        texts of `ram_tf.serving.export.metadata`.
 
     Raises:
-        ModuleNotFoundError: It needs the extra `onnx`.
-        ValueError: It is no such file.
+        ModuleNotFoundError: The extra `onnx` is missing.
+        ValueError: The file is not an ONNX model.
     """
-    with single_size.needing(EXTRA):
+    with extras.required(EXTRA, FEATURE):
         import onnxruntime
     try:
         session = onnxruntime.InferenceSession(
@@ -72,7 +73,7 @@ def load(path):
         texts = session.get_modelmeta().custom_metadata_map
     except OSError:
         raise
-    except Exception as error:  # ONNX Runtime's errors have no base of their own
+    except Exception as error:  # ONNX Runtime's errors have no common base class
         raise single_size.unreadable(path, error) from error
     names = [output.name for output in session.get_outputs()]
 

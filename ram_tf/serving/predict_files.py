@@ -1,4 +1,4 @@
-"""From image files to labels and the regions that spoke for them."""
+"""Prediction for image files: labels, scores and annotated pictures."""
 
 import collections
 import concurrent.futures
@@ -8,7 +8,7 @@ import pathlib
 from ram_tf.data.decoding import decode_image
 from ram_tf.data.drawing import draw_regions, predicted_labels
 from ram_tf.data.split import file_names
-from ram_tf.serving.clients.connection import in_parts
+from ram_tf.serving.clients.connection import predict_in_parts
 from ram_tf.serving.clients.responses import TooLargeError
 from ram_tf.storage.atomic_files import atomic_write
 
@@ -16,7 +16,7 @@ ENDINGS = (".jpg", ".jpeg", ".png")
 
 
 def find_images(paths):
-    """Lists the image files of files and folders.
+    """Lists image files.
 
     Args:
         paths: Files, taken as they are, and folders, searched for JPEG and PNG files
@@ -52,51 +52,51 @@ def find_images(paths):
 
 
 def predict(predictor, paths, output_dir=None, threshold=None, batch_size=8, at_once=1):
-    """Yields what is to say of each image, and draws it.
+    """Yields the prediction of each image, and draws it.
 
     Args:
         predictor: A `Predictor`.
         paths: Image files.
-        output_dir: Where annotated PNGs are written, under the images' names; None for
-            no pictures.
-        threshold: Smallest probability of a label that is named; None for the model's
-            own, label by label.
-        batch_size: Images at a time, which is images a request.
-        at_once: Requests at a time, for a server.
+        output_dir: Folder for annotated PNGs, named after the images; None for no
+            pictures.
+        threshold: Smallest probability of a predicted label; None for the model's own
+            thresholds, one per label.
+        batch_size: Images in a batch, and in a request to a server.
+        at_once: Parallel requests to a server.
 
     Yields:
-        A dict per image, in order: `image`, the path; `valid`, false where it cannot be
-        read; `error`, only where it was too large for a server; `labels`, the named
+        A dict per image, in order: `image`, the path; `valid`, false for an unreadable
+        image; `error`, only if it was too large for a server; `labels`, the predicted
         ones, the most probable first; `boxes`, label to `[ymin, xmin, ymax, xmax]` in
         fractions of the image; `scores` and `probabilities`, label to number, of all
-        labels; and `picture`, the PNG.
+        labels; and `picture`, the path of the PNG.
     """
     if batch_size < 1 or at_once < 1:
         raise ValueError(
-            "Images cannot be taken in such parts. Expected 1 or more at a time and 1 "
-            f"or more requests at once. Received: {batch_size} and {at_once}"
+            "The size or the number of requests is too small. Expected --batch_size "
+            f"and --at_once of 1 or more. Received: {batch_size} and {at_once}"
         )
     paths = [pathlib.Path(path) for path in paths]
     threshold = predictor.thresholds if threshold is None else threshold
-    pictures = output_dir and _picture_names(paths, pathlib.Path(output_dir))
+    pictures = _picture_names(paths, pathlib.Path(output_dir)) if output_dir else None
     starts = range(0, len(paths), batch_size)
-    read = ([p.read_bytes() for p in paths[s : s + batch_size]] for s in starts)
-    ask = functools.partial(in_parts, predictor)
+    batches = ([p.read_bytes() for p in paths[s : s + batch_size]] for s in starts)
+    predict_batch = functools.partial(predict_in_parts, predictor)
     for first, (encoded, rows) in zip(
-        starts, _in_order(ask, read, at_once), strict=True
+        starts, _in_order(predict_batch, batches, at_once), strict=True
     ):
-        for i, one in enumerate(rows):
+        for i, outputs in enumerate(rows):
             path = paths[first + i]
-            line = describe(str(path), one, predictor.label_names, threshold)
-            if output_dir and line["valid"]:
+            record = to_record(str(path), outputs, predictor.label_names, threshold)
+            if output_dir and record["valid"]:
                 picture = pictures[first + i]
-                _draw(encoded[i], one, predictor, threshold, picture)
-                line["picture"] = str(picture)
-            yield line
+                _draw(encoded[i], outputs, predictor, threshold, picture)
+                record["picture"] = str(picture)
+            yield record
 
 
 def _in_order(function, inputs, at_once):
-    """Yields inputs with their results, in order, some of them computed at once."""
+    """Yields inputs and results in order, with `at_once` calls in parallel."""
     waiting = collections.deque()
     pool = concurrent.futures.ThreadPoolExecutor(at_once)
     try:
@@ -111,37 +111,37 @@ def _in_order(function, inputs, at_once):
         pool.shutdown(cancel_futures=True)
 
 
-def describe(path, outputs, label_names, threshold):
+def to_record(path, outputs, label_names, threshold):
     """Makes the record of one image, ready for JSON.
 
     Args:
-        path: Of the image, a string.
-        outputs: The row of this image in each array of a `Predictor`'s dict, or the
-            `TooLargeError` of an image that was too large to be asked about.
+        path: Path of the image, a string.
+        outputs: The image's row of each array of a `Predictor`'s dict, or the
+            `TooLargeError` of an image that was not sent.
         label_names: The L labels.
-        threshold: Smallest probability of a label that is named; one for all labels, or
-            `(L,)`.
+        threshold: Smallest probability of a predicted label; a number for all labels,
+            or `(L,)`.
 
     Returns:
-        The dict of `predict`, without `picture`. Where the image cannot be read it has
-        no `scores` and no `probabilities`.
+        The dict of `predict`, without `picture`. For an unreadable image it has no
+        `scores` and no `probabilities`.
     """
-    nothing = {"image": path, "valid": False, "labels": [], "boxes": {}}
+    empty = {"image": path, "valid": False, "labels": [], "boxes": {}}
     if isinstance(outputs, TooLargeError):
-        return {**nothing, "error": str(outputs)}
+        return {**empty, "error": str(outputs)}
     if not outputs["valid"]:
-        return nothing
-    named = predicted_labels(
+        return empty
+    predicted = predicted_labels(
         outputs["probabilities"], outputs["region_scores"], label_names, threshold
     )
     boxes = {
         name: [round(float(edge), 4) for edge in outputs["boxes"][region]]
-        for name, _, region in named
+        for name, _, region in predicted
     }
     return {
         "image": path,
         "valid": True,
-        "labels": [name for name, _, _ in named],
+        "labels": [name for name, _, _ in predicted],
         "boxes": boxes,
         "scores": _by_label(label_names, outputs["scores"]),
         "probabilities": _by_label(label_names, outputs["probabilities"]),
@@ -154,7 +154,7 @@ def _by_label(label_names, values):
 
 def _draw(encoded, outputs, predictor, threshold, path):
     image = decode_image(encoded, predictor.config.data.max_pixels).numpy()
-    named = predicted_labels(
+    predicted = predicted_labels(
         outputs["probabilities"],
         outputs["region_scores"],
         predictor.label_names,
@@ -163,18 +163,18 @@ def _draw(encoded, outputs, predictor, threshold, path):
     path.parent.mkdir(parents=True, exist_ok=True)
     with atomic_write(path) as temporary:
         per_step = predictor.config.regions_a_step
-        picture = draw_regions(image, outputs["boxes"], named, per_step=per_step)
+        picture = draw_regions(image, outputs["boxes"], predicted, per_step=per_step)
         picture.save(temporary)
 
 
 def _picture_names(paths, output_dir):
-    """Names each picture after its image, with a number where names would collide."""
+    """Names each picture after its image, with a number if names would collide."""
     names = [output_dir / name for name in file_names(paths, ".png")]
     images = {path.resolve() for path in paths}
     for name in names:
         if name.resolve() in images:
             raise ValueError(
-                "A picture would replace its image. Expected another output_dir. "
+                "A picture would replace its image. Expected another --output_dir. "
                 f"Received: {output_dir}, where {name.name} is one of the images"
             )
     return names

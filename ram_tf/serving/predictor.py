@@ -1,7 +1,7 @@
-"""A trained model that scores encoded images, wherever it is.
+"""The `Predictor`, which scores encoded images with a trained model.
 
-A `Predictor` is made from a run's folder, from a SavedModel, from a file of another
-format or from a server's address; all prepare images by the same graph.
+It is made from a run's folder, a SavedModel, a file of another format or a server's
+address; all of them prepare images with the same graph.
 """
 
 import json
@@ -16,7 +16,7 @@ from ram_tf.runs import run_models
 from ram_tf.runs.config_json import from_exported_json
 from ram_tf.runs.run import Run
 from ram_tf.serving import litert_model, onnx_model, single_size
-from ram_tf.serving.export import DESCRIBED, files_of_graph, serve_bytes
+from ram_tf.serving.export import METADATA, files_of_graph, serve_bytes
 from ram_tf.storage.atomic_files import check, read
 
 FORMATS = {onnx_model.ENDING: onnx_model, litert_model.ENDING: litert_model}
@@ -32,11 +32,11 @@ class Predictor:
         The dict of `ram_tf.serving.export.serve_bytes`, as NumPy arrays.
 
     Args:
-        serve: From a list of encoded images to that dict.
-        config: The `Config` of the run; of an exported model only what serving needs,
-            see `config_json`.
+        serve: Function from a list of encoded images to that dict.
+        config: The `Config` of the run; for an exported model only the settings that
+            serving needs, see `config_json`.
         label_names: The L labels.
-        about: How it looks at images, `MultiView.about`.
+        about: The views and scales of the model, `MultiView.about`.
     """
 
     def __init__(self, serve, config, label_names, about):
@@ -47,29 +47,29 @@ class Predictor:
 
     @property
     def thresholds(self):
-        """The probability from which on each label is named, `(L,)`."""
+        """The smallest probability for which each label is predicted, `(L,)`."""
         fitted = self.about.get("thresholds")
         return np.array(fitted or [0.5] * len(self.label_names))
 
     @classmethod
     def of(cls, view, run):
-        """Predicts with a view of a run's models."""
+        """Makes a predictor from a view of a run's models."""
         graph = tf.function(
             serve_bytes(view, run.config.data.max_pixels),
             [tf.TensorSpec([None], tf.string, name="image_bytes")],
             autograph=False,
         )
-        return cls(_served_here(graph), run.config, run.label_names, view.about)
+        return cls(_local(graph), run.config, run.label_names, view.about)
 
     @classmethod
     def load(cls, folder, client=None):
         """Loads a run's output folder, a version folder of a SavedModel, or a file.
 
         Args:
-            folder: One of these; a file in one of the `FORMATS`. With a client the
-                version folder that its server has, for labels and thresholds, which no
-                server tells.
-            client: See `client.connect`; the model is then the server's.
+            folder: One of these; a file in one of the `FORMATS`. With a client, the
+                version folder that its server serves: labels and thresholds are read
+                from it, since servers do not send them.
+            client: Result of `connection.connect`, to predict with the server's model.
 
         Raises:
             FileNotFoundError: The folder is none of these.
@@ -88,7 +88,7 @@ class Predictor:
             others = f", a run's (config.json) or a file in {' or '.join(FORMATS)}"
             raise FileNotFoundError(
                 "There is no model. Expected a version folder of a SavedModel "
-                f"(saved_model.pb){others * (not client)}. Received: {folder}"
+                f"(saved_model.pb){'' if client else others}. Received: {folder}"
             )
         extra = folder / "assets.extra"
         settings, label_names = from_exported_json(read(extra / "config.json"))
@@ -99,16 +99,16 @@ class Predictor:
         for path in files_of_graph(folder):
             check(path)
         loaded = tf.saved_model.load(str(folder))
-        serve = _served_here(loaded.signatures["serving_default"])
+        serve = _local(loaded.signatures["serving_default"])
         predictor = cls(serve, settings, label_names, about)
-        # The signature's variables live only as long as what it was loaded from.
+        # The signature does not keep its variables alive; the loaded object does.
         predictor.loaded = loaded
         return predictor
 
     @classmethod
     def _of_file(cls, path):
         forward, texts = FORMATS[path.suffix].load(path)
-        settings, label_names, about = read_described(path, texts)
+        settings, label_names, about = read_metadata(path, texts)
         (size,) = about["scales"]
         serve = single_size.serve_bytes(forward, size, settings.data.max_pixels)
         return cls(serve, settings, label_names, about)
@@ -118,27 +118,27 @@ class Predictor:
         found = outputs["scores"].shape[1]
         if found != len(self.label_names):
             raise ValueError(
-                "The model scores other labels than its folder names. Expected "
-                f"{len(self.label_names)}. Received: {found}"
+                "The number of scores differs from the number of labels in the model's "
+                f"folder. Expected {len(self.label_names)}. Received: {found}"
             )
         return outputs
 
 
-def read_described(path, texts):
-    """Reads what a file holds beside its model.
+def read_metadata(path, texts):
+    """Reads the metadata of a model file.
 
     Args:
-        path: Of the file.
-        texts: The files of `ram_tf.serving.export.described` in it, name to text.
+        path: Path of the file, for error messages.
+        texts: The texts of `ram_tf.serving.export.metadata` in it, name to text.
 
     Returns:
         The `Config`, the label names and `MultiView.about`, with one scale.
 
     Raises:
-        ValueError: The texts are not such, or one is too large.
+        ValueError: A text is missing, invalid or too large.
     """
     try:
-        for name in DESCRIBED:
+        for name in METADATA:
             if len(texts[name]) > single_size.LARGEST_TEXT:
                 raise ValueError(f"{name} of {len(texts[name])} characters")
         settings, label_names = from_exported_json(texts["config.json"])
@@ -157,7 +157,7 @@ def _is_edge(value):
 
 
 def _read_about(content, count, where):
-    """Reads how an exported model looks at images, `MultiView.about` as JSON."""
+    """Reads `MultiView.about` of an exported model from JSON."""
     try:
         about = json.loads(content)
         thresholds = about.get("thresholds", [0.5] * count)
@@ -171,7 +171,7 @@ def _read_about(content, count, where):
         ) from error
 
 
-def _served_here(graph):
+def _local(graph):
     def serve(encoded):
         outputs = graph(image_bytes=tf.constant(encoded, tf.string))
         return {name: value.numpy() for name, value in outputs.items()}

@@ -1,33 +1,31 @@
-"""A model as a function of images of one size, which other formats are made from.
+"""Models as functions of images of one size, as the formats ONNX and LiteRT hold them.
 
-They have no files to decode and nothing to resize: who runs them prepares the images,
-as `ram_tf.serving.export.read_images` does.
+These files neither decode nor resize: the caller prepares the images with
+`ram_tf.serving.export.read_images`.
 """
-
-import contextlib
 
 import numpy as np
 import tensorflow as tf
 
 from ram_tf.serving.export import read_images
 
-# Bytes of a text in a file. Of 10,000 labels it has one million.
+# In bytes. The metadata of 10,000 labels takes one million.
 LARGEST_TEXT = 8 << 20
 
 
-def trace(view, rows=None):
-    """The function of images that a converter takes.
+def image_function(view, rows=None):
+    """Builds the function of images that a converter takes.
 
     Args:
-        view: A `MultiView` at one scale, or what wraps one.
-        rows: B where it is to be fixed, None where it is not.
+        view: A `MultiView` at one scale, or a wrapper of one.
+        rows: A fixed batch size B; None for any.
 
     Returns:
         A `tf.function` from `images` `(B, N, N, 3)` float32 in [0, 255] to the view's
-        dict, and the list of its `tf.TensorSpec`.
+        dict, and its signature, a list of `tf.TensorSpec`.
 
     Raises:
-        ValueError: The view looks at several scales.
+        ValueError: The view has several scales.
     """
     if len(view.sizes) > 1:
         raise ValueError(
@@ -37,19 +35,20 @@ def trace(view, rows=None):
     (size,) = view.sizes
     signature = [tf.TensorSpec([rows, size, size, 3], tf.float32, name="images")]
 
-    def look(images):
+    def predict(images):
         return view((images,))
 
-    return tf.function(look, signature, autograph=False), signature
+    return tf.function(predict, signature, autograph=False), signature
 
 
 def serve_bytes(forward, size, max_pixels):
-    """Builds what a loaded SavedModel is from a model of this kind.
+    """Builds a function of encoded images, equivalent to a loaded SavedModel.
 
     Args:
-        forward: From `(B, N, N, 3)` float32 images to a dict of arrays of B rows.
-        size: N.
-        max_pixels: Larger images count as unreadable.
+        forward: Function from `(B, N, N, 3)` float32 images to a dict of arrays of B
+            rows.
+        size: N, in pixels.
+        max_pixels: Images with more pixels count as unreadable.
 
     Returns:
         A function from a list of encoded images to the dict of
@@ -74,20 +73,8 @@ def serve_bytes(forward, size, max_pixels):
     return serve
 
 
-@contextlib.contextmanager
-def needing(extra):
-    """Around imports of a format's packages: says which extra installs them."""
-    try:
-        yield
-    except ModuleNotFoundError as error:
-        raise ModuleNotFoundError(
-            f"This format needs the extra {extra}. Expected: pip install "
-            f'-e ".[{extra}]". Received: {error}'
-        ) from error
-
-
-def unknown_operation(error):
-    """The error of a format that lacks an operation of the model."""
+def unsupported_operation(error):
+    """The `ValueError` for a format that lacks an operation of the model."""
     return ValueError(
         "The format lacks an operation of this model. Expected --format savedmodel, or "
         "for RARL other --locations than random. "
@@ -96,7 +83,7 @@ def unknown_operation(error):
 
 
 def unreadable(path, error):
-    """The error of a file that holds no model, or not one of ours."""
+    """The `ValueError` for a file that holds no model, or one of another program."""
     return ValueError(
         "The file holds no model that can be run. Expected one that export.py wrote. "
         f"Received: {path}, {' '.join(str(error).split())[:200]}"

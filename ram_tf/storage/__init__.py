@@ -1,5 +1,5 @@
-"""Files that are complete or absent, locks between processes, and cached outputs.
+"""Writes files atomically, locks folders between processes, and caches model outputs.
 
-In: paths and bytes. Out: files with checksums that a crash never leaves half written.
+Input: paths and bytes. Output: complete files, with checksums, even after a crash.
 Start reading at `atomic_files`.
 """

@@ -1,9 +1,9 @@
-"""Files that are whole: written beside and renamed, some of them with a checksum.
+"""Writes files atomically, by renaming a temporary file, some with a checksum.
 
-An npz file has checksums of its own. Weights and JSON have none, and a flipped bit
-would be read as another number: they are sealed. The SHA-256 of `RUN/config.json`
-stands in `RUN/checksums/config.json`, as `sha256sum` writes it. A file without one,
-such as an older release has written, is read as it is.
+npz files contain checksums of their own. Weights and JSON do not, and a flipped bit
+would be read as another number, so that their checksums are kept in files: the SHA-256
+of `RUN/config.json` is in `RUN/checksums/config.json`, in the format of `sha256sum`. A
+file without one, such as those of older releases, is read without a check.
 """
 
 import contextlib
@@ -15,19 +15,19 @@ FOLDER = "checksums"
 
 
 def check_writable(*folders):
-    """Raises an `OSError` where a folder, made or still to be made, is read-only."""
+    """Raises an `OSError` if a folder is not writable, or cannot be created."""
     for folder in folders:
         folder = pathlib.Path(folder).absolute()
-        there = next(path for path in (folder, *folder.parents) if path.exists())
-        if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
-            raise _unwritable(folder, f"{there}, which is not writable")
+        existing = next(path for path in (folder, *folder.parents) if path.exists())
+        if not existing.is_dir() or not os.access(existing, os.W_OK | os.X_OK):
+            raise _unwritable(folder, f"{existing}, which is not writable")
 
 
 def make_folder(folder):
-    """Makes a folder, and those that it is in, where they are missing.
+    """Creates a folder and its missing parents.
 
     Raises:
-        OSError: It cannot be made; names it.
+        OSError: The folder cannot be created; the message names it.
     """
     try:
         pathlib.Path(folder).mkdir(parents=True, exist_ok=True)
@@ -44,49 +44,49 @@ def _unwritable(folder, received):
 
 @contextlib.contextmanager
 def atomic_write(path):
-    """Gives a path beside `path` to write to, and puts it in place when all is written.
+    """Yields a temporary path to write to, and renames it to `path` at the end.
 
-    Whoever reads `path` sees the old or the new content, never half of it.
+    Other processes read either the old or the new content, never a part of it.
 
     Raises:
-        OSError: It cannot be written; names it.
+        OSError: The file cannot be written; the message names it.
     """
     path = pathlib.Path(path)
-    # Keras insists on the ending of its files.
+    # The name's ending stays, as Keras checks it.
     temporary = path.with_name(f"partial-{os.getpid()}-{path.name}")
     try:
         yield temporary
         os.replace(temporary, path)
     except OSError as error:
-        if error.errno is None:  # said already, of a file within
+        if error.errno is None:  # raised here for an inner file
             raise
         raise OSError(
             "A file cannot be written. Expected room and permission for "
             f"{path}. Received: {error}"
         ) from error
     finally:
-        with contextlib.suppress(OSError):  # where nothing could be written
+        with contextlib.suppress(OSError):  # a folder that is not writable
             temporary.unlink(missing_ok=True)
 
 
 def remove_leftovers(folder, pattern="."):
-    """Removes the files that killed processes were writing, and nobody else's.
+    """Removes the temporary files of processes that have ended.
 
     Args:
-        folder: Where to look.
-        pattern: Of the folders in it, as `pathlib.Path.glob` takes it.
+        folder: The folder to search.
+        pattern: A `pathlib.Path.glob` pattern of its subfolders to search.
     """
     for left in pathlib.Path(folder).glob(f"{pattern}/partial-[0-9]*-*"):
         process = left.name.split("-")[1]
-        # An evaluation may be at work, which holds no lock.
-        if left.is_file() and process.isdecimal() and not _at_work(int(process)):
+        # A running evaluation holds no lock.
+        if left.is_file() and process.isdecimal() and not _is_running(int(process)):
             left.unlink()
 
 
-def _at_work(process):
-    """Whether another process of this number runs."""
+def _is_running(process):
+    """Whether another process with this ID is running."""
     if process == os.getpid():
-        return False  # our number may have been that of a killed one
+        return False  # a process that was killed may have had our ID
     try:
         os.kill(process, 0)
     except PermissionError:
@@ -98,94 +98,91 @@ def _at_work(process):
 
 @contextlib.contextmanager
 def write_with_checksum(path):
-    """As `atomic_write`, and keeps a checksum of what was written."""
+    """Writes a file as `atomic_write` does, and then its checksum."""
     path = pathlib.Path(path)
     with atomic_write(path) as temporary:
         yield temporary
         digest = fingerprint(temporary)
         # A process that is killed between the two renames leaves the old file, which
-        # must not count as changed: both checksums stand there for that moment.
-        _note(path, digest, *_noted(path))
-    _note(path, digest)
+        # must still be valid: until then both checksums are listed.
+        _write_checksums(path, digest, *_read_checksums(path))
+    _write_checksums(path, digest)
 
 
 def read(path):
-    """Reads a sealed file.
-
-    Returns:
-        Its bytes.
+    """Reads a file's bytes and compares them with its checksum, if it has one.
 
     Raises:
         FileNotFoundError: There is no such file.
-        ValueError: It is not as it was written.
+        ValueError: The file has changed since it was written.
     """
     path = pathlib.Path(path)
     content = path.read_bytes()
-    _check(path, hashlib.sha256(content).hexdigest())
+    _check_digest(path, hashlib.sha256(content).hexdigest())
     return content
 
 
 def add_checksum(path):
-    """Keeps a checksum of a file that another program has written.
+    """Writes the checksum of a file that other code has written.
 
     Raises:
-        OSError: It cannot be written; names it.
+        OSError: The checksum cannot be written; the message names its file.
     """
-    _note(pathlib.Path(path), fingerprint(path))
+    _write_checksums(pathlib.Path(path), fingerprint(path))
 
 
 def check(path):
-    """Raises a `ValueError` where a sealed file is not as it was written."""
+    """Raises a `ValueError` if a file with a checksum has changed."""
     path = pathlib.Path(path)
-    if _noted(path):
-        _check(path, fingerprint(path))
+    if _read_checksums(path):
+        _check_digest(path, fingerprint(path))
 
 
 def read_text(path):
-    """Reads a sealed file of text.
+    """Reads a text file as `read` does.
 
     Raises:
         FileNotFoundError: There is no such file.
-        ValueError: It is not as it was written, or no text.
+        ValueError: The file has changed since it was written, or is not UTF-8.
     """
     try:
         return read(path).decode()
     except UnicodeDecodeError as error:
         raise ValueError(
-            f"A file is no text. Expected UTF-8. Received: {path} ({error})"
+            f"A file is not text. Expected UTF-8. Received: {path} ({error})"
         ) from error
 
 
 def fingerprint(path):
-    """The SHA-256 of a file, in hexadecimal digits."""
+    """Returns the SHA-256 of a file in hexadecimal digits."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _check(path, digest):
-    noted = _noted(path)
-    if noted and digest not in noted:
+def _check_digest(path, digest):
+    expected = _read_checksums(path)
+    if expected and digest not in expected:
         raise ValueError(
             "A file has changed since it was written. Expected the checksum of "
-            f"{_place(path)}; remove that file where the change is meant. "
+            f"{_checksum_file(path)}; remove that file if the change is intended. "
             f"Received: {path}"
         )
 
 
-def _place(path):
+def _checksum_file(path):
     return path.parent / FOLDER / path.name
 
 
-def _noted(path):
+def _read_checksums(path):
     try:
-        lines = _place(path).read_text(errors="replace").splitlines()
+        lines = _checksum_file(path).read_text(errors="replace").splitlines()
     except FileNotFoundError:
         return []
     return [line.partition(" ")[0] for line in lines] or [""]
 
 
-def _note(path, *digests):
-    place = _place(path)
-    place.parent.mkdir(exist_ok=True)
-    with atomic_write(place) as temporary:
+def _write_checksums(path, *digests):
+    file = _checksum_file(path)
+    file.parent.mkdir(exist_ok=True)
+    with atomic_write(file) as temporary:
         temporary.write_text("".join(f"{digest}  {path.name}\n" for digest in digests))

@@ -1,4 +1,4 @@
-"""What a model said of a split, kept on disk so that it is not asked twice."""
+"""Caches the outputs of models for a split on disk."""
 
 import hashlib
 import json
@@ -16,32 +16,31 @@ KEY_LENGTH = 16
 
 
 def fingerprint(path):
-    """Tells the contents of files apart: `KEY_LENGTH` hexadecimal digits."""
+    """Returns a hash of a file's content: `KEY_LENGTH` hexadecimal digits."""
     return atomic_files.fingerprint(path)[:KEY_LENGTH]
 
 
-def key_of(about, weights, split, config, *arrays):
-    """A name for what a model says of a split: another one where anything differs.
+def key_of(inference, weights, split, config, *arrays):
+    """Returns the cache key of a model's outputs for a split.
 
-    The version of the package is part of it: what an older release has kept may have
-    been computed in another way, and is computed again.
+    The package's version is part of the key, as outputs may differ between releases.
 
     Args:
-        about: How it looks at images, ready for JSON, as `MultiView.about`.
-        weights: The files of its weights.
-        split: The `Split`. Image files are told apart by path, size and time of change.
-        config: The `Config`, for what decides about features and images.
-        *arrays: NumPy arrays that decide about it, too.
+        inference: How images are processed, as `MultiView.about`; JSON-serialisable.
+        weights: The paths of the model's weight files.
+        split: The `Split`. Files are compared by path, size and modification time.
+        config: The `Config`, whose settings decide about features and images.
+        *arrays: Other NumPy arrays that the outputs depend on.
 
     Returns:
         A string of `KEY_LENGTH` hexadecimal digits.
     """
     digest = hashlib.sha256()
     settings = config.to_json(split.label_names)
-    text = [ram_tf.__version__, about, settings, *map(fingerprint, weights)]
+    text = [ram_tf.__version__, inference, settings, *map(fingerprint, weights)]
     digest.update(json.dumps(text).encode())
     for image in split.images:
-        # Digests have one length: no byte passes from an image to the next unseen.
+        # Digests of one length keep the boundaries between images.
         digest.update(hashlib.sha256(identity(image)).digest())
     if split.proposals is not None:
         digest.update(split.proposals.tobytes())
@@ -51,9 +50,9 @@ def key_of(about, weights, split, config, *arrays):
 
 
 def identity(image):
-    """What tells an image of a `Split` from others: bytes of any length.
+    """Returns bytes, of any length, that identify an image of a `Split`.
 
-    Of a file these are path, size and time of change; an image in memory is itself.
+    For a file these are path, size and modification time, for bytes the bytes.
     """
     if isinstance(image, bytes):
         return image
@@ -61,15 +60,15 @@ def identity(image):
     return f"{image} {state.st_size} {state.st_mtime_ns}\n".encode()
 
 
-def remember(folder, key, compute):
-    """Reads the arrays kept under a key, or computes and keeps them.
+def read_or_compute(folder, key, compute):
+    """Reads the arrays cached under a key, or computes and caches them.
 
-    The key is kept among them: a file that was put in another's place is not taken.
+    The file contains its key, so that a renamed file is not used.
 
     Args:
-        folder: Of the cache; created where it is missing.
-        key: Of `key_of`.
-        compute: A function without arguments to a dict of NumPy arrays.
+        folder: The cache's folder; created if it is missing.
+        key: The result of `key_of`.
+        compute: A function without arguments that returns a dict of NumPy arrays.
 
     Returns:
         The dict of arrays.
@@ -77,7 +76,7 @@ def remember(folder, key, compute):
     path = pathlib.Path(folder) / f"{key}.npz"
     arrays = read(path)
     if arrays is not None and str(arrays.pop("key", "")) != key:
-        print(f"computed again, since of another key: {path}", file=sys.stderr)
+        print(f"computed again, since it has another key: {path}", file=sys.stderr)
         arrays = None
     if arrays is None:
         arrays = compute()
@@ -86,11 +85,11 @@ def remember(folder, key, compute):
 
 
 def read(path):
-    """Reads what `write` wrote.
+    """Reads a file that `write` wrote.
 
     Returns:
-        The dict of arrays; None where there is no such file, or one that cannot be
-        read, which is named on stderr.
+        The dict of arrays; None if there is no such file, or if it cannot be read,
+        which is reported on stderr.
     """
     try:
         return load(path)
@@ -104,42 +103,42 @@ def read(path):
 def load(path):
     """Reads the arrays of an npz file, without pickle.
 
-    Files are taken as `write` makes them, which does not compress: no file takes more
-    memory than it has bytes.
+    Compressed files are refused, as `write` makes none: no file takes more memory than
+    it has bytes.
 
     Returns:
         The dict of arrays.
 
     Raises:
         FileNotFoundError: There is no such file.
-        ValueError: It is no npz file, or not a whole one.
+        ValueError: The file is not a complete, uncompressed npz file.
     """
     try:
-        # np.load leaves a file open that it cannot read.
+        # np.load does not close a file that it cannot read.
         with open(path, "rb") as file:
             _check_size(file)
             with np.load(file, allow_pickle=False) as saved:
                 return {name: saved[name] for name in saved.files}
     except FileNotFoundError:
         raise
-    # Of a spoilt file NumPy and zipfile raise whatever its parts happen to lead to.
+    # For a corrupt file NumPy and zipfile raise exceptions of many types.
     except Exception as error:
         raise ValueError(f"no npz file: {error!r}") from error
 
 
 def _check_size(file):
     members = zipfile.ZipFile(file).infolist()
-    held = file.seek(0, os.SEEK_END)
-    told = sum(max(member.file_size, member.compress_size) for member in members)
+    size = file.seek(0, os.SEEK_END)
+    claimed = sum(max(member.file_size, member.compress_size) for member in members)
     file.seek(0)
-    if told > held:
-        raise ValueError(f"{held} bytes that stand for {told}")
+    if claimed > size:
+        raise ValueError(f"arrays that claim {claimed} bytes in a file of {size}")
 
 
 def write(path, arrays):
-    """Writes a dict of arrays as an npz file, as a whole or not at all.
+    """Writes a dict of arrays as an npz file, atomically.
 
-    A file that cannot be written is named on stderr: what was computed is not lost.
+    A file that cannot be written is reported on stderr; nothing is raised.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

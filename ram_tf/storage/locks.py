@@ -1,12 +1,12 @@
-"""One process at a time: locks that end with the process that holds them."""
+"""Locks between processes, which end with the process that holds them."""
 
 import contextlib
 import fcntl
 import os
 import sys
 
-# Open files of this process by place: locks are its own, and held until it ends. None
-# where the file system has no locks.
+# From path to the open file of each lock that this process holds; None if the file
+# system has no locks.
 _held = {}
 
 
@@ -14,14 +14,14 @@ def take(path):
     """Takes a lock for this process, until `release` or the end of the process.
 
     Args:
-        path: Of the lock's file, which is created where it is missing and says which
-            process has it.
+        path: The lock's file, created if missing; contains the holder's process ID.
 
     Returns:
-        Whether it is locked: some network file systems have no locks, which is said.
+        Whether it is locked. Some network file systems have no locks, which is reported
+        on stderr.
 
     Raises:
-        BlockingIOError: Another process has it.
+        BlockingIOError: Another process holds the lock.
         OSError: The file cannot be written.
     """
     place = os.path.realpath(path)
@@ -35,7 +35,7 @@ def take(path):
             holder = os.read(file, 20).decode().strip()
             os.close(file)
             raise BlockingIOError(
-                f"Another process is at work here. Expected it to have ended. "
+                "Another process is at work here. Expected it to have ended. "
                 f"Received: {path}, held by process {holder or 'unknown'}"
             ) from None
         except OSError as error:
@@ -43,33 +43,33 @@ def take(path):
             _held[place] = None
             print(f"not locked: {path} ({error})", file=sys.stderr)
             return False
-        if _is_at(file, place):
+        if _is_same_file(file, place):
             break
-        # Whoever had it has removed it since we opened it: the next one is another.
+        # The holder removed the file after we opened it: there may be a new one.
         os.close(file)
     _held[place] = file
-    with contextlib.suppress(OSError):  # a full disk; it only says who has it
+    with contextlib.suppress(OSError):  # a full disk; the ID is only for messages
         os.ftruncate(file, 0)
         os.write(file, f"{os.getpid()}\n".encode())
     return True
 
 
 def release(path):
-    """Gives a lock of this process back and removes its file, if that is still ours."""
+    """Releases a lock of this process and removes its file, if still its own."""
     place = os.path.realpath(path)
     if place not in _held:
         return
     file = _held.pop(place)
-    # While we have it nobody else removes it who asks for the lock first.
-    if file is None or _is_at(file, place):
+    # Removed before it is closed: while we hold the lock, nobody else removes the file.
+    if file is None or _is_same_file(file, place):
         with contextlib.suppress(FileNotFoundError):
             os.unlink(place)
     if file is not None:
         os.close(file)
 
 
-def _is_at(file, place):
-    """Whether an open file is the one that has this path, not one removed since."""
+def _is_same_file(file, place):
+    """Whether an open file is still the one at this path, and not a removed one."""
     try:
         return os.path.samestat(os.fstat(file), os.stat(place))
     except FileNotFoundError:

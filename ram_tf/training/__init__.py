@@ -1,5 +1,5 @@
-"""The two training steps of section 5.1: the pooled classifier, then the attention.
+"""Training in the two steps of section 5.1: pooled classifier, then attention model.
 
-In: a `Run` and two splits. Out: its trained weights.
+Input: a `Run` and two splits. Output: the trained weights of the run.
 Start reading at `two_steps`.
 """

@@ -1,4 +1,4 @@
-"""The batches of a step: those to train on, and those of the validation."""
+"""The batches of a training step: for training and for validation."""
 
 import math
 from typing import NamedTuple
@@ -8,12 +8,12 @@ from ram_tf.data.split import Split, epoch_order
 
 
 class TrainingBatches(NamedTuple):
-    """What each step of an epoch learns from.
+    """The training batches of a split, in an order that depends on seed and epoch.
 
     Args:
         split: The training split.
-        seed: Of its order.
-        size: Images a batch.
+        seed: Seed of the order of the images.
+        size: Images per batch.
     """
 
     split: Split
@@ -22,15 +22,15 @@ class TrainingBatches(NamedTuple):
 
     @property
     def count(self):
-        """Batches an epoch."""
+        """The number of batches per epoch."""
         return len(self.split) // self.size
 
     def pipeline(self, settings, epochs, context=ONE_DEVICE):
-        """These batches as a `tf.data.Dataset`, cropped and mirrored as settings say.
+        """Returns the augmented batches as a `tf.data.Dataset`.
 
         Args:
             settings: The `Config`.
-            epochs: Which epochs, a range.
+            epochs: A range of epoch numbers, from 0.
             context: See `training_pipeline`.
         """
         return training_pipeline(
@@ -47,8 +47,8 @@ class TrainingBatches(NamedTuple):
             settings.image.colour_jitter,
         )
 
-    def must_be_finite(self, loss, epoch, batch):
-        """Raises a `FloatingPointError` with the batch's images where a loss is not."""
+    def check_finite(self, loss, epoch, batch):
+        """Raises a `FloatingPointError` if a loss is not finite, with the images."""
         if math.isfinite(loss):
             return
         order = epoch_order(len(self.split), self.seed, epoch)
@@ -61,7 +61,7 @@ class TrainingBatches(NamedTuple):
 
 
 def validation_inputs(split, settings, batch_size):
-    """Centre crops of a split, in batches, each as the one input of a Keras model."""
+    """Returns batches of a split's centre crops, each a tuple of one Keras input."""
     batches = evaluation_pipeline(
         split,
         [settings.image.image_size],
@@ -71,5 +71,5 @@ def validation_inputs(split, settings, batch_size):
     )
     if split.proposals is None:
         return batches
-    # Keras would take boxes beside the images for labels.
+    # Keras would take the boxes for labels if images and boxes were not nested.
     return batches.map(lambda images, boxes: ((images, boxes),))

@@ -1,4 +1,4 @@
-"""What goes on beside training: validation, the best weights, resuming, pictures."""
+"""Keras callbacks: validation, checkpoints, stop on a bad loss, TensorBoard images."""
 
 import csv
 import io
@@ -12,33 +12,31 @@ import tensorflow as tf
 
 from ram_tf.data.decoding import decode_image
 from ram_tf.data.drawing import draw_locations, draw_outputs
-from ram_tf.data.pipelines import (
-    read_files,
-)
+from ram_tf.data.pipelines import read_files
 from ram_tf.metrics import multi_label, region_metrics
 from ram_tf.runs import weights_file
 from ram_tf.storage import cache
 from ram_tf.storage.atomic_files import atomic_write
 from ram_tf.training.batches import validation_inputs
 
-MIN_POSITIVES = 5  # of a label that counts in the validation mAP, where there is one
-PICTURES = 4  # validation images that TensorBoard shows with their regions
+MIN_POSITIVES = 5  # for a label to count in the validation mAP, if any label has them
+IMAGES = 4  # validation images that TensorBoard shows with their regions
 
 
 class ValidateAndCheckpoint(keras.callbacks.Callback):
-    """Validates after each epoch, keeps the best weights and all that resuming needs.
+    """Validates after each epoch, saves the best weights and a checkpoint to resume.
 
-    Keras has `ModelCheckpoint`, `EarlyStopping` and `BackupAndRestore`, but a run that
-    resumes with them forgets the best value and the epochs waited, and they write in
-    place. Here everything stands in one file, replaced as a whole after each epoch.
+    A run that resumes with Keras' own callbacks loses the best value and the epochs
+    waited, and they write in place. Here all state is in one file, which is replaced
+    atomically after each epoch.
 
     Args:
-        folder: Where `checkpoint.npz`, `best.weights.h5` and `history.csv` are kept.
-        model: The compiled model, its optimiser built.
+        folder: The folder of `checkpoint.npz`, `best.weights.h5` and `history.csv`.
+        model: The compiled model with a built optimiser.
         settings: The `Config`.
-        split: The selection split.
-        batches: The `TrainingBatches`, whose last one is named where an epoch ends in
-            no numbers.
+        split: The validation split.
+        batches: The `TrainingBatches`; the error for a validation loss that is not
+            finite names the images of the last one.
     """
 
     def __init__(self, folder, model, settings, split, batches):
@@ -51,28 +49,28 @@ class ValidateAndCheckpoint(keras.callbacks.Callback):
         self.split = split
         self.batches = batches
         self.inputs = validation_inputs(split, settings, settings.training.batch_size)
-        # On one device, whichever train the model: `Model.predict` takes all of them.
-        self.look = tf.function(
+        # `Model.predict` would use all training devices; validation uses only one.
+        self.forward = tf.function(
             lambda inputs: model(inputs, training=False),
             autograph=False,
             reduce_retracing=True,
             jit_compile=settings.training.jit_compile or None,
         )
         self.history, self.best, self.waited, self.finished = [], -math.inf, 0, False
-        self.outputs = None  # of the last validation, the model's dict as arrays
+        self.outputs = None  # the model's dict of arrays from the last validation
 
     @property
     def epoch(self):
-        """How many epochs are behind us."""
+        """The number of finished epochs."""
         return len(self.history)
 
     @property
     def best_epoch(self):
-        """The epoch whose weights are kept, 0 for those before the first."""
+        """The epoch of the best weights, from 1; 0: the weights before training."""
         return self.epoch - self.waited
 
-    def consider_start(self):
-        """Lets the weights before the first epoch be the best ones, too."""
+    def validate_start(self):
+        """Validates the weights before the first epoch, which may be the best ones."""
         logs = self._validate()
         self._select(logs)
         print(f"start: val_loss {logs['val_loss']:.4f}, val_mAP {logs['val_mAP']:.4f}")
@@ -83,8 +81,8 @@ class ValidateAndCheckpoint(keras.callbacks.Callback):
         if self.settings.training.ema:
             averaged.on_test_begin()
         logs.update(self._validate())
-        # What the last update has done, no step of the epoch has seen.
-        self.batches.must_be_finite(logs["val_loss"], epoch, self.batches.count - 1)
+        # No training loss of this epoch shows the effect of its last update.
+        self.batches.check_finite(logs["val_loss"], epoch, self.batches.count - 1)
         self._select(logs)
         if self.settings.training.ema:
             averaged.on_test_end()
@@ -96,14 +94,15 @@ class ValidateAndCheckpoint(keras.callbacks.Callback):
         self._save()
 
     def _validate(self):
-        seen = [self.look(inputs) for (inputs,) in self.inputs]
+        batches = [self.forward(inputs) for (inputs,) in self.inputs]
         outputs = {
-            name: tf.concat([s[name] for s in seen], 0).numpy() for name in seen[0]
+            name: tf.concat([batch[name] for batch in batches], 0).numpy()
+            for name in batches[0]
         }
         self.outputs = outputs
         terms = self.model.objective.terms(self.split.labels, outputs)
-        figures = self.model.figures(self.split.labels, outputs)
-        logs = {f"val_{n}": float(value) for n, value in {**terms, **figures}.items()}
+        metrics = self.model.extra_metrics(self.split.labels, outputs)
+        logs = {f"val_{n}": float(value) for n, value in {**terms, **metrics}.items()}
         logs["val_loss"] = sum(float(value) for value in terms.values())
         logs["val_mAP"] = self._mean_average_precision(outputs["probabilities"])
         if "boxes" in outputs and outputs["boxes"].shape[1] > 1:
@@ -113,11 +112,11 @@ class ValidateAndCheckpoint(keras.callbacks.Callback):
     def _mean_average_precision(self, probabilities):
         if not np.isfinite(probabilities).all():
             return math.nan
-        # The AP of a label with one or two images is luck, and selection splits are
-        # small; where no label has more, it has to do.
-        for least in (MIN_POSITIVES, 1):
+        # The AP of a label with one or two positives is mostly noise, so such labels
+        # count only where no label has more.
+        for min_positives in (MIN_POSITIVES, 1):
             mean = multi_label.mean_average_precision(
-                self.split.labels, probabilities, min_positives=least
+                self.split.labels, probabilities, min_positives=min_positives
             )
             if not math.isnan(mean):
                 break
@@ -134,13 +133,13 @@ class ValidateAndCheckpoint(keras.callbacks.Callback):
 
     @property
     def variables(self):
-        """All that a resumed run needs: weights, and the states of optimiser and seeds.
+        """The variables of model, optimiser and random seeds that a checkpoint holds.
 
-        Metrics begin anew with each epoch, and each device has its own.
+        Metrics are left out: each epoch resets them, and each device has its own.
         """
-        begun_anew = {id(variable) for variable in self.model.metrics_variables}
-        everything = [*self.model.variables, *self.model.optimizer.variables]
-        return [v for v in everything if id(v) not in begun_anew]
+        metrics = {id(variable) for variable in self.model.metrics_variables}
+        variables = [*self.model.variables, *self.model.optimizer.variables]
+        return [v for v in variables if id(v) not in metrics]
 
     def _save(self):
         state = {
@@ -153,13 +152,13 @@ class ValidateAndCheckpoint(keras.callbacks.Callback):
         with atomic_write(self.checkpoint) as temporary:
             np.savez(temporary, state=json.dumps(state), **arrays)
         with atomic_write(self.history_file) as temporary:
-            temporary.write_text(_table(self.history))
+            temporary.write_text(_csv(self.history))
 
     def restore(self):
-        """Takes up where the checkpoint was written, if there is one.
+        """Restores the state of the checkpoint, if there is one.
 
         Raises:
-            ValueError: The checkpoint cannot be read or is another model's.
+            ValueError: The checkpoint cannot be read or belongs to another model.
         """
         if not self.checkpoint.exists():
             return
@@ -180,7 +179,7 @@ class ValidateAndCheckpoint(keras.callbacks.Callback):
 
 
 class StopWhenNotFinite(keras.callbacks.Callback):
-    """Ends training at the first loss that is no number, and names its images.
+    """Raises a `FloatingPointError` at the first training loss that is not finite.
 
     Args:
         batches: The `TrainingBatches`.
@@ -194,46 +193,46 @@ class StopWhenNotFinite(keras.callbacks.Callback):
         self.epoch = epoch
 
     def on_train_batch_end(self, batch, logs=None):
-        self.batches.must_be_finite(logs["loss"], self.epoch, batch)
+        self.batches.check_finite(logs["loss"], self.epoch, batch)
 
 
-class RegionPictures(keras.callbacks.Callback):
-    """Shows TensorBoard where the model looks, epoch by epoch.
+class RegionImages(keras.callbacks.Callback):
+    """Writes images of the model's regions for TensorBoard after each epoch.
 
-    These are the regions of a few validation images, and the heat map of each step's
-    locations over all of them.
+    They are the regions of a few validation images, and for each step of the model a
+    heat map of its locations over all validation images.
 
     Args:
-        folder: Where TensorBoard's logs go.
+        folder: The folder of TensorBoard's logs.
         run: The `Run`.
-        split: The selection split; its first images are shown.
-        progress: The `ValidateAndCheckpoint`, called before it, whose validation is
-            shown.
+        split: The validation split; its first images are shown.
+        validation: The `ValidateAndCheckpoint` whose outputs are shown; it must come
+            earlier in the list of callbacks.
     """
 
-    def __init__(self, folder, run, split, progress):
+    def __init__(self, folder, run, split, validation):
         super().__init__()
-        self.progress = progress
+        self.validation = validation
         self.folder = folder / "validation"
         self.writer = tf.summary.create_file_writer(str(self.folder))
         self.label_names = run.label_names
-        shown = split.take(range(min(PICTURES, len(split))))
+        shown = split.take(range(min(IMAGES, len(split))))
         self.originals = [
             decode_image(encoded, run.config.data.max_pixels).numpy()
             for encoded in read_files(shown)
         ]
 
     def on_epoch_end(self, epoch, logs=None):
-        outputs = self.progress.outputs
+        outputs = self.validation.outputs
         shown = {name: rows[: len(self.originals)] for name, rows in outputs.items()}
         per_step = self.model.attention.regions_a_step
         pictures = draw_outputs(
             self.originals, shown, self.label_names, per_step=per_step
         )
-        # The regions of a step have their centre in common.
+        # The regions of a step have the same centre.
         first = outputs["regions"][:, ::per_step]
         heat = draw_locations(first[..., 2])
-        before, why = self._written(), None
+        size_before, reason = self._size(), None
         try:
             with self.writer.as_default(step=epoch):
                 for number, picture in enumerate(pictures):
@@ -242,17 +241,18 @@ class RegionPictures(keras.callbacks.Callback):
                 tf.summary.image("locations", np.asarray(heat)[None])
             self.writer.flush()
         except tf.errors.OpError as error:
-            why = error.message.splitlines()[0]
-        # On some disks TensorFlow drops what it cannot write, without an error.
-        if why or self._written() == before:
-            print(f"not written: {self.folder} ({why or 'no room?'})", file=sys.stderr)
+            reason = error.message.splitlines()[0]
+        # On some full disks TensorFlow raises no error, but the files do not grow.
+        if reason or self._size() == size_before:
+            reason = reason or "is the disk full?"
+            print(f"not written: {self.folder} ({reason})", file=sys.stderr)
 
-    def _written(self):
+    def _size(self):
         return sum(path.stat().st_size for path in self.folder.glob("*"))
 
 
-def _table(rows):
-    """Writes rows as csv, with the columns of all of them."""
+def _csv(rows):
+    """Returns dicts as csv text, with every key of any of them as a column."""
     columns = list(dict.fromkeys(name for row in rows for name in row))
     text = io.StringIO()
     writer = csv.DictWriter(text, columns, lineterminator="\n")

@@ -1,8 +1,8 @@
-"""The devices that share the training of a run: on one machine or on several.
+"""Data-parallel training on several devices of one machine or of several machines.
 
-Each of them has all the weights and computes its part of every batch; their gradients
-are summed. Of several machines one is the chief: files, validation and decisions are
-its affair, and the others are told. So they need the data, but no output folder.
+Each device has all weights and computes the gradients of its part of every batch; the
+gradients are summed. One worker, the chief, validates, decides and writes all files; it
+broadcasts its decisions. The other workers need the data but no output folder.
 """
 
 import contextlib
@@ -17,17 +17,17 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-PATIENCE = 600  # seconds that workers wait for each other at the start
+TIMEOUT = 600  # seconds that workers wait for each other at the start
 
 
 @dataclasses.dataclass(frozen=True)
 class Devices:
-    """Several devices, or by default the one that TensorFlow takes by itself.
+    """The devices of a training run, by default TensorFlow's default device.
 
     Args:
-        strategy: How the parts are put together; TensorFlow's default for one device.
-        workers: How many processes take part.
-        position: Which of them this is; 0 is the chief.
+        strategy: The `tf.distribute.Strategy` of the devices.
+        workers: Number of processes.
+        position: Number of this process among them, from 0; 0 is the chief.
     """
 
     strategy: tf.distribute.Strategy = dataclasses.field(
@@ -37,63 +37,63 @@ class Devices:
     position: int = 0
 
     @classmethod
-    def start(cls, count=1, patience=PATIENCE):
-        """Takes the devices; to be called before anything else of TensorFlow.
+    def start(cls, count=1, timeout=TIMEOUT):
+        """Sets up the devices; must be called before TensorFlow does anything else.
 
-        Where the environment variable TF_CONFIG names several workers, it waits for all
-        of them. Each takes all GPUs that it sees, or its CPU.
+        If the environment variable TF_CONFIG names several workers, it waits for all of
+        them. Each worker uses all its visible GPUs, or else its CPU.
 
         Args:
-            count: How many GPUs of this machine. Without any GPU the CPU is divided
-                into as many devices, which is for trying only.
-            patience: Seconds to wait for the other workers. After them the process is
-                ended, as TensorFlow cannot be interrupted there.
+            count: Number of GPUs of this machine. Without a GPU, the CPU is divided
+                into this number of logical devices, which is useful only for tests.
+            timeout: Seconds to wait for the other workers. Afterwards the process
+                exits, because TensorFlow cannot be interrupted while it waits.
 
         Raises:
-            ValueError: There are not as many, or TF_CONFIG cannot be used.
+            ValueError: The machine has fewer devices, or TF_CONFIG cannot be used.
         """
         addresses, position = _cluster(os.environ.get("TF_CONFIG", ""))
         if len(addresses) < 2:
             return cls(_mirrored(count))
         if count != 1:
             raise ValueError(
-                "A worker takes all GPUs that it sees. Expected TF_CONFIG without "
-                "--devices (CUDA_VISIBLE_DEVICES says what is seen). Received: "
+                "A worker uses all GPUs that CUDA_VISIBLE_DEVICES makes visible. "
+                "Expected TF_CONFIG without --devices. Received: "
                 f"--devices {count}"
             )
         print(
-            f"worker {position + 1} of {len(addresses)}: waiting for the others, at "
-            f"{', '.join(addresses)}; it ends if they have not come within {patience} "
+            f"worker {position + 1} of {len(addresses)}: waiting for all workers at "
+            f"{', '.join(addresses)}; exits if they are not there after {timeout} "
             "seconds",
             file=sys.stderr,
             flush=True,
         )
-        with _ending_after(patience):
+        with _exiting_after(timeout):
             strategy = tf.distribute.MultiWorkerMirroredStrategy()
         return cls(strategy, len(addresses), position)
 
     @property
     def count(self):
-        """How many devices there are, those of all workers together."""
+        """The number of devices of all workers together."""
         return self.strategy.num_replicas_in_sync
 
     @property
     def chief(self):
-        """Whether this process writes and decides."""
+        """Whether this process validates and writes all files."""
         return self.position == 0
 
     def check(self, settings):
-        """Raises a `ValueError` where settings cannot be trained with on several."""
+        """Raises a `ValueError` if several devices cannot train with the settings."""
         if self.count == 1:
             return
         for fits, expected, name in (
             (
                 not settings.training.batch_size % self.count,
-                "a multiple of it",
+                "a multiple of their number",
                 "batch_size",
             ),
             (not settings.training.jit_compile, "no --jit_compile", "jit_compile"),
-            # Keras asks each device alone whether its gradients are finite.
+            # Keras checks on each device separately whether gradients are finite.
             (settings.training.precision != "mixed_float16", "another", "precision"),
             (
                 self.workers == 1 or not settings.given_regions,
@@ -103,38 +103,38 @@ class Devices:
         ):
             if not fits:
                 raise ValueError(
-                    f"{name} does not go with {self.count} devices. Expected "
+                    f"{name} cannot be used with {self.count} devices. Expected "
                     f"{expected}. Received: {name}={settings[name]}"
                 )
 
     def even_batch_size(self, size):
-        """The largest batch of at most `size` images of which all have the same share.
+        """Returns the largest batch size up to `size` that all devices share equally.
 
         Raises:
             ValueError: There are more devices than images.
         """
         if size < self.count:
             raise ValueError(
-                "There are fewer images to learn from than devices. Expected at least "
+                "There are fewer training images than devices. Expected at least "
                 f"{self.count}. Received: {size}"
             )
         return size - size % self.count
 
     def broadcast(self, value):
-        """The chief's value at every worker; all of them have to ask for it.
+        """Returns the chief's value; every worker must call it.
 
         Args:
-            value: What JSON can say; at the others it does not matter.
+            value: A value that JSON can hold; only the chief's is used.
         """
         if self.workers == 1:
             return value
         text = np.frombuffer(json.dumps(value).encode(), "uint8").astype("int32")
-        (length,) = self._sum([len(text) * self.chief])
-        (text,) = self._sum([np.resize(text, length) * self.chief])
+        (length,) = self._sum([len(text) if self.chief else 0])
+        (text,) = self._sum([text if self.chief else np.zeros(length, "int32")])
         return json.loads(bytes(text.astype("uint8")))
 
     def broadcast_variables(self, variables):
-        """Gives the variables of all workers the values that the chief's have."""
+        """Assigns the values of the chief's variables to those of every worker."""
         if self.workers > 1:
             values = [variable.numpy() for variable in variables]
             own = values if self.chief else map(np.zeros_like, values)
@@ -143,41 +143,37 @@ class Devices:
 
     @contextlib.contextmanager
     def guarded(self):
-        """What the workers do together; ends with a sentence where one has ended.
-
-        Raises:
-            ConnectionError: Another worker has ended, or cannot be reached any more.
-        """
+        """Turns TensorFlow's error for a lost worker into a `ConnectionError`."""
         try:
             yield
         except tf.errors.UnavailableError as error:
             lines = [line for line in error.message.splitlines() if "aborted" in line]
             raise ConnectionError(
-                "A worker has ended or cannot be reached. Expected all of them until "
-                "the end of training; start all again with --resume. Received: "
+                "A worker has ended or cannot be reached. Expected all workers to run "
+                "until training ends; start them all again with --resume. Received: "
                 f"{' '.join(lines) or error.message}"
             ) from error
 
     def check_same(self, what, text):
-        """Raises a `ValueError` at every worker where texts are not the chief's."""
+        """Raises a `ValueError` at every worker if a text differs from the chief's."""
         own = hashlib.sha256(text.encode()).hexdigest()
         differs = self.broadcast(own) != own
         if self.workers > 1 and sum(self._sum([int(differs)])):
             place = "differs from" if differs else "is"
             raise ValueError(
                 f"The workers do not have the same {what}. Expected the same command "
-                f"and the same data at each. Received: others; this one {place} the "
-                "chief's"
+                "and the same data at each worker. Received: other ones; this worker "
+                f"{place} the chief"
             )
 
     def _sum(self, values):
-        """The sums over workers of numbers or arrays; all of them have to call it."""
+        """Returns sums over workers of numbers or arrays; every worker must call it."""
         values = [tf.constant(value) for value in values]
         local = len(self.strategy.extended.worker_devices)
 
         def of_first_device():
-            number = tf.distribute.get_replica_context().replica_id_in_sync_group
-            first = number % local == 0
+            replica = tf.distribute.get_replica_context().replica_id_in_sync_group
+            first = replica % local == 0
             return [tf.where(first, value, tf.zeros_like(value)) for value in values]
 
         def sums():
@@ -194,20 +190,20 @@ def add_argument(parser):
         "--devices",
         type=int,
         default=1,
-        help="how many GPUs share each batch; without a GPU the CPU is divided into as "
-        "many, which is for trying only [%(default)s]",
+        help="number of GPUs that share each batch; without a GPU, the number of parts "
+        "of the CPU, only for tests [%(default)s]",
     )
 
 
 class FollowChief(keras.callbacks.Callback):
-    """Lets all workers go on from where the chief is after an epoch, or stop with it.
+    """Gives all workers the chief's variables and its decision to stop, each epoch.
 
-    They would drift apart otherwise: to validate averaged weights the chief, and it
-    alone, swaps them with the others, which Keras does by adding and so rounds.
+    Their weights would differ otherwise: only the chief swaps in the averaged weights
+    to validate them, which Keras does by additions that round.
 
     Args:
         devices: The `Devices`.
-        variables: What training changes.
+        variables: The variables that training changes.
     """
 
     def __init__(self, devices, variables):
@@ -221,14 +217,14 @@ class FollowChief(keras.callbacks.Callback):
 
 
 def _mirrored(count):
-    """The strategy for some devices of this machine."""
+    """Returns the strategy for a number of devices of this machine."""
     gpus = tf.config.list_physical_devices("GPU")
     if count < 1 or (gpus and count > len(gpus)):
         expected = (
             f"1 to {len(gpus)}, the GPUs of this machine" if gpus else "1 or more"
         )
         raise ValueError(
-            f"There are not as many devices. Expected {expected}. "
+            f"The machine does not have that many devices. Expected {expected}. "
             f"Received: --devices {count}"
         )
     if count == 1:
@@ -242,7 +238,7 @@ def _mirrored(count):
 
 
 def _cluster(text):
-    """The addresses of the workers that TF_CONFIG names, chief first, and our place."""
+    """Returns the workers' addresses, chief first, and this process's position."""
     try:
         content = json.loads(text or "{}")
         jobs = content.get("cluster", {})
@@ -253,7 +249,7 @@ def _cluster(text):
         ]
         addresses = [jobs[job][index] for job, index in tasks]
         if not set(jobs) <= {"chief", "worker"} or len(set(addresses)) < len(addresses):
-            raise ValueError("other jobs than chief and worker, or an address twice")
+            raise ValueError("other jobs than chief and worker, or a repeated address")
         if len(addresses) < 2:
             return addresses, 0
         task = content["task"]
@@ -261,20 +257,20 @@ def _cluster(text):
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ValueError(
             'TF_CONFIG cannot be used. Expected {"cluster": {"worker": ["host:port", '
-            '...]}, "task": {"type": "worker", "index": 0}}, the index being another '
+            '...]}, "task": {"type": "worker", "index": 0}}, with a different index '
             f"for each worker. Received: {text} ({error})"
         ) from error
 
 
 @contextlib.contextmanager
-def _ending_after(patience):
-    """Ends the process, with status 1, where what is done inside takes longer.
+def _exiting_after(seconds):
+    """Exits the process with status 1 if the body takes longer.
 
-    TensorFlow keeps Python from running while it waits, other threads and Ctrl-C
-    included; the watchdog of `faulthandler` needs no Python.
+    TensorFlow blocks all Python threads and Ctrl-C while it waits; the watchdog of
+    `faulthandler` needs no Python.
     """
-    with open(os.devnull, "w") as nowhere:
-        faulthandler.dump_traceback_later(patience, exit=True, file=nowhere)
+    with open(os.devnull, "w") as devnull:
+        faulthandler.dump_traceback_later(seconds, exit=True, file=devnull)
         try:
             yield
         finally:

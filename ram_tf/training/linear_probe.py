@@ -1,9 +1,8 @@
-"""Starts step 1's classifier from a linear probe of the backbone's features.
+"""Initialises step 1's classifier with a linear probe of the backbone's features.
 
-Fine-tuning under a classifier that knows nothing yet spoils good features before it has
-learnt to read them. So the classifier is fitted to the untouched features first, and
-everything is trained from there (Kumar et al., Fine-Tuning can Distort Pretrained
-Features and Underperform Out-of-Distribution, ICLR 2022).
+Fine-tuning under a random classifier distorts pretrained features, so the classifier is
+fitted to frozen features before both are trained (Kumar et al., Fine-Tuning can Distort
+Pretrained Features and Underperform Out-of-Distribution, ICLR 2022).
 """
 
 import math
@@ -19,12 +18,12 @@ MAX_ITERATIONS = 300
 
 
 def start(pooled, split, settings):
-    """Puts the weights of a linear probe into a classifier that has none yet.
+    """Fits a linear probe and copies its weights into a pooled classifier.
 
     Args:
         pooled: A `PooledClassifier` without a hidden layer.
-        split: What to learn from; its images are looked at in the centre crop, and
-            mirrored, too, where training mirrors.
+        split: The training split. Its images are centre-cropped, and also mirrored if
+            the settings mirror training images.
         settings: The `Config`.
     """
     features, labels = _features(pooled, split, settings)
@@ -36,16 +35,16 @@ def fit(features, labels, cost):
 
     Args:
         features: `(n, D)`.
-        labels: `(n, L)` 1, 0 or -1; unknown ones are left out.
-        cost: C, the inverse of the L2 regularisation, for features that are scaled to a
-            mean square of 1.
+        labels: `(n, L)`: 1, 0 or, for unknown ones, which are left out, -1.
+        cost: C, the inverse of the L2 regularisation, for features scaled to a mean
+            square of 1.
 
     Returns:
-        Kernel `(D, L)` and bias `(L,)`, float32. A label that is never or always
-        present has a kernel of 0 and a bias that says so.
+        Kernel `(D, L)` and bias `(L,)`, float32. For a label that is never or always
+        present, the kernel is 0 and the bias is the log-odds of its frequency.
     """
     scale = root_mean_square(features)
-    # The bias makes up for the centre, which lets L-BFGS end several times as early.
+    # L-BFGS converges several times faster on centred features; the bias corrects it.
     centre = features.mean(0) / scale
     scaled = features / scale - centre
     kernel = np.zeros((features.shape[1], labels.shape[1]), "float32")
@@ -59,19 +58,19 @@ def fit(features, labels, cost):
             kernel[:, j] = probe.coef_[0] / scale
             bias[j] = probe.intercept_[0] - centre @ probe.coef_[0]
         else:
-            # Log-odds of a share that is never quite 0 or 1 (Laplace).
+            # Laplace smoothing keeps the frequency between 0 and 1.
             odds = (present.sum() + 1) / ((~present).sum() + 1)
             bias[j] = math.log(odds)
     return kernel, bias
 
 
 def root_mean_square(features):
-    """What features are divided by, so that C means the same for every network."""
+    """Returns the divisor of features that makes C comparable between networks."""
     return math.sqrt(float(np.mean(np.square(features)))) or 1.0
 
 
 def _features(pooled, split, settings):
-    """The pooled features `(n, D)` of a split's images, and their labels `(n, L)`."""
+    """Returns the pooled features `(n, D)` of a split's images and labels `(n, L)`."""
     batch_size = settings.training.batch_size
     batches = evaluation_pipeline(
         split,
@@ -80,12 +79,13 @@ def _features(pooled, split, settings):
         batch_size,
         settings.data.max_pixels,
     )
-    look = tf.function(pooled.pool, autograph=False, reduce_retracing=True)
+    forward = tf.function(pooled.pool, autograph=False, reduce_retracing=True)
     total = math.ceil(len(split) / batch_size)
     plain, mirrored = [], []
     for (images,) in tqdm(batches, "probing", total, unit="batch", leave=False):
-        plain.append(look(images))
+        plain.append(forward(images))
         if settings.image.flip:
-            mirrored.append(look(images[:, :, ::-1]))
+            mirrored.append(forward(images[:, :, ::-1]))
     features = tf.cast(tf.concat(plain + mirrored, 0), tf.float32).numpy()
-    return features, np.tile(split.labels, (1 + settings.image.flip, 1))
+    copies = 2 if settings.image.flip else 1
+    return features, np.tile(split.labels, (copies, 1))

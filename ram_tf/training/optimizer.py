@@ -1,4 +1,4 @@
-"""Adam with learning rates of their own for some variables, and its schedules."""
+"""Adam with scaled learning rates for some variables, and learning rate schedules."""
 
 import keras
 import tensorflow as tf
@@ -7,21 +7,20 @@ from ram_tf.models.networks import AttentionModel
 
 
 class Adam(keras.optimizers.Adam):
-    """`keras.optimizers.Adam` whose rate is scaled for chosen variables.
+    """`keras.optimizers.Adam` with a scaled learning rate for chosen variables.
 
-    Keras has one learning rate per optimiser; the joint training of section 5.1 wants
-    new layers to learn faster than a pretrained backbone. Scaling gradients would not
-    do: Adam divides by their size.
+    In the joint training of section 5.1 new layers need a higher learning rate than a
+    pretrained backbone. Scaled gradients would not give that: Adam normalises them.
 
-    Of several devices it sums the gradients before they are clipped. Keras clips those
-    of each device and sums what is left.
+    With several devices, gradients are summed first and then clipped. Keras clips those
+    of each device and then sums them.
 
     Args:
         learning_rate: A number or a schedule.
-        scales: Pairs of a list of variables and the factor, 0 or more, of their
-            learning rate; 1 for all others.
-        **kwargs: As `keras.optimizers.Adam` takes them; its betas of 0.9 and 0.999 are
-            the paper's.
+        scales: Pairs of a list of variables and the factor of their learning rate, 0
+            or more. The factor of all other variables is 1.
+        **kwargs: Arguments of `keras.optimizers.Adam`, whose default betas of 0.9 and
+            0.999 are the paper's.
     """
 
     def __init__(self, learning_rate, scales=(), **kwargs):
@@ -45,18 +44,18 @@ class Adam(keras.optimizers.Adam):
 
 
 def compile_model(model, settings, learning_rate, steps):
-    """Compiles a model as the settings ask for: optimiser, schedule, XLA.
+    """Compiles a model with the optimiser, the schedule and XLA as set.
 
     Args:
         model: A `PooledClassifier` or an `AttentionModel`.
         settings: The `Config`.
-        learning_rate: Of the new layers.
-        steps: How many there will be in all.
+        learning_rate: Initial learning rate of the new layers.
+        steps: Number of training steps in all epochs.
     """
     model.compile(
         Adam(
             _schedule(settings.training.schedule, learning_rate, steps),
-            _rates(model, settings),
+            _rate_scales(model, settings),
             global_clipnorm=settings.training.clip_norm or None,
             use_ema=settings.training.ema > 0,
             ema_momentum=settings.training.ema or 0.99,
@@ -65,12 +64,12 @@ def compile_model(model, settings, learning_rate, steps):
     )
 
 
-def _rates(model, settings):
-    rates = [(model.backbone.trainable_variables, settings.training.backbone_rate)]
+def _rate_scales(model, settings):
+    scales = [(model.backbone.trainable_variables, settings.training.backbone_rate)]
     if isinstance(model, AttentionModel):
         localization = model.attention.localization_variables
-        rates.append((localization, settings.training.localization_rate))
-    return rates
+        scales.append((localization, settings.training.localization_rate))
+    return scales
 
 
 def _schedule(name, learning_rate, steps):

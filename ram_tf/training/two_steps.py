@@ -1,4 +1,4 @@
-"""The two steps of section 5.1: the pooled classifier, then everything jointly."""
+"""Trains the two steps of section 5.1: the pooled classifier, then all jointly."""
 
 import dataclasses
 import math
@@ -12,7 +12,7 @@ from ram_tf.runs import run_models, weights_file
 from ram_tf.storage.atomic_files import write_with_checksum
 from ram_tf.training.batches import TrainingBatches
 from ram_tf.training.callbacks import (
-    RegionPictures,
+    RegionImages,
     StopWhenNotFinite,
     ValidateAndCheckpoint,
 )
@@ -21,32 +21,31 @@ from ram_tf.training.optimizer import compile_model
 from ram_tf.training.warm_starts import warm_starts
 
 
-def train(run, train_split, selection_split, devices=None):
-    """Trains what is not trained yet of a run, and returns its two models.
+def train(run, train_split, validation_split, devices=None):
+    """Trains the steps of a run that are not trained yet, and returns its two models.
 
-    Killed at any moment and started again, it goes on after the last whole epoch and
-    ends with the same weights: batches, crops and dropout depend on the seed and the
-    epoch alone, and all state of the optimiser and of the selection is kept. With other
-    devices it goes on, too, and ends nearly the same, dropout apart.
+    A run that was killed resumes after its last finished epoch and ends with the same
+    weights: batches, crops and dropout depend only on seed and epoch, and the
+    checkpoint holds the rest. On other devices they are nearly the same, dropout apart.
 
     Args:
-        run: A `Run` as `Run.start` returns it.
-        train_split: What to learn from; with proposals where the run is to have them.
-        selection_split: What the best epoch is selected by.
-        devices: The `Devices`, the same run and splits at each worker; None for one.
+        run: A `Run` from `Run.start`.
+        train_split: The training images, with proposals if the run uses them.
+        validation_split: The images on which the best epoch is chosen.
+        devices: The `Devices`, None for one. Workers need the same run and splits.
 
     Returns:
-        The pooled classifier and the attention model, with the best weights of each, on
-        one device; None at workers other than the chief, which have no files.
+        The pooled classifier and the attention model with their best weights, on one
+        device. None for workers other than the chief, which have no files.
 
     Raises:
-        FloatingPointError: The loss is not finite; says where and on which images.
+        FloatingPointError: The loss is not finite; the message names the images.
         ConnectionError: Another worker has ended.
     """
     settings, devices = run.config, devices or Devices()
     _make_deterministic(settings)
-    data = train_split, selection_split
-    train_pooled(run, train_split, selection_split, devices)
+    data = train_split, validation_split
+    train_pooled(run, train_split, validation_split, devices)
     with devices.guarded():
         if not devices.broadcast(run.model_weights.exists()):
             _train_attention(run, data, devices)
@@ -59,7 +58,7 @@ def train(run, train_split, selection_split, devices=None):
 def _train_attention(run, data, devices):
     settings = run.config
     if devices.chief:
-        _tell_of_many_labels(settings, len(run.label_names))
+        _report_low_rank(settings, len(run.label_names))
     with devices.strategy.scope():
         pooled = _load_pooled(run, devices)
         keras.utils.set_random_seed(settings.training.seed)
@@ -77,26 +76,26 @@ def _train_attention(run, data, devices):
         weights_file.save(model, run.model_weights)
 
 
-def _tell_of_many_labels(settings, labels):
-    held = code_width(settings.attention.units, labels)
+def _report_low_rank(settings, labels):
+    rank = code_width(settings.attention.units, labels)
     linear = (
         settings.attention.head_start == "pooled" and not settings.model.pooled_units
     )
-    if linear and held < labels:
+    if linear and rank < labels:
         print(
-            f"step2: {settings.attention.units} units begin with a factor of rank "
-            f"{held} of step 1's kernel of {labels} labels; --units {4 * labels + 1} "
-            "holds all of it"
+            f"step2: with {settings.attention.units} units, training starts from a "
+            f"rank-{rank} approximation of step 1's kernel for {labels} labels; "
+            f"--units {4 * labels + 1} keeps the whole kernel"
         )
 
 
-def train_pooled(run, train_split, selection_split, devices=None):
-    """Trains step 1 of a run alone, where it is not trained yet.
+def train_pooled(run, train_split, validation_split, devices=None):
+    """Trains only step 1 of a run, unless it is trained already.
 
     Args:
-        run: A `Run` as `Run.start` returns it.
-        train_split: What to learn from.
-        selection_split: What the best epoch is selected by.
+        run: See `train`.
+        train_split: See `train`.
+        validation_split: See `train`.
         devices: See `train`.
 
     Raises:
@@ -106,16 +105,16 @@ def train_pooled(run, train_split, selection_split, devices=None):
     settings, devices = run.config, devices or Devices()
     devices.check(settings)
     with devices.guarded():
-        _check_same(run, (train_split, selection_split), devices)
+        _check_same(run, (train_split, validation_split), devices)
         if devices.chief:
-            run.record_training_images(train_split, selection_split)
+            run.record_training_images(train_split, validation_split)
         if devices.broadcast(run.pooled_weights.exists()):
             return
         _make_deterministic(settings)
-        # It looks at whole images, whatever regions step 2 is to look at.
+        # Step 1 processes whole images, even if step 2 uses proposals.
         data = [
             dataclasses.replace(split, proposals=None)
-            for split in (train_split, selection_split)
+            for split in (train_split, validation_split)
         ]
         with devices.strategy.scope():
             pooled = _best_pooled(run, data, devices)
@@ -125,16 +124,16 @@ def train_pooled(run, train_split, selection_split, devices=None):
 
 def _best_pooled(run, data, devices):
     settings = run.config
-    tried = (
+    poolings = (
         ("average", "max")
         if settings.model.pooling == "best"
         else (settings.model.pooling,)
     )
     best = -math.inf
-    for pooling in tried:
+    for pooling in poolings:
         keras.utils.set_random_seed(settings.training.seed)
         pooled = run_models.build_pooled(run, pooling)
-        name = "step1" if len(tried) == 1 else f"step1-{pooling}"
+        name = "step1" if len(poolings) == 1 else f"step1-{pooling}"
         score = _fit(
             run,
             name,
@@ -153,9 +152,9 @@ def _best_pooled(run, data, devices):
 
 
 def _check_same(run, splits, devices):
-    """Raises a `ValueError` where workers would train something else."""
+    """Raises a `ValueError` if settings or splits differ between workers."""
     if devices.workers > 1:
-        # Where things lie may differ from machine to machine.
+        # Paths may differ between machines.
         settings = run.config.replace(data_dir="", manual_dir="", weights="none")
         devices.check_same("settings", settings.to_json(run.label_names))
         for split in splits:
@@ -163,7 +162,7 @@ def _check_same(run, splits, devices):
 
 
 def _load_pooled(run, devices):
-    """Step 1's classifier at all workers, from the chief's file."""
+    """Returns step 1's classifier at every worker, read from the chief's file."""
     pooling = devices.broadcast(run.pooling if devices.chief else None)
     pooled = run_models.build_pooled(run, pooling, pretrained=False)
     if devices.chief:
@@ -173,76 +172,77 @@ def _load_pooled(run, devices):
 
 
 def _make_deterministic(settings):
-    # Bit-equal runs need ops that do not depend on the timing of threads. Keras does
-    # not compile with XLA under them.
+    # Runs with equal results need ops that do not depend on the timing of threads;
+    # with them, Keras does not compile with XLA.
     if not settings.training.jit_compile:
         tf.config.experimental.enable_op_determinism()
 
 
 def _fit(run, name, model, *, epochs, learning_rate, data, devices):
-    """Trains one step and leaves the model with its best weights.
+    """Trains one step and loads the best weights into the model.
 
     Returns:
-        What the best epoch scored on the selection split; larger is better.
+        The best epoch's score on the validation split; larger is better.
     """
     settings = run.config
-    train_split, selection_split = data
+    train_split, validation_split = data
     size = devices.even_batch_size(min(settings.training.batch_size, len(train_split)))
     batches = TrainingBatches(train_split, settings.training.seed, size)
     compile_model(model, settings, learning_rate, epochs * batches.count)
     model.optimizer.build(model.trainable_variables)
-    progress = ValidateAndCheckpoint(
-        run.folder / name, model, settings, selection_split, batches
+    validation = ValidateAndCheckpoint(
+        run.folder / name, model, settings, validation_split, batches
     )
     if devices.chief:
-        _start(progress, name, train_split, epochs)
-    begun, finished = devices.broadcast((progress.epoch, progress.finished))
-    devices.broadcast_variables(progress.variables)
-    if not finished and begun < epochs:
+        _start(validation, name, train_split, epochs)
+    start, finished = devices.broadcast((validation.epoch, validation.finished))
+    devices.broadcast_variables(validation.variables)
+    if not finished and start < epochs:
         callbacks = [StopWhenNotFinite(batches)]
         if devices.chief:
-            callbacks += _of_chief(run, name, progress)
+            callbacks += _chief_callbacks(run, name, validation)
 
-        def part(context):
-            return batches.pipeline(settings, range(begun, epochs), context)
+        def worker_pipeline(context):
+            return batches.pipeline(settings, range(start, epochs), context)
 
         model.fit(
-            devices.strategy.distribute_datasets_from_function(part),
-            initial_epoch=begun,
+            devices.strategy.distribute_datasets_from_function(worker_pipeline),
+            initial_epoch=start,
             epochs=epochs,
             steps_per_epoch=batches.count,
-            shuffle=False,  # the pipeline has its own order
-            callbacks=[*callbacks, FollowChief(devices, progress.variables)],
+            shuffle=False,  # the pipeline shuffles
+            callbacks=[*callbacks, FollowChief(devices, validation.variables)],
             verbose="auto" if devices.chief else 0,
         )
     if devices.chief:
-        weights_file.load(model, progress.best_weights)
-        kept = f"epoch {progress.best_epoch}" if progress.best_epoch else "the start"
-        print(f"{name}: best by selection is {kept}, of {progress.epoch} epochs")
-    return devices.broadcast(progress.best)
+        weights_file.load(model, validation.best_weights)
+        best = validation.best_epoch
+        best = f"at epoch {best}" if best else "before the first epoch"
+        print(f"{name}: best validation {best}, of {validation.epoch} epochs")
+    return devices.broadcast(validation.best)
 
 
-def _start(progress, name, train_split, epochs):
-    """Resumes a step from its checkpoint, or gives it the best known start."""
-    model, settings = progress.model, progress.settings
-    progress.checkpoint.parent.mkdir(exist_ok=True)
-    progress.restore()
-    starts = [] if progress.epoch else warm_starts(model, settings)
+def _start(validation, name, train_split, epochs):
+    """Resumes a step from its checkpoint, or applies its warm starts."""
+    model, settings = validation.model, validation.settings
+    validation.checkpoint.parent.mkdir(exist_ok=True)
+    validation.restore()
+    starts = [] if validation.epoch else warm_starts(model, settings)
     for start in starts:
         start.begin(model, train_split, settings)
     print(
         f"{name}: {type(model).__name__}, {len(train_split)} images, "
-        f"{progress.epoch} of {epochs} epochs done"
+        f"{validation.epoch} of {epochs} epochs done"
     )
     if starts:
-        # What starts from knowledge may be best before it overfits.
-        progress.consider_start()
+        # A warm start may be better than every epoch, because training can overfit.
+        validation.validate_start()
 
 
-def _of_chief(run, name, progress):
-    """What the chief does beside training."""
+def _chief_callbacks(run, name, validation):
+    """Returns the callbacks of the chief alone, which write files."""
     logs = run.folder / name / "logs"
-    callbacks = [progress, keras.callbacks.TensorBoard(logs, write_graph=False)]
-    if isinstance(progress.model, AttentionModel):
-        callbacks.append(RegionPictures(logs, run, progress.split, progress))
+    callbacks = [validation, keras.callbacks.TensorBoard(logs, write_graph=False)]
+    if isinstance(validation.model, AttentionModel):
+        callbacks.append(RegionImages(logs, run, validation.split, validation))
     return callbacks

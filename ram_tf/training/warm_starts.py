@@ -1,4 +1,4 @@
-"""The known ways to begin a training step with more than random weights."""
+"""The ways to initialise a training step with better than random weights."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -8,14 +8,14 @@ from ram_tf.training import linear_probe
 
 
 class WarmStart(NamedTuple):
-    """A way to begin a step.
+    """A way to initialise the weights of a step.
 
     Args:
-        name: What it begins from.
-        model: The class of models that it is for.
-        chosen: From the `Config` to whether the settings ask for it.
-        begin: Puts the weights into a model, from the model, the training split and
-            the `Config`.
+        name: The source of the weights.
+        model: The class of the models that it applies to.
+        chosen: A function of the `Config` that returns whether the settings choose it.
+        begin: A function of model, training split and `Config` that sets the model's
+            weights.
     """
 
     name: str
@@ -24,8 +24,8 @@ class WarmStart(NamedTuple):
     begin: Callable
 
 
-def _is_built_so(model, split, settings):
-    """Does nothing: `models.factory` has copied step 1's weights already."""
+def _already_initialised(model, split, settings):
+    """Does nothing: `models.factory` has already copied the weights of step 1."""
 
 
 WARM_STARTS = (
@@ -39,13 +39,13 @@ WARM_STARTS = (
         "classifier of step 1",
         AttentionModel,
         lambda settings: settings.attention.head_start == "pooled",
-        _is_built_so,
+        _already_initialised,
     ),
 )
 
 
 def warm_starts(model, settings):
-    """Returns those of `WARM_STARTS` that the settings ask for with a model."""
+    """Returns the entries of `WARM_STARTS` that the settings choose for a model."""
     return [
         start
         for start in WARM_STARTS

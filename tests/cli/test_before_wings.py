@@ -1,6 +1,6 @@
-"""A run folder and its command line from before the package had folders still work.
+"""Tests that a run and its command line from an older package layout still work.
 
-How the files were made, by which commit: files/before_wings/make.py.
+files/before_wings/make.py tells how the files were made.
 """
 
 import json
@@ -29,13 +29,13 @@ COMMAND = (
 
 @pytest.fixture
 def before(squares, tmp_path, monkeypatch):
-    """The run's folder, beside the data that it was trained on."""
+    """The run's folder, next to its training data."""
     shutil.copytree(squares, tmp_path / "squares")
     monkeypatch.chdir(tmp_path)
     return pathlib.Path(shutil.copytree(BEFORE / "run", "run"))
 
 
-def test_it_is_evaluated_to_the_same_figures(before):
+def test_its_evaluation_gives_the_same_metrics(before):
     assert script("evaluate")(f"--model_dir={before}", "--output=again.json") == 0
     expected = json.loads((before / "results.json").read_text())
     found = json.loads(pathlib.Path("again.json").read_text())

@@ -1,3 +1,5 @@
+"""Tests of the scripts on a small trained run and its SavedModel."""
+
 import io
 import json
 import pathlib
@@ -12,28 +14,21 @@ from PIL import Image
 
 from ram_tf.data.pipelines import evaluation_pipeline
 from ram_tf.evaluation.ensemble import svm_view
-from ram_tf.evaluation.papers import ablation
-from ram_tf.evaluation.results import OF_REGIONS
+from ram_tf.evaluation.results import REGION_METRICS
 from ram_tf.runs.run import Run
 from ram_tf.runs.run_splits import load_report
 from ram_tf.serving.examples import Examples, how_to_try
-from tests.support.paths import ROOT, SHARED
-from tests.support.scripts import script
-
-SMALL = (
-    "--dataset=csv --backbone=small --weights=none --image_size=40 --crop_margin=8 "
-    "--regions=2 --region_size=4 --units=16 --batch_size=8 "
-    "--pooled_epochs=1 --epochs=1 --frozen=0 --learning_rate=1e-3"
-).split()
+from tests.support.paths import ROOT
+from tests.support.scripts import SMALL_FLAGS, fit_error, script
 
 
 @pytest.fixture(scope="module")
 def trained(squares, tmp_path_factory):
-    """The output folder and the SavedModel of a short run."""
+    """The output folder of a short run, and the folder of its SavedModel's version."""
     folder = tmp_path_factory.mktemp("fit")
     saved = folder / "saved"
     status = script("fit")(
-        *SMALL,
+        *SMALL_FLAGS,
         *(f"--data_dir={squares}", f"--output_dir={folder / 'run'}"),
         *(f"--saved_models={saved}", "--name=squares"),
     )
@@ -41,31 +36,7 @@ def trained(squares, tmp_path_factory):
     return folder / "run", saved / "squares" / "1"
 
 
-@pytest.mark.slow
-def test_a_litert_file_lies_beside_the_versions_and_predicts(
-    trained, squares, tmp_path, capsys
-):
-    pytest.importorskip("ai_edge_litert", reason="needs the extra litert")
-    run, _ = trained
-    how = (f"--saved_models={tmp_path}", "--format=litert", "--quantize")
-    assert script("export")(f"--model_dir={run}", "--name=squares", *how) == 0
-    file = tmp_path / "squares-quantized.tflite"
-    assert list(tmp_path.iterdir()) == [file]
-    capsys.readouterr()
-    assert script("predict")(f"--model_dir={file}", squares / "val0.png") == 0
-    line = json.loads(capsys.readouterr().out)
-    assert line["valid"]
-    assert set(line["scores"]) == {"blue", "green", "red"}
-
-
-@pytest.mark.parametrize("flags", ["--format=onnx --quantize", "--quantize"])
-def test_only_litert_is_quantised(trained, flags, capsys):
-    with pytest.raises(SystemExit):
-        script("export")(f"--model_dir={trained[0]}", *flags.split())
-    assert "is for --format litert only" in capsys.readouterr().err
-
-
-def test_fit_leaves_what_its_help_promises(trained):
+def test_fit_writes_weights_settings_metrics_images_and_saved_model(trained):
     run, version = trained
     for name in ("model.weights.h5", "pooled.weights.h5", "config.json", "regions.png"):
         assert (run / name).stat().st_size > 0
@@ -73,7 +44,7 @@ def test_fit_leaves_what_its_help_promises(trained):
     result = json.loads((run / "results.json").read_text())
     for name in "mAP AP OP OR OF1 CP CR CF1 protocol images mAP_min10 pooled".split():
         assert name in result
-    for name in OF_REGIONS:
+    for name in REGION_METRICS:
         assert 0 <= result[name] <= 1
 
 
@@ -91,9 +62,9 @@ def test_run_and_saved_model_evaluate_to_what_fit_reported(trained, squares, tmp
         assert status == 0
         result = json.loads(place.read_text())
         assert result["split"] == "val"
-        # Of a SavedModel's step 1 nothing is known.
+        # A SavedModel does not contain step 1.
         unknown = {"pointing_evidence"} if model is version else set()
-        for name in {"mAP", "CF1", *OF_REGIONS} - unknown:
+        for name in {"mAP", "CF1", *REGION_METRICS} - unknown:
             assert result[name] == pytest.approx(reported[name], abs=1e-5)
     assert result["pooled"] is None
     assert result["pointing_evidence"] is None
@@ -116,27 +87,12 @@ def test_predict_writes_a_line_and_a_picture_per_image(
     assert sorted(p.name for p in tmp_path.iterdir()) == names
 
 
-def test_predict_says_what_images_it_can_read(trained, tmp_path, capsys):
+def test_the_error_of_predict_tells_which_images_it_can_read(trained, tmp_path, capsys):
     Image.new("L", (8000, 7000)).save(tmp_path / "large.png")
     assert script("predict")(f"--model_dir={trained[0]}", str(tmp_path)) == 1
-    said = capsys.readouterr().err
-    assert "1 of 1 images cannot be read" in said
-    assert "of at most 50000000 pixels. Received:" in said
-
-
-def test_commands_to_try_name_files_with_spaces(tmp_path, monkeypatch):
-    monkeypatch.setattr(sys, "argv", [str(ROOT / "scripts" / "fit.py")])
-    version, out = tmp_path / "my model" / "1", tmp_path / "my out"
-    files = Examples(*(tmp_path / f"a {name}" for name in ("p.png", "b.npy", "i.png")))
-    said = how_to_try(version, files, out).split("try next:")[1]
-    show, run, predict = map(shlex.split, said.strip().splitlines())
-    for command in (show, run):
-        assert pathlib.Path(command[0]).is_file()
-        assert command[2:4] == ["--dir", str(version)]
-    assert run[-2:] == ["--inputs", f"image_bytes={files.npy}"]
-    assert pathlib.Path(predict[1]).samefile(ROOT / "scripts" / "predict.py")
-    given = ["--model_dir", str(version), "--output_dir", str(out), str(files.image)]
-    assert predict[2:] == given
+    error = capsys.readouterr().err
+    assert "1 of 1 images cannot be read" in error
+    assert "of at most 50000000 pixels. Received:" in error
 
 
 def test_predict_reads_the_names_of_images_from_stdin(
@@ -149,6 +105,21 @@ def test_predict_reads_the_names_of_images_from_stdin(
     assert [line["image"] for line in lines] == names
 
 
+def test_the_printed_commands_quote_file_names_with_spaces(tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, "argv", [str(ROOT / "scripts" / "fit.py")])
+    version, out = tmp_path / "my model" / "1", tmp_path / "my out"
+    files = Examples(*(tmp_path / f"a {name}" for name in ("p.png", "b.npy", "i.png")))
+    commands = how_to_try(version, files, out).split("try next:")[1]
+    show, run, predict = map(shlex.split, commands.strip().splitlines())
+    for command in (show, run):
+        assert pathlib.Path(command[0]).is_file()
+        assert command[2:4] == ["--dir", str(version)]
+    assert run[-2:] == ["--inputs", f"image_bytes={files.npy}"]
+    assert pathlib.Path(predict[1]).samefile(ROOT / "scripts" / "predict.py")
+    given = ["--model_dir", str(version), "--output_dir", str(out), str(files.image)]
+    assert predict[2:] == given
+
+
 def test_export_adds_the_next_version(trained, tmp_path, capsys):
     for version in ("1", "2"):
         assert (
@@ -158,7 +129,39 @@ def test_export_adds_the_next_version(trained, tmp_path, capsys):
         assert printed == tmp_path / "squares" / version
 
 
-def test_compare_repeats_what_each_run_found(trained, tmp_path, capsys):
+def test_several_runs_are_exported_as_an_ensemble(trained, squares, tmp_path, capsys):
+    assert (
+        script("export")("--model_dir", trained[0], trained[0], f"--saved={tmp_path}")
+        == 0
+    )
+    version = capsys.readouterr().out.strip()
+    views = json.loads(pathlib.Path(version, "assets.extra/views.json").read_text())
+    assert (views["models"], views["scales"]) == (2, [40, 40])
+
+
+@pytest.mark.slow
+def test_an_exported_litert_file_predicts(trained, squares, tmp_path, capsys):
+    pytest.importorskip("ai_edge_litert", reason="needs the extra litert")
+    run, _ = trained
+    how = (f"--saved_models={tmp_path}", "--format=litert", "--quantize")
+    assert script("export")(f"--model_dir={run}", "--name=squares", *how) == 0
+    file = tmp_path / "squares-quantized.tflite"
+    assert list(tmp_path.iterdir()) == [file]
+    capsys.readouterr()
+    assert script("predict")(f"--model_dir={file}", squares / "val0.png") == 0
+    line = json.loads(capsys.readouterr().out)
+    assert line["valid"]
+    assert set(line["scores"]) == {"blue", "green", "red"}
+
+
+@pytest.mark.parametrize("flags", ["--format=onnx --quantize", "--quantize"])
+def test_quantize_is_refused_with_another_format_than_litert(trained, flags, capsys):
+    with pytest.raises(SystemExit):
+        script("export")(f"--model_dir={trained[0]}", *flags.split())
+    assert "is for --format litert only" in capsys.readouterr().err
+
+
+def test_compare_prints_the_metrics_of_each_run(trained, tmp_path, capsys):
     result = json.loads((trained[0] / "results.json").read_text())
     copies = [shutil.copytree(trained[0], tmp_path / name) for name in "ab"]
     assert script("compare")(*copies) == 0
@@ -170,14 +173,18 @@ def test_compare_repeats_what_each_run_found(trained, tmp_path, capsys):
         _, attention, pooled, difference = line.split()
         assert (attention, pooled) == (f"{first:.1f}", f"{second:.1f}")
         assert difference == f"{first - second:+.1f}"
-    assert regions[0].split()[-6:] == [*OF_REGIONS]
+    assert regions[0].split()[-6:] == [*REGION_METRICS]
     for line in regions[1:3]:
-        assert line.split()[1:] == [f"{100 * result[name]:.1f}" for name in OF_REGIONS]
+        assert line.split()[1:] == [
+            f"{100 * result[name]:.1f}" for name in REGION_METRICS
+        ]
 
 
 @pytest.mark.slow
-def test_step_1_alone_is_a_baseline_and_goes_on(trained, squares, tmp_path, capsys):
-    flags = *SMALL, f"--data_dir={squares}", f"--output_dir={tmp_path / 'run'}"
+def test_a_run_of_step_1_alone_is_a_baseline_and_can_be_resumed(
+    trained, squares, tmp_path, capsys
+):
+    flags = *SMALL_FLAGS, f"--data_dir={squares}", f"--output_dir={tmp_path / 'run'}"
     flags = *flags, f"--saved_models={tmp_path / 'saved'}"
     assert script("fit")(*flags, "--pooled_only") == 0
     whole = json.loads((trained[0] / "results.json").read_text())
@@ -185,7 +192,7 @@ def test_step_1_alone_is_a_baseline_and_goes_on(trained, squares, tmp_path, caps
     assert set(result) == {
         *("images", "split", "pooled", "pointing_evidence", "pointing_centre")
     }
-    # The same seed and settings: the same step 1.
+    # Step 1 is equal, because seed and settings are.
     for name in result:
         assert result[name] == whole[name]
     assert not (tmp_path / "saved").exists()
@@ -227,7 +234,7 @@ def with_svm(trained, squares, tmp_path_factory):
 
 
 @pytest.mark.slow
-def test_evaluate_tells_views_svm_and_what_they_are_better_than(with_svm):
+def test_evaluate_writes_views_and_svm_and_compares_them_with_other_models(with_svm):
     result = with_svm[1]
     named = {"views": 10, "views_from": "features", "scales": [48], "svm": True}
     assert named.items() <= result["protocol"].items()
@@ -245,7 +252,7 @@ def test_the_exported_svm_gives_the_scores_that_were_evaluated(
     client = tmp_path / "client.py"
     client.write_text(
         "import sys\n"
-        "sys.modules['ram_tf'] = None  # an import of it would fail\n"
+        "sys.modules['ram_tf'] = None  # makes its import fail\n"
         "import numpy as np\n"
         "import tensorflow as tf\n"
         "_, version, output, *images = sys.argv\n"
@@ -264,9 +271,9 @@ def test_the_exported_svm_gives_the_scores_that_were_evaluated(
     assert done.returncode == 0, done.stderr[-2000:]
     view = svm_view([run])
     (images,) = evaluation_pipeline(split, view.sizes, None, len(split))
-    # As evaluate.py judges what the network said.
-    seen = {name: value.numpy() for name, value in view.view(images).items()}
-    expected = view.svm.postprocess(seen)
+    # The SVM's scores for the network's outputs, as evaluate.py computes them.
+    outputs = {name: value.numpy() for name, value in view.view(images).items()}
+    expected = view.svm.postprocess(outputs)
     with np.load(output) as served:
         assert set(served) == {*expected, "valid"}
         for name, values in expected.items():
@@ -294,148 +301,39 @@ def test_views_of_a_saved_model_are_refused(with_svm, squares, capsys):
         *(f"--model_dir={with_svm[2]}", f"--data_dir={squares}", "--views=10")
     )
     assert status == 1
-    assert "error: A SavedModel looks as it was exported" in capsys.readouterr().err
+    assert (
+        "error: A SavedModel is evaluated as it was exported" in capsys.readouterr().err
+    )
 
 
 @pytest.mark.slow
 def test_svms_of_other_runs_are_not_exported(with_svm, trained, tmp_path, capsys):
     saved = f"--saved_models={tmp_path}"
-    for folders, said in (
+    for folders, expected in (
         ([trained[0]], "has no SVM yet"),
         ([with_svm[0], trained[0]], "another number of runs"),
     ):
         assert script("export")("--model_dir", *folders, "--svm", saved) == 1
         (error,) = capsys.readouterr().err.splitlines()
-        assert said in error
+        assert expected in error
     assert list(tmp_path.iterdir()) == []
-
-
-def test_several_runs_are_exported_together(trained, squares, tmp_path, capsys):
-    assert (
-        script("export")("--model_dir", trained[0], trained[0], f"--saved={tmp_path}")
-        == 0
-    )
-    version = capsys.readouterr().out.strip()
-    views = json.loads(pathlib.Path(version, "assets.extra/views.json").read_text())
-    assert (views["models"], views["scales"]) == (2, [40, 40])
-
-
-def fit_error(capsys, *arguments):
-    """Runs fit.py, expects it to fail, and returns its one sentence."""
-    assert script("fit")(*arguments) == 1
-    error = capsys.readouterr().err.splitlines()
-    (sentence,) = (line for line in error if line.startswith("error: "))
-    assert "Traceback" not in "".join(error)
-    return sentence
-
-
-@pytest.fixture
-def copied(squares, tmp_path):
-    return shutil.copytree(squares, tmp_path / "data")
-
-
-def truncated(folder):
-    path = folder / "train3.png"
-    path.write_bytes(path.read_bytes()[:60])
-
-
-def text(folder):
-    (folder / "train3.png").write_text("no image")
-
-
-def empty(folder):
-    (folder / "train3.png").write_bytes(b"")
-
-
-def too_large(folder):
-    Image.new("RGB", (400, 400)).save(folder / "train3.png")
-
-
-@pytest.mark.parametrize("spoil", [truncated, text, empty, too_large])
-def test_an_image_that_cannot_be_read_stops_and_is_named(
-    copied, tmp_path, capsys, spoil
-):
-    spoil(copied)
-    sentence = fit_error(
-        capsys,
-        *SMALL,
-        f"--data_dir={copied}",
-        f"--output_dir={tmp_path / 'run'}",
-        "--max_pixels=100000",
-    )
-    assert "1 of 40: train3.png" in sentence
-    assert not (tmp_path / "run").exists()
-
-
-def unknown_label(folder):
-    (folder / "labels.txt").write_text("red\ngreen\n")
-    return r"blue"
-
-
-def no_positives(folder):
-    rows = [f"train{i}.png," for i in range(40)]
-    (folder / "train.csv").write_text("\n".join(["image,labels", *rows]) + "\n")
-    return "nothing to learn"
-
-
-def no_images(folder):
-    (folder / "val.csv").write_text("image,labels\n")
-    return "no images|without images|empty|no rows"
-
-
-def no_csv(folder):
-    for path in folder.glob("*.csv"):
-        path.unlink()
-    return "train.csv"
-
-
-@pytest.mark.parametrize("spoil", [unknown_label, no_positives, no_images, no_csv])
-def test_a_folder_that_cannot_be_learnt_from_says_why(copied, tmp_path, capsys, spoil):
-    expected = spoil(copied)
-    assert (
-        script("fit")(
-            *SMALL, f"--data_dir={copied}", f"--output_dir={tmp_path / 'run'}"
-        )
-        == 1
-    )
-    error = capsys.readouterr().err
-    assert "error: " in error
-    assert any(word in error for word in expected.split("|"))
-
-
-@pytest.mark.parametrize(
-    ("flag", "expected"),
-    [
-        ("--image_size=64", "more than the crop margin of 64"),
-        ("--regions=0", "1 or more"),
-        ("--weights=missing.h5", "no such file of weights"),
-        ("--units=3", "units is out of range"),
-    ],
-)
-def test_settings_out_of_range_are_refused(squares, tmp_path, capsys, flag, expected):
-    flags = [f for f in SMALL if not f.startswith("--crop_margin")]
-    flags += [] if "image_size" in flag else ["--crop_margin=8"]
-    sentence = fit_error(
-        capsys, *flags, f"--data_dir={squares}", f"--output_dir={tmp_path}/run", flag
-    )
-    assert expected in sentence
 
 
 def test_weights_of_another_backbone_are_refused(squares, trained, tmp_path, capsys):
     sentence = fit_error(
         capsys,
-        *SMALL,
+        *SMALL_FLAGS,
         f"--data_dir={squares}",
         f"--output_dir={tmp_path / 'run'}",
         f"--weights={trained[0] / 'model.weights.h5'}",
     )
-    assert "are not small's" in sentence
+    assert "do not fit small" in sentence
 
 
 def test_resuming_with_other_settings_names_them(squares, trained, capsys):
     sentence = fit_error(
         capsys,
-        *SMALL,
+        *SMALL_FLAGS,
         f"--data_dir={squares}",
         f"--output_dir={trained[0]}",
         "--resume",
@@ -444,46 +342,16 @@ def test_resuming_with_other_settings_names_them(squares, trained, capsys):
     assert "epochs=7 (was 1)" in sentence
 
 
-@pytest.mark.parametrize("name", ["fit", "ablate"])
-def test_a_flag_that_went_ends_in_one_sentence(name, squares, capsys):
-    data = ("--dataset=csv", f"--data_dir={squares}", "--spatial_prior")
-    assert script(name)(*data, "--search_epochs", "3") == 1
-    assert capsys.readouterr().err == (
-        "error: --spatial_prior went with version 0.2: regions are found by the "
-        "content of the image now. Expected the command without it. Received: "
-        "--spatial_prior\n"
-    )
-
-
 def test_a_run_is_not_overwritten(squares, trained, capsys):
     sentence = fit_error(
-        capsys, *SMALL, f"--data_dir={squares}", f"--output_dir={trained[0]}"
+        capsys, *SMALL_FLAGS, f"--data_dir={squares}", f"--output_dir={trained[0]}"
     )
     assert "--resume" in sentence
 
 
-def test_an_output_folder_that_cannot_be_written_is_named(squares, tmp_path, capsys):
-    (tmp_path / "file").write_text("in the way")
-    sentence = fit_error(
-        capsys, *SMALL, f"--data_dir={squares}", f"--output_dir={tmp_path}/file/run"
-    )
-    assert f"{tmp_path}/file" in sentence
-
-
-def test_saved_models_that_cannot_be_written_are_told_before_training(
-    squares, tmp_path, capsys
+def test_evaluate_refuses_data_with_other_labels_than_the_model(
+    trained, tmp_path, capsys
 ):
-    (tmp_path / "file").write_text("in the way")
-    sentence = fit_error(
-        capsys,
-        *(*SMALL, f"--data_dir={squares}", f"--output_dir={tmp_path}/run"),
-        f"--saved_models={tmp_path}/file/saved",
-    )
-    assert f"Expected room and permission for {tmp_path}/file/saved" in sentence
-    assert not (tmp_path / "run").exists()
-
-
-def test_other_labels_than_the_models_are_refused(trained, tmp_path, capsys):
     Image.new("RGB", (40, 40)).save(tmp_path / "a.png")
     (tmp_path / "val.csv").write_text("image,labels\na.png,violet\n")
     (tmp_path / "train.csv").write_text("image,labels\na.png,violet\n")
@@ -492,102 +360,3 @@ def test_other_labels_than_the_models_are_refused(trained, tmp_path, capsys):
     )
     assert status == 1
     assert "labels of the data are not those of the model" in capsys.readouterr().err
-
-
-@pytest.mark.parametrize(
-    ("flags", "svm"),
-    [
-        (["--preset=paper"], True),
-        (["--preset=paper", "--no-svm"], False),
-        ([], False),
-        (["--svm"], True),
-    ],
-)
-def test_tables_are_scored_by_svms_as_the_papers_preset_says(
-    squares, tmp_path, monkeypatch, capsys, flags, svm
-):
-    def noting(table, base, seeds, folder, svm):
-        raise ValueError(f"svm={svm}")
-
-    monkeypatch.setattr(ablation, "compare", noting)
-    where = (f"--data_dir={squares}", f"--output_dir={tmp_path}")
-    assert script("ablate")("--table=3", "--dataset=csv", *where, *flags) == 1
-    assert f"svm={svm}" in capsys.readouterr().err
-
-
-@pytest.mark.slow
-def test_ablate_prints_table_3_over_seeds(squares, tmp_path, capsys):
-    status = script("ablate")(
-        *("--table=3", *SMALL, f"--data_dir={squares}", f"--output_dir={tmp_path}"),
-        *("--seeds", 0, 1),
-    )
-    assert status == 0
-    printed = capsys.readouterr().out
-    assert "single-crop at 40; scored by the network; mean ± standard" in printed
-    compared = json.loads((tmp_path / "table3.json").read_text())
-    for row, paper in zip(compared["rows"], ("88.6", "90.4"), strict=True):
-        (line,) = (x for x in printed.splitlines() if x.startswith(row["name"]))
-        assert line.endswith(paper)
-        assert f"{row['ours']['mAP']['mean']:.1f} ± " in line
-    assert {path.name for path in tmp_path.glob("*-seed*")} == {
-        f"{kind}-40-seed{seed}"
-        for kind in ("step1", "proposals", "attention-SP")
-        for seed in (0, 1)
-    }
-
-
-@pytest.mark.parametrize(
-    ("arguments", "expected"),
-    [
-        (["--table=7"], "invalid choice"),
-        ([], "required"),
-        (["--figure=5"], "--model_dir RUN IMAGE"),
-        (["--table=4", "a.jpg"], "for --figure 5"),
-        (["--table=4", "--scales", 1, 2], "--table 6"),
-    ],
-)
-def test_ablate_says_what_it_wants(arguments, expected, capsys):
-    with pytest.raises(SystemExit):
-        script("ablate")(*arguments)
-    assert expected in capsys.readouterr().err
-
-
-@pytest.mark.slow
-def test_a_run_on_proposals_is_trained_and_evaluated_but_not_served(
-    squares, tmp_path, capsys
-):
-    run = tmp_path / "run"
-    flags = [*SMALL, "--region_source=proposals", f"--data_dir={squares}"]
-    saved = f"--saved_models={tmp_path / 'saved'}"
-    assert script("fit")(*flags, f"--output_dir={run}", saved) == 0
-    assert "not exported: object proposals" in capsys.readouterr().out
-    reported = json.loads((run / "results.json").read_text())
-    place = tmp_path / "result.json"
-    assert script("evaluate")(f"--model_dir={run}", f"--output={place}") == 0
-    assert json.loads(place.read_text())["mAP"] == pytest.approx(reported["mAP"])
-    for name, arguments in (
-        ("export", [f"--model_dir={run}", saved]),
-        ("predict", [f"--model_dir={run}", squares / "val0.png"]),
-        ("evaluate", [f"--model_dir={run}", "--views=10"]),
-    ):
-        assert script(name)(*arguments) == 1
-        error = capsys.readouterr().err
-        assert "error: " in error
-        assert "proposals" in error.splitlines()[-1]
-        assert "Traceback" not in error
-    assert not (tmp_path / "saved" / "csv" / "1").exists()
-
-
-@pytest.mark.slow
-@pytest.mark.real
-@pytest.mark.skipif(not SHARED.exists(), reason="../shared is not here")
-def test_real_coco_runs_to_a_saved_model(tmp_path):
-    weights = SHARED / "weights" / "mobilenet_v2_imagenet_notop.weights.h5"
-    status = script("fit")(
-        *("--dataset=coco", "--preset=photographs", "--backbone=mobilenet_v2"),
-        *(f"--weights={weights}", f"--data_dir={SHARED / 'data' / 'coco'}"),
-        *("--pooled_epochs=1", "--epochs=1", f"--output_dir={tmp_path / 'run'}"),
-        f"--saved_models={tmp_path / 'saved'}",
-    )
-    assert status == 0
-    assert (tmp_path / "saved" / "coco" / "1" / "saved_model.pb").is_file()

@@ -1,4 +1,4 @@
-"""The flags of the settings: what they come to, and which are refused."""
+"""Tests of the settings' flags: the `Config` of parsed ones, and refused ones."""
 
 import argparse
 import re
@@ -10,7 +10,7 @@ from ram_tf.runs.config import RETIRED, Config
 from ram_tf.runs.presets import OF_RARL, PRESET_OF, PRESETS, preset
 from tests.support.setting_values import FIELDS, other_value
 
-# The data sets that a setting is for, where it is not for all.
+# Settings that have an effect on one kind of dataset only.
 ACTS_ON = {"year": "coco", "difficult": "voc2012", "manual_dir": "voc2012"}
 
 
@@ -44,7 +44,7 @@ def test_every_setting_has_a_flag(name):
     if begin[1] != "csv":
         begin += ["--preset", "photographs"]
     if name == "pooled_units":
-        # A hidden layer has no place beside a probe.
+        # A probe needs a classifier without a hidden layer.
         begin += ["--probe_cost", "0"]
     if name in NOT_BY_CONTENT:
         begin += ["--localization", "linear"]
@@ -62,7 +62,7 @@ def test_every_setting_has_a_flag(name):
     assert parse(*begin, *given)[name] == value
 
 
-def test_a_floor_of_precision_is_refused_where_no_threshold_keeps_to_it():
+def test_precision_floor_is_refused_without_calibration():
     floor = "--precision_floor", "0.9"
     assert parse("--dataset", "csv", *floor).evaluation.precision_floor == 0.9
     with pytest.raises(ValueError, match=r"Expected --calibrate with it"):
@@ -82,19 +82,19 @@ def test_a_floor_of_precision_is_refused_where_no_threshold_keeps_to_it():
         ("--head_start=xavier --context=0.3", "--head_start pooled"),
     ],
 )
-def test_a_flag_that_has_nothing_to_act_on_is_refused(given, expected):
-    with pytest.raises(ValueError, match=f"nothing to act on. Expected {expected}"):
+def test_a_flag_without_effect_is_refused(given, expected):
+    with pytest.raises(ValueError, match=f"has no effect here. Expected {expected}"):
         parse(*given.split())
-    parse("--year=0", "--difficult=unknown", "--manual_dir=")  # as if not given
+    parse("--year=0", "--difficult=unknown", "--manual_dir=")  # defaults are allowed
 
 
-def test_the_small_backbone_is_not_said_to_have_weights_of_imagenet():
+def test_the_small_backbone_is_refused_with_weights_of_imagenet():
     with pytest.raises(ValueError, match="Expected --weights none"):
         parse("--dataset=csv", "--backbone=small")
     parse("--dataset=csv", "--backbone=small", "--weights=none")
 
 
-def test_an_evaluation_cannot_divide_a_csv_anew():
+def test_evaluation_has_no_flag_to_split_a_csv_differently():
     parser = argparse.ArgumentParser()
     setting_flags.add_data_arguments(parser)
     assert vars(parser.parse_args(["--max_pixels", "9"])) == {"max_pixels": 9}
@@ -102,7 +102,7 @@ def test_an_evaluation_cannot_divide_a_csv_anew():
         parser.parse_args(["--split_fraction", "0.5,0.2,0.3"])
 
 
-def test_without_flags_the_digits_preset_holds():
+def test_without_flags_the_settings_are_those_of_the_digits_preset():
     assert parse() == Config.of(dataset="digits", **PRESETS["digits"])
 
 
@@ -121,30 +121,30 @@ OF_ONE = [name for name, (_, field) in FIELDS.items() if field.metadata["only"]]
 
 
 @pytest.mark.parametrize("name", OF_ONE)
-def test_a_flag_is_refused_where_its_setting_has_no_part_in_the_model(name):
+def test_a_flag_of_the_other_model_is_refused(name):
     own = FIELDS[name][1].metadata["only"]
     (other,) = {"rdar", "rarl"} - {own}
     value = other_value(name)
     given = f"--{name}" if value is True else f"--{name}={value}"
-    with pytest.raises(ValueError, match=f"--{name} has no part"):
+    with pytest.raises(ValueError, match=f"--{name} has no effect on this model"):
         parse("--dataset=csv", f"--model={other}", given)
     parse("--dataset=csv", f"--model={own}", given)
 
 
-def test_settings_of_both_models_may_be_given_where_both_are_compared():
-    assert parse("--model=rarl", "--alpha=0.4", of_both=True).loss.alpha == 0.4
+def test_settings_of_both_models_are_allowed_if_both_are_compared():
+    assert parse("--model=rarl", "--alpha=0.4", both_models=True).loss.alpha == 0.4
 
 
-def test_a_flag_is_refused_that_the_rows_of_a_table_decide():
+def test_a_flag_is_refused_if_the_rows_of_a_table_set_it():
     parser = argparse.ArgumentParser()
     setting_flags.add_arguments(parser)
     given = parser.parse_args(["--alpha=0.4", "--constraints=S"])
-    setting_flags.check_free(given, {"region_source"}, "table 3")
-    with pytest.raises(ValueError, match="--constraints is what the rows of table 4"):
-        setting_flags.check_free(given, {"constraints"}, "table 4")
+    setting_flags.check_not_fixed(given, {"region_source"}, "table 3")
+    with pytest.raises(ValueError, match="The rows of table 4 set --constraints"):
+        setting_flags.check_not_fixed(given, {"constraints"}, "table 4")
 
 
-def test_flags_go_before_the_preset_of_their_data_set():
+def test_flags_override_the_preset_of_the_dataset():
     settings = parse("--dataset", "voc2012", "--image_size", "100")
     expected = {**PRESETS[PRESET_OF["voc2012"]], "image_size": 100}
     assert settings == Config.of(dataset="voc2012", **expected)
@@ -158,7 +158,7 @@ def test_another_preset_can_be_chosen():
 
 @pytest.mark.parametrize("name", RETIRED)
 @pytest.mark.parametrize("form", ["--{}", "--no-{}", "--{} 3", "--{}=3"])
-def test_a_flag_that_went_is_refused_in_a_sentence_that_says_why(name, form):
+def test_a_removed_flag_is_refused_with_the_reason(name, form):
     given = form.format(name)
     flag = given.replace("=", " ").split()[0]
     expected = (
@@ -169,12 +169,12 @@ def test_a_flag_that_went_is_refused_in_a_sentence_that_says_why(name, form):
         parse("--dataset=csv", *given.split(), "--no_such_flag")
 
 
-def test_a_flag_that_went_is_in_no_help(capsys):
+def test_a_removed_flag_is_not_in_the_help(capsys):
     with pytest.raises(SystemExit):
         parse("--help")
     shown = capsys.readouterr().out
     assert not [name for name in RETIRED if name in shown]
 
 
-def test_what_went_is_no_setting():
+def test_a_removed_flag_is_not_a_setting():
     assert not RETIRED.keys() & FIELDS.keys()

@@ -1,4 +1,4 @@
-"""Random crops, mirrors, sizes and colours, against hand-worked and other values."""
+"""Tests random crops, flips, sizes and colours against independent values."""
 
 import colorsys
 
@@ -21,14 +21,14 @@ jitter = tf.function(jitter_colours)
 
 
 def jittered(pixels, count=300):
-    """Many changes of one image whose pixels are so much of the whole range."""
+    """Returns many jittered copies of an image of these pixels, all in [0, 1]."""
     image = tf.constant(255 * np.array(pixels, "float32").reshape(1, -1, 3))
     changed = [jitter(image, STRENGTH, tf.constant([7, i])) for i in range(count)]
     return np.stack(changed)[:, 0] / 255
 
 
 def assert_spread(values, low, high):
-    """All within the range, and over the whole of it, each part as likely."""
+    """Asserts that the values are spread over the whole range, and stay in it."""
     assert low - 1e-4 <= values.min()
     assert values.max() <= high + 1e-4
     counts, _ = np.histogram(values, 4, (low, high))
@@ -54,14 +54,14 @@ def test_saturation_scales_the_differences_between_channels():
     assert_spread(np.ptp(changed, -1) / 0.2, 1 - STRENGTH, 1 + STRENGTH)
 
 
-def test_hue_turns_both_ways():
+def test_hue_rotates_in_both_directions():
     before = colorsys.rgb_to_hsv(0.6, 0.5, 0.4)[0]
     hues = [colorsys.rgb_to_hsv(*pixel)[0] for pixel in jittered([0.6, 0.5, 0.4])[:, 0]]
     turned = (np.array(hues) - before + 0.5) % 1 - 0.5
     assert_spread(turned, -STRENGTH / 8, STRENGTH / 8)
 
 
-def test_colours_stay_in_range_and_are_those_of_their_seed():
+def test_colours_stay_in_range_and_depend_on_the_seed():
     image = tf.cast(noise(8, 8), tf.float32)
     one, again, other = (jitter_colours(image, 1.0, (0, i)) for i in (3, 3, 4))
     assert 0 <= tf.reduce_min(one) < tf.reduce_max(one) <= 255
@@ -70,14 +70,14 @@ def test_colours_stay_in_range_and_are_those_of_their_seed():
 
 
 @pytest.mark.parametrize("strength", [0.0, 1e-6])
-def test_without_strength_the_image_is_as_it_was(strength):
+def test_without_strength_the_image_does_not_change(strength):
     image = tf.cast(noise(8, 8), tf.float32)
-    seen = jitter_colours(image, strength, (0, 1))
-    np.testing.assert_allclose(seen, image, atol=0.01 if strength else 0)
+    jittered = jitter_colours(image, strength, (0, 1))
+    np.testing.assert_allclose(jittered, image, atol=0.01 if strength else 0)
 
 
 def places():
-    """An image whose pixels say where they are: (y, x, 0)."""
+    """Returns an image whose pixels contain their position: (y, x, 0)."""
     y, x = np.mgrid[:10, :10]
     return np.stack([y, x, 0 * x], -1).astype("float32")
 
@@ -86,17 +86,17 @@ def random_crop_and_flip(image, crop, flip, seed):
     return cut(image, crop, random_place(len(image) - crop, flip, seed)).numpy()
 
 
-def test_random_crops_and_flips_are_tensorflows():
+def test_random_crops_and_flips_equal_those_of_tensorflow():
     for i in range(20):
         seed = tf.constant([3, i])
         place, mirror = tf.unstack(tf.random.split(seed, 2))
         expected = tf.image.stateless_random_crop(places(), (8, 8, 3), place)
         expected = tf.image.stateless_random_flip_left_right(expected, mirror)
-        seen = random_crop_and_flip(places(), 8, True, seed)
-        np.testing.assert_array_equal(seen, expected)
+        crop = random_crop_and_flip(places(), 8, True, seed)
+        np.testing.assert_array_equal(crop, expected)
 
 
-def test_crops_are_cut_from_everywhere_inside_the_image():
+def test_crops_come_from_all_positions_inside_the_image():
     corners = set()
     for i in range(200):
         crop = random_crop_and_flip(places(), 8, False, tf.constant([0, i]))
@@ -106,23 +106,23 @@ def test_crops_are_cut_from_everywhere_inside_the_image():
     assert corners == {(top, left) for top in range(3) for left in range(3)}
 
 
-def test_zooms_are_drawn_as_often_as_they_are_named():
+def test_zooms_are_drawn_as_often_as_they_are_listed():
     drawn = [int(random_edge([10, 10, 20], tf.constant([0, i]))) for i in range(300)]
     assert set(drawn) == {10, 20}
     assert 160 < drawn.count(10) < 240  # 200 on average, deviation 8
 
 
-def test_about_half_the_images_are_mirrored():
+def test_about_half_the_images_are_flipped():
     image, mirrored = places(), 0
     for i in range(200):
-        seen = random_crop_and_flip(image, 10, True, tf.constant([0, i]))
-        if not np.array_equal(seen, image):
-            np.testing.assert_array_equal(seen, image[:, ::-1])
+        crop = random_crop_and_flip(image, 10, True, tf.constant([0, i]))
+        if not np.array_equal(crop, image):
+            np.testing.assert_array_equal(crop, image[:, ::-1])
             mirrored += 1
     assert 70 <= mirrored <= 130  # four standard deviations
 
 
-def test_place_and_mirroring_are_independent():
+def test_place_and_flip_are_independent():
     corners = {True: set(), False: set()}
     for i in range(300):
         crop = random_crop_and_flip(places(), 8, True, tf.constant([0, i]))
@@ -133,13 +133,13 @@ def test_place_and_mirroring_are_independent():
 @pytest.mark.parametrize(
     ("mirrored", "expected"),
     [
-        # Rows 20 to 60 of 100 lie 10 below the crop's top, columns 30 to 90 lie 25
-        # beside its left; the crop has 50 of each.
+        # Rows 20 to 60 and columns 30 to 90 of 100; the crop starts at row 10 and
+        # column 25 and has 50 of each.
         (False, [0.2, 0.1, 1.0, 1.3]),
         (True, [0.2, -0.3, 1.0, 0.9]),
     ],
 )
-def test_boxes_in_a_crop_by_hand(mirrored, expected):
+def test_boxes_in_a_crop_equal_values_by_hand(mirrored, expected):
     boxes = tf.constant([[0.2, 0.3, 0.6, 0.9]])
-    seen = boxes_in_crop(boxes, 100, 50, Place(10, 25, mirrored))
-    np.testing.assert_allclose(seen, [expected], atol=1e-6)
+    converted = boxes_in_crop(boxes, 100, 50, Place(10, 25, mirrored))
+    np.testing.assert_allclose(converted, [expected], atol=1e-6)

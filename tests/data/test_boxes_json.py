@@ -1,3 +1,5 @@
+"""Tests reading `boxes.json`."""
+
 import json
 
 import numpy as np
@@ -12,7 +14,7 @@ def read(folder, content):
     return read_boxes(path, ("cat", "dog"))
 
 
-def test_boxes_come_back_y_first_and_by_label(tmp_path):
+def test_boxes_are_read_by_label_with_y_first(tmp_path):
     cat = {"label": "cat", "box": [0.1, 0.2, 0.3, 0.4]}
     found = read(tmp_path, {"a": [cat, cat], "b": []})
     np.testing.assert_allclose(found["a"]["cat"], [[0.2, 0.1, 0.4, 0.3]] * 2)
@@ -29,6 +31,6 @@ def test_boxes_come_back_y_first_and_by_label(tmp_path):
         ({"a": [{"label": "cat"}]}, "xmin <= xmax"),
     ],
 )
-def test_what_is_no_box_is_named(tmp_path, content, expected):
+def test_an_invalid_box_is_named(tmp_path, content, expected):
     with pytest.raises(ValueError, match=expected):
         read(tmp_path, content)

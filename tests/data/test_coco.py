@@ -1,3 +1,5 @@
+"""Tests the reader of COCO folders."""
+
 import json
 from pathlib import Path
 
@@ -16,7 +18,7 @@ def write_coco(root, split, annotations=None):
             {"id": i, "file_name": f"{i:03d}.jpg", "width": 40, "height": 20}
             for i in (7, 3, 9)
         ],
-        # Not in order, and with gaps, as in COCO.
+        # Unordered and with gaps, as in COCO.
         "categories": [
             {"id": 90, "name": "apple"},
             {"id": 1, "name": "person"},
@@ -75,18 +77,18 @@ def test_boxes_are_fractions_in_tensorflows_order(folder):
 @pytest.mark.parametrize(
     ("split", "year"), [("train", None), ("train", 2017), ("train2017", None)]
 )
-def test_the_year_is_found_or_named(folder, split, year):
+def test_the_year_is_found_in_the_folder_or_given(folder, split, year):
     assert len(coco.load(folder, split, year)) == 2
 
 
-def test_two_years_need_one_to_be_named(folder):
+def test_a_folder_of_two_years_needs_a_year(folder):
     write_coco(folder, "train2014")
     with pytest.raises(ValueError, match="2014 and 2017"):
         coco.load(folder, "train")
     assert coco.load(folder, "train", 2014).names[0] == "train2014/007.jpg"
 
 
-def test_a_year_against_the_split_is_refused(folder):
+def test_a_year_that_contradicts_the_split_is_refused(folder):
     with pytest.raises(ValueError, match="contradict"):
         coco.load(folder, "train2017", 2014)
 
@@ -120,7 +122,7 @@ def test_annotations_of_unknown_images_are_refused(tmp_path):
         coco.load(tmp_path, "val")
 
 
-def test_half_a_json_file_is_refused(folder):
+def test_a_truncated_json_file_is_refused(folder):
     path = folder / "annotations" / "instances_train2017.json"
     path.write_text(path.read_text()[:100])
     with pytest.raises(ValueError, match="cannot be read"):
@@ -164,7 +166,7 @@ def test_file_names_do_not_leave_the_data_folder(folder, name):
         (("categories", 0, "name"), "two\nlines"),
     ],
 )
-def test_boxes_are_numbers_and_labels_are_names(folder, where, value):
+def test_invalid_boxes_and_label_names_are_refused(folder, where, value):
     path = folder / "annotations" / "instances_train2017.json"
     content = json.loads(path.read_text())
     place, row, key = where
@@ -174,7 +176,7 @@ def test_boxes_are_numbers_and_labels_are_names(folder, where, value):
         coco.load(folder, "train")
 
 
-def test_lists_in_lists_without_end_are_refused(folder):
+def test_deeply_nested_json_is_refused(folder):
     (folder / "annotations" / "instances_train2017.json").write_text("[" * 100_000)
     with pytest.raises(ValueError, match="cannot be read"):
         coco.load(folder, "train")

@@ -1,3 +1,5 @@
+"""Tests the reader of folders with csv files."""
+
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +23,7 @@ def write_single(folder, count, name="data.csv"):
     (folder / name).write_text("image,labels\n" + "".join(rows))
 
 
-def test_names_are_present_absent_or_with_a_question_mark_unknown(folder):
+def test_a_question_mark_makes_a_listed_label_unknown(folder):
     split = csv_folder.load(folder, "train")
     np.testing.assert_array_equal(split.labels, [[0, 1, 1], [0, -1, 0], [0, 0, 0]])
     assert split.labels.dtype == np.int8
@@ -74,7 +76,7 @@ def test_columns_are_one_zero_or_unknown(folder):
     )
     split = csv_folder.load(folder, "train")
     assert split.label_names == ("bird", "cat", "dog")
-    # This file has no column for the bird that val.csv knows: never annotated here.
+    # The bird of val.csv has no column in this file: never annotated here.
     np.testing.assert_array_equal(split.labels, [[-1, 0, 1], [-1, -1, -1], [-1, 1, 0]])
 
 
@@ -91,7 +93,7 @@ def test_a_byte_order_mark_does_not_hide_the_image_column(folder):
     assert csv_folder.load(folder, "train").names == ("photos/1.jpg",)
 
 
-def test_the_first_column_is_the_image_where_none_is_called_so(folder):
+def test_the_first_column_is_the_image_if_no_column_has_that_name(folder):
     (folder / "train.csv").write_text("file,labels\nphotos/1.jpg,cat\n")
     assert csv_folder.load(folder, "train").names == ("photos/1.jpg",)
 
@@ -130,7 +132,7 @@ def test_an_image_of_two_splits_is_noted(folder):
         ("image,labels\n", "has no images"),
     ],
 )
-def test_what_a_csv_should_not_say_is_refused(folder, text, match):
+def test_an_invalid_csv_file_is_refused(folder, text, match):
     (folder / "train.csv").write_text(text)
     with pytest.raises(ValueError, match=match):
         csv_folder.load(folder, "train")
@@ -170,13 +172,13 @@ def test_the_division_depends_on_seed_and_fractions(tmp_path):
 
 
 @pytest.mark.parametrize("fractions", [(0.8, 0.2), (0.8, 0.1, 0.2), (1.2, -0.1, -0.1)])
-def test_fractions_that_do_not_divide_are_refused(tmp_path, fractions):
+def test_invalid_fractions_are_refused(tmp_path, fractions):
     write_single(tmp_path, 50)
     with pytest.raises(ValueError, match="add up to 1"):
         csv_folder.load(tmp_path, "train", fractions)
 
 
-def test_split_names_are_the_files_there(folder):
+def test_split_names_are_those_of_the_files(folder):
     assert csv_folder.split_names(folder) == ("train", "val")
 
 
@@ -191,7 +193,7 @@ def test_boxes_are_found_by_path_or_stem(folder):
     assert boxes[2] == {}
 
 
-def test_a_stem_of_two_images_needs_the_path(folder):
+def test_a_stem_of_two_images_is_refused(folder):
     (folder / "val.csv").write_text("image,labels\nothers/1.jpg,cat\n")
     (folder / "boxes.json").write_text('{"1": [{"label": "cat", "box": [0,0,1,1]}]}')
     with pytest.raises(ValueError, match=r"'1' for others/1\.jpg, photos/1\.jpg"):
@@ -224,7 +226,7 @@ def test_a_missing_folder_or_csv_shows_the_tree(tmp_path, place):
         csv_folder.load(tmp_path / place, "train")
 
 
-def test_a_missing_split_names_those_there(folder):
+def test_a_missing_split_lists_the_existing_ones(folder):
     with pytest.raises(FileNotFoundError, match="one of: train, val; as in"):
         csv_folder.load(folder, "test")
 
@@ -241,13 +243,13 @@ def test_the_real_photographs_are_all_there(split, count):
 
 
 @pytest.mark.parametrize("path", ["a\0.jpg", "a/../b.jpg", "\\\\host\\1.jpg", "."])
-def test_what_can_be_no_path_in_the_folder_is_refused(folder, path):
+def test_an_invalid_path_is_refused(folder, path):
     (folder / "train.csv").write_text(f"image,labels\n{path},cat\n")
     with pytest.raises(ValueError, match="not lie in the data folder"):
         csv_folder.load(folder, "train")
 
 
-def test_a_link_in_the_folder_is_the_users_own(folder, tmp_path_factory):
+def test_a_symbolic_link_in_the_folder_may_lead_out(folder, tmp_path_factory):
     elsewhere = tmp_path_factory.mktemp("disk")
     (elsewhere / "1.jpg").write_bytes(b"x")
     (folder / "photos").symlink_to(elsewhere)
@@ -255,7 +257,7 @@ def test_a_link_in_the_folder_is_the_users_own(folder, tmp_path_factory):
     assert Path(split.images[0]).read_bytes() == b"x"
 
 
-def test_a_key_of_boxes_json_leads_nowhere(folder):
+def test_a_key_of_boxes_json_does_not_leave_the_folder(folder):
     (folder / "boxes.json").write_text('{"../../1": [], "/etc/passwd": []}')
     split = csv_folder.load(folder, "train")
     assert split.boxes == ({}, {}, {})
@@ -279,7 +281,7 @@ def test_keys_of_boxes_json_are_paths_in_any_spelling(folder, key):
         (b"bird\ncat\ndog\n\0\n", "A label in .* cannot be used"),
     ],
 )
-def test_a_list_of_labels_that_is_none_is_refused(folder, content, match):
+def test_an_invalid_list_of_labels_is_refused(folder, content, match):
     (folder / "labels.txt").write_bytes(content)
     with pytest.raises(ValueError, match=match):
         csv_folder.load(folder, "train")

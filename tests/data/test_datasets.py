@@ -1,3 +1,5 @@
+"""Tests loading datasets by name, and their default splits."""
+
 import pytest
 
 from ram_tf.data import datasets
@@ -6,7 +8,7 @@ from ram_tf.data.readers import coco, csv_folder, digits, tfds_folder, voc
 
 @pytest.fixture
 def called(monkeypatch):
-    """Replaces the readers; collects which of them was called, and how."""
+    """Replaces the readers and collects the name and arguments of each call."""
     calls = []
     for module in (coco, csv_folder, digits, tfds_folder, voc):
         name = module.__name__.rpartition(".")[2]
@@ -46,19 +48,19 @@ def called(monkeypatch):
         ),
     ],
 )
-def test_a_name_goes_to_its_reader(called, arguments, options, expected):
+def test_each_name_is_loaded_by_its_reader(called, arguments, options, expected):
     datasets.load(*arguments, **options)
     assert called == [expected]
 
 
-def test_digits_are_read_for_real():
+def test_digits_can_be_loaded_by_name():
     split = datasets.load("digits", split="val")
     assert len(split) == 500
     assert split.label_names == digits.LABEL_NAMES
 
 
 @pytest.mark.parametrize("function", [datasets.load, datasets.default_splits])
-def test_an_unknown_name_lists_those_known(function):
+def test_an_unknown_name_lists_the_known_ones(function):
     with pytest.raises(ValueError, match="digits, voc2007, voc2012, coco, csv"):
         function("imagenet")
 
@@ -83,7 +85,7 @@ def test_digits_take_no_folder(tmp_path):
         ("coco", ("train", None, "val")),
     ],
 )
-def test_default_splits_report_on_what_selection_never_sees(name, expected):
+def test_default_splits_test_on_images_not_used_for_validation(name, expected):
     assert datasets.default_splits(name) == expected
 
 

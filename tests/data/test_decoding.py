@@ -1,4 +1,4 @@
-"""Decoding against Pillow."""
+"""Tests decoding against Pillow."""
 
 import io
 import struct
@@ -48,7 +48,7 @@ def rgb_by_pillow(encoded):
         pytest.param(encode(noise(1, 1)), 0, id="one pixel"),
     ],
 )
-def test_decoded_pixels_are_pillows(image, tolerance):
+def test_decoded_pixels_equal_those_of_pillow(image, tolerance):
     decoded = decode_image(image)
     expected = rgb_by_pillow(image)
     assert decoded.dtype == tf.uint8
@@ -57,7 +57,7 @@ def test_decoded_pixels_are_pillows(image, tolerance):
 
 
 @pytest.mark.parametrize("mode", ["RGBA", "LA", "P"])
-def test_what_is_transparent_shows_white(mode):
+def test_transparent_pixels_become_white(mode):
     if mode == "P":
         image = PIL.Image.fromarray(noise(7, 9)).quantize(16)
         image.info["transparency"] = bytes(range(0, 256, 16))
@@ -72,7 +72,7 @@ def test_what_is_transparent_shows_white(mode):
     assert np.ptp(decoded) > 0
 
 
-def test_sixteen_bits_are_cut_to_eight():
+def test_sixteen_bits_are_reduced_to_eight():
     values = np.random.default_rng(0).integers(0, 65536, (6, 5), "uint16")
     encoded = encode(PIL.Image.fromarray(values))
     assert PIL.Image.open(io.BytesIO(encoded)).mode == "I;16"
@@ -96,26 +96,26 @@ def test_sixteen_bits_are_cut_to_eight():
         pytest.param(b"\xff\xd8\xff" + bytes(500), id="jpeg of zeros"),
     ],
 )
-def test_what_is_no_whole_jpeg_or_png_is_refused(content):
+def test_files_that_are_not_a_complete_jpeg_or_png_are_refused(content):
     with pytest.raises(BAD):
         decode_image(content)
 
 
 @pytest.mark.parametrize("content", [b"text", b"", encode(noise(8, 8), "GIF")])
-def test_another_format_is_told_apart_from_a_broken_file(content):
+def test_the_error_distinguishes_another_format_from_a_broken_file(content):
     with pytest.raises(BAD, match="Not a JPEG or PNG image"):
         decode_image(content)
 
 
 def huge_png(height, width):
-    """A header of a PNG without any pixels behind it."""
+    """Returns the header of a PNG, without pixels."""
     chunk = b"IHDR" + struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
     checksum = struct.pack(">I", zlib.crc32(chunk))
     return b"\x89PNG\r\n\x1a\n" + struct.pack(">I", 13) + chunk + checksum
 
 
 def huge_jpeg(height, width):
-    """A small JPEG whose header says another size."""
+    """Returns a small JPEG with another size in its header."""
     encoded = encode(noise(8, 8), "JPEG")
     at = encoded.index(b"\xff\xc0") + 5  # behind marker, length and precision
     return encoded[:at] + struct.pack(">HH", height, width) + encoded[at + 4 :]
@@ -123,7 +123,7 @@ def huge_jpeg(height, width):
 
 @pytest.mark.parametrize("make", [huge_png, huge_jpeg])
 @pytest.mark.parametrize("graph", [False, True])
-def test_more_than_max_pixels_is_refused_by_the_header_alone(make, graph):
+def test_more_than_max_pixels_is_refused_without_decoding(make, graph):
     decode = tf.function(decode_image) if graph else decode_image
     with pytest.raises(BAD, match="max_pixels") as refused:
         decode(tf.constant(make(65000, 60000)))

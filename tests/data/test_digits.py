@@ -1,3 +1,5 @@
+"""Tests the canvases of the embedded digits."""
+
 import io
 
 import numpy as np
@@ -33,14 +35,14 @@ def test_a_larger_count_begins_with_the_smaller(canvases):
 
 
 def test_no_source_digit_is_in_two_splits():
-    seen = [
+    parts = [
         {image.tobytes() for image in digits._source_digits(split)[0]}
         for split in ("train", "val", "test")
     ]
-    assert all(len(part) > 200 for part in seen)
-    assert not seen[0] & seen[1]
-    assert not seen[0] & seen[2]
-    assert not seen[1] & seen[2]
+    assert all(len(part) > 200 for part in parts)
+    assert not parts[0] & parts[1]
+    assert not parts[0] & parts[2]
+    assert not parts[1] & parts[2]
 
 
 def test_splits_of_one_seed_differ():
@@ -53,13 +55,13 @@ def test_images_are_grey_png_of_96_pixels(canvases):
     assert (image.format, image.mode, image.size) == ("PNG", "L", (96, 96))
 
 
-def test_every_label_has_its_boxes_and_no_other_has(canvases):
+def test_exactly_the_present_labels_have_boxes(canvases):
     for row, boxes in zip(canvases.labels, canvases.boxes, strict=True):
         present = {n for n, mark in zip(digits.LABEL_NAMES, row, strict=True) if mark}
         assert set(boxes) == present
 
 
-def test_canvases_hold_one_to_four_digits_and_each_number_occurs(canvases):
+def test_canvases_contain_one_to_four_digits_and_each_number_occurs(canvases):
     counts = {sum(map(len, boxes.values())) for boxes in canvases.boxes}
     assert counts == {1, 2, 3, 4}
 
@@ -91,7 +93,7 @@ def test_digits_do_not_overlap(canvases):
 
 
 def test_boxes_are_tight_around_the_ink(canvases):
-    """Each outermost row and column of a box stands out from the rim outside it."""
+    """The outermost rows inside the boxes are brighter than those outside."""
     inside, outside = [], []
     for encoded, found in zip(canvases.images, canvases.boxes, strict=True):
         image = pixels(encoded)[..., 0].astype(float)
@@ -105,7 +107,7 @@ def test_boxes_are_tight_around_the_ink(canvases):
     assert np.mean(inside) > np.mean(outside) + 30
 
 
-def test_every_digit_stands_out_from_its_background(canvases):
+def test_every_digit_contrasts_with_its_background(canvases):
     for encoded, found in zip(canvases.images, canvases.boxes, strict=True):
         image = pixels(encoded)[..., 0] / 255
         for box in np.concatenate(list(found.values())):
@@ -122,6 +124,6 @@ def test_every_digit_stands_out_from_its_background(canvases):
         ({"split": "train", "seed": -1}, "seed=-1"),
     ],
 )
-def test_what_cannot_be_composed_is_refused(arguments, match):
+def test_invalid_arguments_are_refused(arguments, match):
     with pytest.raises(ValueError, match=match):
         digits.load(**arguments)

@@ -1,4 +1,4 @@
-"""The pictures, read back pixel by pixel."""
+"""Tests the pixels of drawn pictures."""
 
 import numpy as np
 import pytest
@@ -14,7 +14,7 @@ def grey(height, width):
 
 
 def drawn(picture):
-    """Where the picture is not the untouched grey ground: `(H, W)` bool."""
+    """Returns where the picture is not the grey background: `(H, W)` bool."""
     return (np.asarray(picture) != GROUND).any(-1)
 
 
@@ -25,16 +25,16 @@ def colours(picture):
 LOWER_LEFT = np.array([[0.6, 0.1, 0.9, 0.4]])  # ymin, xmin, ymax, xmax
 
 
-def test_a_box_stands_where_its_fractions_say_with_y_down():
+def test_a_box_is_drawn_at_its_fractions_with_y_down():
     picture = drawing.draw_regions(grey(400, 400), LOWER_LEFT, [("cat", 0.9, 0)])
     touched = drawn(picture)[:640]
     rows, columns = np.flatnonzero(touched.any(1)), np.flatnonzero(touched.any(0))
-    # 640 pixels a side; a pixel of dark rim and half a line are allowed for.
+    # 640 pixels a side; the tolerance covers the dark rim and half a line.
     np.testing.assert_allclose(rows[[0, -1]], [384, 575], atol=2)
     np.testing.assert_allclose(columns[[0, -1]], [64, 255], atol=2)
 
 
-def test_a_box_keeps_its_place_on_an_image_that_is_not_square():
+def test_a_box_is_drawn_at_its_fractions_on_an_image_that_is_not_square():
     picture = drawing.draw_regions(grey(200, 400), LOWER_LEFT, [("cat", 0.9, 0)])
     touched = drawn(picture)[:320]
     rows, columns = np.flatnonzero(touched.any(1)), np.flatnonzero(touched.any(0))
@@ -43,7 +43,7 @@ def test_a_box_keeps_its_place_on_an_image_that_is_not_square():
 
 
 @pytest.mark.parametrize("shape", [(96, 96), (2000, 1000), (300, 2000), (1, 1)])
-def test_pictures_of_all_sizes_come_out_with_the_same_longer_side(shape):
+def test_images_of_all_sizes_are_drawn_with_the_same_longer_side(shape):
     picture = drawing.draw_regions(grey(*shape), LOWER_LEFT, [], size=480)
     plain = drawn(picture)[:480, : picture.width]
     assert picture.mode == "RGB"
@@ -62,7 +62,7 @@ def test_the_colour_of_a_label_in_the_legend_is_that_of_its_box():
     legend = colours(one.crop((0, 640, 640, one.height)))
     coloured = {colour for colour in box if len(set(colour)) > 1}
     assert coloured & legend
-    # The other region is no colour at all, and is drawn.
+    # The other region is drawn without colour.
     other = one.crop((0, 0, 300, 300))
     assert all(len(set(colour)) == 1 for colour in colours(other))
     assert drawn(other).any()
@@ -77,14 +77,14 @@ def test_regions_of_a_step_have_its_colour_and_their_own_numbers():
     assert drawing.colour(0) in colours(in_ninth)
     assert drawing.colour(1) in colours(in_tenth)
     assert drawing.colour(1) not in colours(in_ninth)
-    # Within a step only the number tells them apart.
+    # Within a step only the numbers differ.
     first = drawing.draw_regions(grey(640, 640), boxes, [("cat", 0.9, 0)], per_step=9)
     assert drawing.colour(0) in colours(first)
     assert np.any(np.asarray(first) != np.asarray(in_ninth))
 
 
-def test_a_crowd_of_regions_that_spoke_for_nothing_is_not_drawn():
-    boxes = np.tile([[0.5, 0.5, 0.9, 0.9]], (drawing.CROWD, 1))
+def test_many_regions_that_predicted_no_label_are_not_drawn():
+    boxes = np.tile([[0.5, 0.5, 0.9, 0.9]], (drawing.MANY_REGIONS, 1))
     few, many = (
         drawing.draw_regions(grey(640, 640), some, []) for some in (boxes[1:], boxes)
     )
@@ -92,10 +92,10 @@ def test_a_crowd_of_regions_that_spoke_for_nothing_is_not_drawn():
     assert not drawn(many)[:640].any()
 
 
-def test_regions_have_colours_of_their_own():
+def test_regions_have_different_colours():
     boxes = np.array([[0.1, 0.1, 0.4, 0.4], [0.5, 0.5, 0.9, 0.9]])
-    spoken = [("cat", 0.9, 0), ("dog", 0.8, 1)]
-    picture = drawing.draw_regions(grey(640, 640), boxes, spoken)
+    predicted = [("cat", 0.9, 0), ("dog", 0.8, 1)]
+    picture = drawing.draw_regions(grey(640, 640), boxes, predicted)
     # The middle of each left side, away from numbers.
     first, second = (picture.getpixel(place) for place in ((65, 160), (321, 450)))
     assert first != second
@@ -114,30 +114,30 @@ def test_labels_of_one_region_share_its_box():
     ).any()
 
 
-def test_numbers_of_regions_on_the_same_place_do_not_hide_each_other():
+def test_numbers_of_regions_at_the_same_place_do_not_overlap():
     boxes = np.tile(LOWER_LEFT, (3, 1))
-    spoken = [("cat", 0.9, 0), ("dog", 0.8, 1), ("cow", 0.7, 2)]
-    picture = drawing.draw_regions(grey(640, 640), boxes, spoken)
-    seen = np.asarray(picture)[:640].reshape(-1, 3)
+    predicted = [("cat", 0.9, 0), ("dog", 0.8, 1), ("cow", 0.7, 2)]
+    picture = drawing.draw_regions(grey(640, 640), boxes, predicted)
+    pixels = np.asarray(picture)[:640].reshape(-1, 3)
     legend = np.asarray(picture)[640:].reshape(-1, 3)
     palette = {c for c in map(tuple, legend.tolist()) if max(c) - min(c) > 100}
     areas = {c: (legend == c).all(1).sum() for c in palette}
     # A tag is a solid square, so its colour is as frequent on the image as below it.
     for colour in sorted(areas, key=areas.get)[-3:]:
-        assert (seen == colour).all(1).sum() >= areas[colour]
+        assert (pixels == colour).all(1).sum() >= areas[colour]
 
 
 def test_boxes_beyond_the_image_and_without_area_can_be_drawn():
     boxes = np.array([[-1, -1, 2, 2], [0.5, 0.5, 0.5, 0.5], [1, 1, 1, 1], [0, 0, 0, 0]])
-    spoken = [(str(region), 0.5, region) for region in range(4)]
-    picture = drawing.draw_regions(grey(30, 50), boxes, spoken)
+    predicted = [(str(region), 0.5, region) for region in range(4)]
+    picture = drawing.draw_regions(grey(30, 50), boxes, predicted)
     assert drawn(picture)[0, :640].all()
 
 
 def test_more_regions_than_colours_can_be_drawn():
     boxes = np.tile(LOWER_LEFT, (20, 1))
-    spoken = [(f"label {region}", 0.5, region) for region in range(20)]
-    assert drawing.draw_regions(grey(40, 40), boxes, spoken).height > 640
+    predicted = [(f"label {region}", 0.5, region) for region in range(20)]
+    assert drawing.draw_regions(grey(40, 40), boxes, predicted).height > 640
 
 
 def test_a_name_too_long_for_the_legend_is_shortened_and_keeps_its_probability():
@@ -151,7 +151,7 @@ def test_a_name_too_long_for_the_legend_is_shortened_and_keeps_its_probability()
     assert (np.asarray(other) != np.asarray(short)).any()
 
 
-def test_plain_boxes_are_all_drawn_in_one_colour_where_their_fractions_say():
+def test_plain_boxes_are_all_drawn_in_one_colour_at_their_fractions():
     boxes = np.concatenate([LOWER_LEFT, [[0.1, 0.5, 0.3, 0.9]]])
     picture = drawing.draw_boxes(grey(200, 200), boxes, drawing.GREEN, "two", size=400)
     inked = (np.asarray(picture) == drawing.GREEN).all(-1)
@@ -162,7 +162,7 @@ def test_plain_boxes_are_all_drawn_in_one_colour_where_their_fractions_say():
     assert drawn(picture)[400:].any()  # the caption
 
 
-def test_the_image_itself_is_not_drawn_on():
+def test_the_original_image_is_not_changed():
     image = grey(640, 640)
     drawing.draw_regions(image, LOWER_LEFT, [("cat", 0.9, 0)])
     assert (image == GROUND).all()
@@ -216,7 +216,7 @@ def test_a_wrong_argument_is_named(call, message):
 
 
 def test_locations_are_drawn_step_by_step_with_y_down():
-    # Three images look at the lower left in step 1, one of them elsewhere in step 2.
+    # Three images at the lower left in step 1, one of them elsewhere in step 2.
     centres = np.tile([-0.9, 0.9], (3, 2, 1))
     centres[0, 1] = [2.0, -0.9]  # beyond the right border
     picture = np.asarray(drawing.draw_locations(centres, cells=4, size=40))

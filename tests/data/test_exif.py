@@ -1,3 +1,5 @@
+"""Tests reading the EXIF orientation and turning images."""
+
 import io
 import struct
 
@@ -13,7 +15,7 @@ ORIENTATION = 0x0112
 
 
 def jpeg(orientation, order=None, more=()):
-    """A picture with four different corners, wider than high."""
+    """Returns a JPEG with four different corners, wider than high."""
     pixels = np.zeros((16, 32, 3), "uint8")
     pixels[:8, :16], pixels[:8, 16:], pixels[8:, :16] = 255, (255, 0, 0), (0, 0, 255)
     note = Image.Exif()
@@ -49,20 +51,20 @@ def test_both_byte_orders_are_read(order):
 
 
 @pytest.mark.parametrize("orientation", [0, 9, 255, 60000])
-def test_what_is_no_orientation_turns_nothing(orientation):
+def test_an_invalid_orientation_turns_nothing(orientation):
     assert exif.orientation(jpeg(orientation)) == exif.UPRIGHT
 
 
-def test_images_without_a_note_are_not_turned():
+def test_images_without_an_orientation_are_not_turned():
     file = io.BytesIO()
     Image.new("RGB", (4, 3)).save(file, "JPEG")
     assert exif.orientation(file.getvalue()) == exif.UPRIGHT
-    # A PNG that holds the same bytes has them by chance.
+    # In a PNG the same bytes have no meaning.
     assert exif.orientation(b"\x89PNG\r\n\x1a\n" + jpeg(6)) == exif.UPRIGHT
 
 
 def by_struct(encoded):
-    """The orientation, read byte after byte."""
+    """Reads the orientation with `struct`."""
     tiff = encoded.split(exif.MARK, 1)[1]
     order = "<" if tiff.startswith(b"II") else ">"
     tiff += bytes(8)
@@ -87,21 +89,21 @@ def read():
 
 
 @pytest.mark.parametrize("order", ["<", ">"])
-def test_a_spoilt_note_is_read_for_what_it_says(read, order):
+def test_corrupt_exif_data_is_read_as_by_struct(read, order):
     whole = jpeg(6, order, more=[(0x010F, "a camera")])
     at = whole.index(exif.MARK) + len(exif.MARK)
     random = np.random.default_rng(0)
     found = []
     for _ in range(300):
-        spoilt = np.frombuffer(whole, "uint8").copy()
+        corrupt = np.frombuffer(whole, "uint8").copy()
         highest = random.choice([10, 256])  # small numbers may be orientations
-        spoilt[at + random.integers(0, 38, 3)] = random.integers(0, highest, 3)
-        found.append(read(spoilt.tobytes()))
-        assert found[-1] == by_struct(spoilt.tobytes())
+        corrupt[at + random.integers(0, 38, 3)] = random.integers(0, highest, 3)
+        found.append(read(corrupt.tobytes()))
+        assert found[-1] == by_struct(corrupt.tobytes())
     assert {1, 6} < set(found)
 
 
-def test_a_note_that_breaks_off_before_the_orientation_turns_nothing(read):
+def test_exif_data_that_ends_before_the_orientation_turns_nothing(read):
     whole = jpeg(6)
     at = whole.index(exif.MARK) + len(exif.MARK)
     found = [read(whole[:length]) for length in range(at - 8, at + 26)]
@@ -109,7 +111,7 @@ def test_a_note_that_breaks_off_before_the_orientation_turns_nothing(read):
     assert found == sorted(found)
 
 
-def test_the_graph_turns_each_image_of_a_pipeline_by_its_own_note():
+def test_a_pipeline_turns_each_image_by_its_own_orientation():
     encoded = [jpeg(orientation) for orientation in (1, 8, 3)]
     images = tf.data.Dataset.from_tensor_slices(encoded).map(decode_image)
     for image, file in zip(images, encoded, strict=True):

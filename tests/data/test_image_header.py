@@ -1,4 +1,4 @@
-"""What is refused by its header, and what is not."""
+"""Tests which images are refused without decoding."""
 
 import io
 import zlib
@@ -19,13 +19,13 @@ from tests.support.memory_use import Taken
 SMALL = pictures.encoded("PNG")
 
 
-@pytest.mark.parametrize(("bomb", "said"), BOMBS.values(), ids=BOMBS)
-def test_a_bomb_is_refused_by_what_it_says(bomb, said):
-    with pytest.raises(tf.errors.InvalidArgumentError, match=said):
+@pytest.mark.parametrize(("bomb", "message"), BOMBS.values(), ids=BOMBS)
+def test_a_decompression_bomb_is_refused(bomb, message):
+    with pytest.raises(tf.errors.InvalidArgumentError, match=message):
         decode_image(bomb)
 
 
-def test_bombs_are_left_out_of_a_pipeline_and_take_no_memory():
+def test_decompression_bombs_are_unreadable_and_take_no_memory():
     images = [SMALL, *(bomb for bomb, _ in BOMBS.values()), SMALL]
     split = Split(
         images=tuple(images),
@@ -38,17 +38,17 @@ def test_bombs_are_left_out_of_a_pipeline_and_take_no_memory():
     assert taken.most < 300
 
 
-def test_what_encoders_write_has_few_scans_and_notes():
+def test_files_of_usual_encoders_are_not_refused():
     jpeg = pictures.encoded("JPEG", size=(200, 100), progressive=True)
     scans = sum(map(jpeg.count, image_header.START_OF_SCAN))
     assert 3 <= scans <= image_header.MAX_SCANS // 3
     assert decode_image(jpeg).shape == (100, 200, 3)
     noted = pictures.png(2, 2, 8, 0, [(b"zTXt", b"a\0\0" + zlib.compress(b"x"))] * 16)
     with pytest.raises(tf.errors.InvalidArgumentError, match="PNG"):
-        decode_image(noted)  # It has no pixels; its notes are none too many.
+        decode_image(noted)  # without pixels, but not for its notes
 
 
-def test_random_bytes_behind_a_jpeg_are_no_scans():
+def test_random_bytes_behind_a_jpeg_are_not_counted_as_scans():
     # As random as the video of a phone.
     behind = np.random.default_rng(0).bytes(16_000_000)
     assert decode_image(pictures.JPEG + behind).shape == (17, 24, 3)

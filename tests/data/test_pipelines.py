@@ -1,4 +1,4 @@
-"""What training and evaluation see of images, told apart by markers."""
+"""Tests the images, labels and order of the input pipelines."""
 
 import dataclasses
 
@@ -21,7 +21,7 @@ from tests.support.image_files import encode, noise, smooth
 
 
 @pytest.mark.parametrize("shape", [(20, 30), (1, 1), (48, 40), (48, 48)])
-def test_what_is_only_enlarged_is_the_same_without_smoothing(shape):
+def test_enlarging_is_the_same_without_antialiasing(shape):
     image = noise(*shape)
     smoothed = tf.image.resize(image, (48, 48), antialias=True)
     np.testing.assert_allclose(resize(image, 48), smoothed, atol=2e-3)
@@ -34,7 +34,7 @@ def test_resize_to_the_same_size_changes_nothing():
 
 def test_shrinking_averages_instead_of_skipping_pixels():
     stripes = np.zeros((64, 64, 3), "uint8")
-    stripes[:, ::4] = 255  # which every fourth pixel would see as white or black only
+    stripes[:, ::4] = 255  # every fourth pixel alone would be all white or all black
     shrunk = resize(stripes, 16).numpy()
     np.testing.assert_allclose(shrunk[4:-4, 4:-4], 255 / 4, atol=8)
 
@@ -64,13 +64,13 @@ def test_prepare_image_is_the_same_eagerly_and_inside_tf_data(encoded):
     assert mapped.numpy().max() <= 255
 
 
-def test_prepare_image_of_one_pixel_is_that_colour():
+def test_prepare_image_of_one_pixel_has_its_colour():
     encoded = encode(np.array([[[10, 200, 30]]], "uint8"))
     expected = np.broadcast_to([10.0, 200.0, 30.0], (16, 16, 3))
     np.testing.assert_allclose(prepare_image(encoded, 24, 16), expected, atol=1e-3)
 
 
-def test_zooming_crops_are_cut_from_larger_images(split):
+def test_zoomed_crops_are_cut_from_larger_images(split):
     zoomed = training_pipeline(split, 12, 10, False, 1, range(2), 0, (2.0,))
     for image, label in zoomed.as_numpy_iterator():
         whole = resize(decode_image(split.images[label.argmax()]), 24).numpy()
@@ -98,7 +98,7 @@ COUNT = 10
 
 @pytest.fixture(scope="module")
 def split():
-    """Noise images whose labels say which image they belong to."""
+    """Returns noise images whose labels are the indices of the images."""
     return Split(
         images=tuple(encode(noise(12, 12, seed=i)) for i in range(COUNT)),
         names=tuple(f"{i}.png" for i in range(COUNT)),
@@ -108,7 +108,7 @@ def split():
 
 
 def train(split, epochs, seed=0, batch_size=2, flip=True):
-    """What training sees: images and the index of each, in order."""
+    """Returns the training images and their indices, in order."""
     data = training_pipeline(split, 12, 10, flip, batch_size, epochs, seed)
     images, labels = zip(*data.as_numpy_iterator(), strict=True)
     return np.concatenate(images), np.concatenate(labels).argmax(1)
@@ -130,17 +130,17 @@ def test_another_seed_trains_in_another_order_and_on_other_crops(split):
         np.array_equal(images[order == i], others[other_order == i])
         for i in range(COUNT)
     ]
-    assert sum(same) < COUNT / 2  # 18 crops there are
+    assert sum(same) < COUNT / 2  # of 18 crops
 
 
-def test_an_epoch_sees_every_image_once_in_the_order_that_is_told(split):
+def test_an_epoch_contains_every_image_once_in_its_order(split):
     _, order = train(split, range(3))
-    for epoch, seen in enumerate(order.reshape(3, COUNT)):
-        assert sorted(seen) == list(range(COUNT))
-        np.testing.assert_array_equal(seen, epoch_order(COUNT, 0, epoch))
+    for epoch, indices in enumerate(order.reshape(3, COUNT)):
+        assert sorted(indices) == list(range(COUNT))
+        np.testing.assert_array_equal(indices, epoch_order(COUNT, 0, epoch))
 
 
-def test_the_parts_of_all_workers_together_are_the_batches_of_one_device(split):
+def test_the_parts_of_all_workers_add_up_to_the_batches_of_one_device(split):
     workers, devices, batch_size = 2, 2, 8
     whole = training_pipeline(split, 12, 10, True, batch_size, range(2), 0)
     parts = [
@@ -178,28 +178,28 @@ def test_epochs_differ_in_order_and_in_crops(split):
     assert sum(same) < COUNT / 2
 
 
-def test_images_of_an_epoch_are_cropped_each_by_itself(split):
+def test_each_image_of_an_epoch_has_its_own_crop(split):
     same = dataclasses.replace(split, images=split.images[:1] * COUNT)
     images, _ = train(same, range(1), flip=False)
     assert len(np.unique(images, axis=0)) > COUNT / 3  # of 9 crops
 
 
-def test_training_jitters_the_colours_of_each_image_of_each_epoch_by_itself(split):
+def test_each_image_of_each_epoch_has_its_own_colour_jitter(split):
     same = dataclasses.replace(split, images=split.images[:1] * COUNT)
 
-    def seen(strength):
+    def jittered(strength):
         data = training_pipeline(
             same, 12, 12, False, 1, range(2), 0, colour_jitter=strength
         )
         return np.concatenate([images for images, _ in data.as_numpy_iterator()])
 
-    assert len(np.unique(seen(0.0), axis=0)) == 1
-    assert len(np.unique(seen(0.4), axis=0)) == 2 * COUNT
-    np.testing.assert_array_equal(seen(0.4), seen(0.4))
+    assert len(np.unique(jittered(0.0), axis=0)) == 1
+    assert len(np.unique(jittered(0.4), axis=0)) == 2 * COUNT
+    np.testing.assert_array_equal(jittered(0.4), jittered(0.4))
 
 
 @pytest.mark.parametrize("flip", [True, False])
-def test_training_mirrors_some_images_where_flip_is_set(split, flip):
+def test_training_flips_some_images_if_flip_is_set(split, flip):
     data = training_pipeline(split, 12, 12, flip, 1, range(3), 0)
     mirrored = 0
     for (image,), (row,) in data.as_numpy_iterator():
@@ -217,7 +217,7 @@ def test_images_keep_their_labels(split):
         assert any(np.allclose(image, crop, atol=1e-3) for crop in crops)
 
 
-def test_a_resumed_run_sees_what_an_uninterrupted_one_would_have(split):
+def test_a_resumed_run_has_the_batches_of_an_uninterrupted_one(split):
     images, order = train(split, range(4), batch_size=3)
     tail_images, tail_order = train(split, range(2, 4), batch_size=3)
     assert len(tail_order) == len(order) // 2
@@ -225,10 +225,10 @@ def test_a_resumed_run_sees_what_an_uninterrupted_one_would_have(split):
     np.testing.assert_array_equal(tail_images, images[len(order) // 2 :])
 
 
-def test_left_over_images_are_others_each_epoch(split):
+def test_the_dropped_images_differ_between_epochs(split):
     _, order = train(split, range(4), batch_size=4)
     assert len(order) == 4 * 8
-    left = [tuple(np.setdiff1d(range(COUNT), seen)) for seen in order.reshape(4, 8)]
+    left = [tuple(np.setdiff1d(range(COUNT), used)) for used in order.reshape(4, 8)]
     assert len(set(left)) > 1
 
 
@@ -239,7 +239,7 @@ def test_training_batches_have_static_shapes(split):
     assert images.dtype == tf.float32
 
 
-def test_evaluation_sees_every_image_once_in_order_prepared(split):
+def test_evaluation_contains_every_prepared_image_once_in_order(split):
     pipeline = evaluation_pipeline(split, [12], 8, 4).as_numpy_iterator()
     batches = [images for (images,) in pipeline]
     assert [len(batch) for batch in batches] == [4, 4, 2]
@@ -249,7 +249,7 @@ def test_evaluation_sees_every_image_once_in_order_prepared(split):
 
 @pytest.fixture(scope="module")
 def boxed():
-    """Black images, each with a white box of its own, and proposals that are it."""
+    """Returns black images with a white box each, which is also a proposal."""
     rng = np.random.default_rng(0)
     images, proposals = [], []
     for _ in range(COUNT):
@@ -269,14 +269,14 @@ def boxed():
 
 
 def white(image):
-    """The box of what is white, as fractions of the image."""
+    """Returns the box of the white pixels, as fractions of the image."""
     rows, columns = np.nonzero(image[..., 0] > 128)
     ends = [rows.min(), columns.min(), rows.max() + 1, columns.max() + 1]
     return np.array(ends) / len(image)
 
 
 @pytest.mark.parametrize("flip", [True, False])
-def test_proposals_go_with_the_crops_and_flips_of_training(boxed, flip):
+def test_proposals_follow_the_crops_and_flips_of_training(boxed, flip):
     data = training_pipeline(boxed, 20, 16, flip, 2, range(3), 0)
     places = set()
     for (images, boxes), _ in data.as_numpy_iterator():
@@ -287,7 +287,7 @@ def test_proposals_go_with_the_crops_and_flips_of_training(boxed, flip):
     assert len(places) > 10  # of 25 corners
 
 
-def test_proposals_go_with_zooming_crops(boxed):
+def test_proposals_follow_zoomed_crops(boxed):
     data = training_pipeline(boxed, 20, 16, True, 2, range(3), 0, (1.0, 1.2))
     edges = set()
     for (_, boxes), _ in data.as_numpy_iterator():
@@ -295,7 +295,7 @@ def test_proposals_go_with_zooming_crops(boxed):
     assert edges == {20, 24}
 
 
-def test_proposals_do_not_change_what_training_sees(boxed):
+def test_proposals_do_not_change_the_training_images(boxed):
     plain = dataclasses.replace(boxed, proposals=None)
     pairs = zip(
         training_pipeline(boxed, 20, 16, True, 2, range(2), 0).as_numpy_iterator(),
@@ -307,14 +307,14 @@ def test_proposals_do_not_change_what_training_sees(boxed):
         np.testing.assert_array_equal(labels, expected_labels)
 
 
-def test_proposals_go_with_the_centre_crops_of_evaluation(boxed):
+def test_proposals_follow_the_centre_crops_of_evaluation(boxed):
     for images, boxes in evaluation_pipeline(boxed, [20], 16, 4).as_numpy_iterator():
         for image, (box, whole) in zip(images, boxes, strict=True):
             np.testing.assert_allclose(box, white(image), atol=1e-5)
             np.testing.assert_allclose(whole, [-1 / 8, -1 / 8, 9 / 8, 9 / 8])
 
 
-def test_proposals_of_whole_images_stay_as_they_are(boxed):
+def test_proposals_of_whole_images_do_not_change(boxed):
     batches = evaluation_pipeline(boxed, [20, 24], None, 4).as_numpy_iterator()
     boxes = [boxes for _, _, boxes in batches]
     np.testing.assert_array_equal(np.concatenate(boxes), boxed.proposals)

@@ -1,3 +1,5 @@
+"""Tests `Split`, file names and paths."""
+
 import numpy as np
 import pytest
 
@@ -15,7 +17,7 @@ def make_split(count):
     )
 
 
-def test_take_keeps_every_image_with_its_own_facts():
+def test_take_keeps_each_image_with_its_labels_and_boxes():
     taken = make_split(5).take([3, 1])
     assert taken.images == ("/data/3.jpg", "/data/1.jpg")
     assert taken.names == ("3.jpg", "1.jpg")
@@ -54,7 +56,7 @@ def test_hold_out_leaves_both_parts_an_image(fraction, held):
 
 
 def test_one_image_cannot_be_divided():
-    with pytest.raises(ValueError, match="two or more only"):
+    with pytest.raises(ValueError, match="two or more"):
         make_split(1).hold_out(0.1, 0)
 
 

@@ -1,3 +1,5 @@
+"""Tests reading VOC and COCO through tensorflow-datasets."""
+
 import contextlib
 import io
 import json
@@ -25,7 +27,7 @@ def jpeg(shade):
 
 
 def example(name, shade, objects, difficult=True):
-    """Returns what TFDS yields: `objects` is a list of (label, is_difficult)."""
+    """Returns an example of TFDS; `objects` is a list of (label, is_difficult)."""
     fields = {
         "label": np.array([label for label, _ in objects], np.int64),
         "bbox": np.array([BOX] * len(objects), np.float32).reshape(-1, 4),
@@ -53,16 +55,16 @@ COCO = {
 
 @contextlib.contextmanager
 def mocked(examples, asked):
-    """Has TFDS yield these examples; `asked` collects the splits it is asked for.
+    """Makes TFDS yield these examples; `asked` collects the splits that are read.
 
-    The examples that `mock_data` makes up by itself cannot be encoded: its sequences
-    give each field of an object another length.
+    The default examples of `mock_data` cannot be encoded, as the fields of its objects
+    have different lengths.
     """
 
     def as_dataset(self, split, decoders=None, **kwargs):
         del self, kwargs
         asked.append(split)
-        # The images must come as they are stored.
+        # The images must not be decoded.
         assert isinstance(decoders["image"], tfds.decode.SkipDecoding)
         one = examples[split][0]
         signature = tf.nest.map_structure(
@@ -84,7 +86,7 @@ def mocked(examples, asked):
 
 @pytest.fixture
 def manual(tmp_path):
-    """A folder with every archive, so that none is asked of the network."""
+    """Returns a folder with every archive, so that none is downloaded."""
     folder = tmp_path / "manual"
     folder.mkdir()
     for archives in tfds_folder.ARCHIVES.values():
@@ -100,7 +102,7 @@ def load(name, split, tmp_path, examples, asked=None, **kwargs):
         )
 
 
-def test_the_encoded_images_are_written_as_they_are(tmp_path, manual):
+def test_the_encoded_images_are_written_unchanged(tmp_path, manual):
     split = load("voc2007", "train", tmp_path, VOC)
     folder = tmp_path / "tfds" / "ram_tf" / "voc2007" / "train"
     assert split.images == (str(folder / "000001.jpg"), str(folder / "000002.jpg"))
@@ -111,7 +113,9 @@ def test_the_encoded_images_are_written_as_they_are(tmp_path, manual):
 @pytest.mark.parametrize(
     ("policy", "label"), [("unknown", -1), ("positive", 1), ("negative", 0)]
 )
-def test_a_label_is_positive_where_any_object_is_easy(tmp_path, manual, policy, label):
+def test_a_label_is_positive_if_any_object_is_not_difficult(
+    tmp_path, manual, policy, label
+):
     split = load("voc2007", "train", tmp_path, VOC, difficult=policy)
     assert split.labels[1, CAT] == 1
     assert split.labels[1, DOG] == label
@@ -137,7 +141,7 @@ def test_trainval_is_built_from_both(tmp_path, manual):
     ]
 
 
-def test_a_finished_split_is_not_asked_for_again(tmp_path, manual):
+def test_a_finished_split_is_not_read_from_tfds_again(tmp_path, manual):
     first = load("voc2007", "train", tmp_path, VOC)
     asked = []
     again = load("voc2007", "train", tmp_path, VOC, asked)
@@ -155,7 +159,7 @@ def test_an_interrupted_split_is_continued(tmp_path, manual):
         def __iter__(self):
             return cut()
 
-    # A generator's own exception reaches us as TensorFlow's.
+    # TensorFlow may replace a generator's exception by its own.
     with pytest.raises((KeyboardInterrupt, tf.errors.OpError)):
         load("voc2007", "train", tmp_path, {"train": Cut(VOC["train"])})
     folder = tmp_path / "tfds" / "ram_tf" / "voc2007" / "train"
@@ -167,14 +171,14 @@ def test_an_interrupted_split_is_continued(tmp_path, manual):
 
 def test_a_file_that_cannot_be_finished_is_named_and_leaves_nothing(tmp_path, manual):
     large = {"train": [VOC["train"][0] | {"image": bytes(200_000)}]}
-    with full_above(100_000), pytest.raises(OSError, match="cannot be wri") as said:
+    with full_above(100_000), pytest.raises(OSError, match="cannot be wri") as caught:
         load("voc2007", "train", tmp_path, large)
     folder = tmp_path / "tfds" / "ram_tf" / "voc2007" / "train"
-    assert str(folder / "000002.jpg") in str(said.value)
+    assert str(folder / "000002.jpg") in str(caught.value)
     assert list(folder.iterdir()) == []
 
 
-def test_what_a_killed_process_left_is_removed(tmp_path, manual):
+def test_temporary_files_of_a_killed_process_are_removed(tmp_path, manual):
     folder = tmp_path / "tfds" / "ram_tf" / "voc2007" / "train"
     folder.mkdir(parents=True)
     (folder / "partial-1-000002.jpg").write_bytes(jpeg(2)[:9])
@@ -184,7 +188,7 @@ def test_what_a_killed_process_left_is_removed(tmp_path, manual):
     assert names == {"000001.jpg", "000002.jpg", "index.json"}
 
 
-def test_what_another_process_is_writing_stays(tmp_path, manual):
+def test_temporary_files_of_a_running_process_are_kept(tmp_path, manual):
     folder = tmp_path / "tfds" / "ram_tf" / "voc2007" / "train"
     folder.mkdir(parents=True)
     (folder / "partial-1-000002.jpg").write_bytes(jpeg(2)[:9])
@@ -205,12 +209,12 @@ def test_coco_images_without_labels_are_dropped_and_counted(tmp_path, manual, na
     assert not (Path(split.images[0]).parent / "a.jpg").exists()
 
 
-def test_a_split_of_dropped_images_only_is_refused(tmp_path, manual):
+def test_a_split_without_any_labels_is_refused(tmp_path, manual):
     with pytest.raises(ValueError, match=r"has no images.*Received: 1 without"):
         load("coco2014", "train", tmp_path, {"train": COCO["train"][1:]})
 
 
-def test_the_index_is_json_of_plain_facts(tmp_path, manual):
+def test_the_index_contains_files_and_objects(tmp_path, manual):
     split = load("voc2007", "train", tmp_path, VOC)
     index = json.loads((Path(split.images[0]).parent / "index.json").read_text())
     assert index["images"][0]["file"] == "000001.jpg"
@@ -224,7 +228,7 @@ def test_a_test_split_without_labels_is_refused(tmp_path, name):
 
 
 @pytest.mark.parametrize("arguments", [("voc2010", "train"), ("voc2007", "validation")])
-def test_unknown_names_list_what_is_known(tmp_path, arguments):
+def test_unknown_names_list_the_known_ones(tmp_path, arguments):
     with pytest.raises(ValueError, match=r"voc2007, voc2012, coco2014.*trainval, test"):
         tfds_folder.load(*arguments, tmp_path)
 
@@ -236,7 +240,7 @@ def test_unknown_names_list_what_is_known(tmp_path, arguments):
         ("coco2014", ["annotations/instances_train2014.json", "train2014.zip"]),
     ],
 )
-def test_without_a_network_the_error_says_what_to_do(
+def test_without_a_network_the_error_shows_how_to_provide_the_dataset(
     tmp_path, monkeypatch, name, shown
 ):
     def unreachable(request, timeout):
@@ -250,12 +254,12 @@ def test_without_a_network_the_error_says_what_to_do(
     assert all(part in str(caught.value) for part in shown)
 
 
-def test_a_broken_archive_is_told_with_the_reason(tmp_path, manual):
+def test_a_broken_archive_is_refused_with_the_reason(tmp_path, manual):
     with pytest.raises(FileNotFoundError, match="wrong checksum"):
         tfds_folder.load("voc2007", "train", tmp_path / "tfds", manual)
 
 
-def test_the_default_folder_is_tfds_own(monkeypatch, tmp_path):
+def test_the_default_folder_is_that_of_tfds(monkeypatch, tmp_path):
     monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path))
     assert tfds_folder.default_data_dir() == tmp_path
     monkeypatch.delenv("TFDS_DATA_DIR")
@@ -264,7 +268,7 @@ def test_the_default_folder_is_tfds_own(monkeypatch, tmp_path):
     )
 
 
-def test_archives_are_the_files_that_tfds_asks_for(tmp_path):
+def test_archives_are_files_that_tfds_needs(tmp_path):
     for name, archives in tfds_folder.ARCHIVES.items():
         builder = tfds.builder(tfds_folder.BUILDERS[name], data_dir=tmp_path)
         known = {info.filename for info in builder.url_infos.values()}
@@ -278,7 +282,7 @@ ANNOTATION = """<annotation><size><width>50</width><height>40</height></size>
 
 
 def test_archives_in_manual_dir_are_prepared_without_a_network(tmp_path, monkeypatch):
-    """Everything for real but the archives' contents, and so their checksums."""
+    """Only the archives' contents, and their checksums, are replaced."""
     main = "VOCdevkit/VOC2007/ImageSets/Main/{}.txt"
     archives = {
         "VOCtrainval_06-Nov-2007.tar": {"train": ["000001", "000002"], "val": ["3"]},
@@ -310,7 +314,7 @@ def test_archives_in_manual_dir_are_prepared_without_a_network(tmp_path, monkeyp
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "message"),
     [
         ({"file": "../../secret.jpg"}, "does not lie in the data folder"),
         ({"file": "/etc/passwd"}, "does not lie in the data folder"),
@@ -319,7 +323,7 @@ def test_archives_in_manual_dir_are_prepared_without_a_network(tmp_path, monkeyp
         ({"objects": 7}, "TypeError"),
     ],
 )
-def test_an_index_that_says_what_it_should_not_is_named(tmp_path, change, said):
+def test_an_invalid_index_is_named(tmp_path, change, message):
     folder = tmp_path / "ram_tf" / "voc2007" / "train"
     folder.mkdir(parents=True)
     entry = {"file": "1.jpg", "objects": [[1, False, [0, 0, 1, 1]]]}
@@ -328,5 +332,5 @@ def test_an_index_that_says_what_it_should_not_is_named(tmp_path, change, said):
     assert len(tfds_folder.load("voc2007", "train", tmp_path)) == 1
     entry.update(change)
     (folder / "index.json").write_text(json.dumps(index))
-    with pytest.raises(ValueError, match=rf"index\.json cannot be read.*{said}"):
+    with pytest.raises(ValueError, match=rf"index\.json cannot be read.*{message}"):
         tfds_folder.load("voc2007", "train", tmp_path)

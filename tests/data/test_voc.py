@@ -1,3 +1,5 @@
+"""Tests the reader of PASCAL VOC folders."""
+
 import re
 from pathlib import Path
 
@@ -62,18 +64,18 @@ def test_the_folder_is_found_from_above_and_inside(devkit, place):
     assert len(voc.load(devkit / place, 2012, "train")) == 3
 
 
-def test_the_folder_of_another_year_is_not_taken(devkit):
+def test_the_folder_of_another_year_is_refused(devkit):
     with pytest.raises(FileNotFoundError, match="VOC2007/ImageSets/Main"):
         voc.load(devkit / "VOC2012", 2007, "train")
 
 
-def test_trainval_is_built_from_both_where_its_files_are_missing(devkit):
+def test_trainval_is_built_from_both_if_its_files_are_missing(devkit):
     split = voc.load(devkit, 2012, "trainval")
     assert len(split) == 4
     assert split.labels[3, voc.LABEL_NAMES.index("person")] == 1
 
 
-def test_trainval_is_read_where_its_files_are_there(devkit):
+def test_trainval_is_read_from_its_own_files_if_they_exist(devkit):
     write_split(devkit / "VOC2012", "trainval", {"2012_9": {"cat": 1}})
     assert voc.load(devkit, 2012, "trainval").names == ("JPEGImages/2012_9.jpg",)
 
@@ -94,7 +96,7 @@ def test_boxes_of_annotations_count_pixels_from_one(devkit):
     assert boxes[1:] == ({}, {})
 
 
-def test_boxes_json_is_read_where_there_are_no_annotations(devkit):
+def test_boxes_json_is_read_if_there_are_no_annotations(devkit):
     (devkit / "VOC2012" / "boxes.json").write_text(
         '{"2012_2": [{"label": "dog", "box": [0.1, 0.2, 0.3, 0.4]}]}'
     )
@@ -103,14 +105,14 @@ def test_boxes_json_is_read_where_there_are_no_annotations(devkit):
     np.testing.assert_allclose(boxes[1]["dog"], [[0.2, 0.1, 0.4, 0.3]], rtol=1e-6)
 
 
-def test_keys_of_boxes_json_that_name_no_image_are_told(devkit):
+def test_keys_of_boxes_json_that_name_no_image_are_noted(devkit):
     path = devkit / "VOC2012" / "boxes.json"
     path.write_text('{"2012_2": [], "2012_2.jpg": [], "2012_0": []}')
     (note,) = voc.load(devkit, 2012, "train").notes[-1:]
     assert note.startswith(f"2 of 3 keys of {path} name no image")
 
 
-def test_without_either_there_are_no_boxes(devkit):
+def test_without_annotations_and_boxes_json_there_are_no_boxes(devkit):
     assert voc.load(devkit, 2012, "train").boxes is None
 
 
@@ -139,7 +141,7 @@ def test_an_annotation_with_a_document_type_is_refused(devkit, kind, encoding):
         voc.load(devkit, 2012, "train")
 
 
-def test_an_annotation_is_no_larger_than_a_thousand_objects_need(devkit):
+def test_an_annotation_of_more_than_max_bytes_is_refused(devkit):
     folder = devkit / "VOC2012" / "Annotations"
     folder.mkdir()
     path = folder / "2012_1.xml"
@@ -163,7 +165,7 @@ def test_a_missing_split_shows_the_files_expected(devkit):
     with pytest.raises(FileNotFoundError, match="lacks 20 of its 20") as caught:
         voc.load(devkit, 2012, "test")
     assert "ImageSets/Main/aeroplane_test.txt" in str(caught.value)
-    assert "never labelled" in str(caught.value)
+    assert "not published" in str(caught.value)
 
 
 def test_a_missing_class_file_is_named(devkit):
@@ -221,7 +223,7 @@ def test_images_do_not_leave_the_folder(devkit, stem):
         ("<name>cat", "<name>&unknown;"),
     ],
 )
-def test_an_annotation_of_what_is_no_number_is_named(devkit, old, new):
+def test_an_invalid_annotation_is_named(devkit, old, new):
     folder = devkit / "VOC2012" / "Annotations"
     folder.mkdir()
     (folder / "2012_1.xml").write_text(ANNOTATION.replace(old, new))
@@ -229,7 +231,7 @@ def test_an_annotation_of_what_is_no_number_is_named(devkit, old, new):
         voc.load(devkit, 2012, "train")
 
 
-def test_entities_do_not_grow_without_end(devkit):
+def test_nested_entities_are_refused(devkit):
     folder = devkit / "VOC2012" / "Annotations"
     folder.mkdir()
     entities = "".join(f'<!ENTITY l{i + 1} "{f"&l{i};" * 10}">' for i in range(12))
@@ -241,7 +243,7 @@ def test_entities_do_not_grow_without_end(devkit):
         voc.load(devkit, 2012, "train")
 
 
-def test_a_class_file_that_is_no_text_is_named(devkit):
+def test_a_class_file_that_is_not_text_is_named(devkit):
     path = devkit / "VOC2012" / "ImageSets" / "Main" / "cat_train.txt"
     path.write_bytes(b"caf\xe9 1\n")
     with pytest.raises(ValueError, match=r"cat_train\.txt cannot be read.*UTF-8"):

@@ -1,4 +1,4 @@
-"""Tables from small runs: what is trained, what is shared, what an interrupt leaves."""
+"""Tests the ablation on small runs: what is trained, shared, resumed and drawn."""
 
 import dataclasses
 import json
@@ -21,7 +21,7 @@ from ram_tf.serving.predictor import Predictor
 from ram_tf.training import two_steps
 from tests.support.small_settings import BY_CONTENT, SMALL
 
-# In one view, which takes a fraction of the time.
+# One view is much faster than ten.
 TABLE = TABLE_5._replace(rows=[row._replace(views=1) for row in TABLE_5.rows])
 
 
@@ -36,16 +36,14 @@ def undisturbed(squares, tmp_path_factory):
     return folder, ablation.compare(TABLE, base(squares), [0], folder)
 
 
-def test_rows_whose_settings_do_not_go_together_are_refused_before_training(
-    squares, tmp_path
-):
+def test_invalid_settings_of_a_row_are_refused_before_training(squares, tmp_path):
     with pytest.raises(ValueError, match=r"constraints .* with localization 'content'"):
         ablation.compare(TABLE_5, base(squares, **BY_CONTENT), [0], tmp_path)
     assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.slow
-def test_rows_are_runs_of_their_own_that_differ_as_the_table_says(undisturbed):
+def test_rows_are_separate_runs_that_differ_as_the_table_says(undisturbed):
     folder, _ = undisturbed
     null = Run.open(folder / "attention-null-40-seed0").config
     full = Run.open(folder / "attention-ASP-40-seed0").config
@@ -64,7 +62,7 @@ def test_rows_share_one_training_of_step_1(undisturbed):
 
 
 @pytest.mark.slow
-def test_a_row_has_the_weights_of_a_run_by_itself(undisturbed, tmp_path):
+def test_a_row_has_the_weights_of_a_single_run(undisturbed, tmp_path):
     folder, _ = undisturbed
     row = Run.open(folder / "attention-null-40-seed0")
     splits = run_splits.load(row.config)
@@ -77,7 +75,7 @@ def test_a_row_has_the_weights_of_a_run_by_itself(undisturbed, tmp_path):
 
 
 @pytest.mark.slow
-def test_figures_are_percent_of_those_that_evaluation_wrote(undisturbed):
+def test_metrics_are_those_of_evaluation_in_percent(undisturbed):
     folder, compared = undisturbed
     assert json.loads((folder / "table5.json").read_text()) == compared
     for row, letters in zip(compared["rows"], ("null", "ASP"), strict=True):
@@ -91,7 +89,7 @@ def test_figures_are_percent_of_those_that_evaluation_wrote(undisturbed):
 
 
 @pytest.mark.slow
-def test_an_interrupted_table_goes_on_with_the_run_that_it_was_at(
+def test_an_interrupted_table_resumes_with_the_interrupted_run(
     squares, undisturbed, tmp_path, monkeypatch
 ):
     train, begun = two_steps.train, []
@@ -107,14 +105,14 @@ def test_an_interrupted_table_goes_on_with_the_run_that_it_was_at(
         ablation.compare(TABLE, base(squares), [0], tmp_path)
     finished = (tmp_path / begun[0] / "model.weights.h5").stat().st_mtime_ns
     compared = ablation.compare(TABLE, base(squares), [0], tmp_path)
-    # Once the first run, twice the one that was interrupted.
+    # The first run was trained once, the interrupted one twice.
     assert begun == [begun[0], begun[1], begun[1]]
     assert (tmp_path / begun[0] / "model.weights.h5").stat().st_mtime_ns == finished
     assert compared == undisturbed[1]
 
 
 @pytest.mark.slow
-def test_what_is_there_is_neither_trained_nor_evaluated_again(
+def test_finished_runs_are_neither_trained_nor_evaluated_again(
     squares, undisturbed, monkeypatch
 ):
     folder, compared = undisturbed
@@ -124,7 +122,7 @@ def test_what_is_there_is_neither_trained_nor_evaluated_again(
 
 
 def inverted(name):
-    """A `run_splits.load` that gives one split the opposite labels."""
+    """Returns a `run_splits.load` that inverts the labels of one split."""
     load = run_splits.load
 
     def loaded(settings):
@@ -137,7 +135,7 @@ def inverted(name):
 
 
 @pytest.mark.slow
-def test_figures_of_other_labels_are_computed_anew(
+def test_metrics_are_computed_again_for_other_labels(
     squares, undisturbed, tmp_path, monkeypatch
 ):
     before, compared = undisturbed
@@ -149,16 +147,14 @@ def test_figures_of_other_labels_are_computed_anew(
 
 
 @pytest.mark.slow
-def test_finished_runs_of_other_labels_are_not_taken_for_a_tables(
-    squares, undisturbed, monkeypatch
-):
+def test_finished_runs_of_other_labels_are_refused(squares, undisturbed, monkeypatch):
     monkeypatch.setattr(run_splits, "load", inverted("train"))
     with pytest.raises(ValueError, match="others for train"):
         ablation.compare(TABLE, base(squares), [0], undisturbed[0])
 
 
 @pytest.mark.slow
-def test_figures_of_other_weights_are_computed_anew(squares, undisturbed, tmp_path):
+def test_metrics_are_computed_again_for_other_weights(squares, undisturbed, tmp_path):
     before, compared = undisturbed
     folder = tmp_path / "runs"
     shutil.copytree(before, folder)
@@ -179,24 +175,24 @@ def test_figures_of_other_weights_are_computed_anew(squares, undisturbed, tmp_pa
 
 
 @pytest.mark.slow
-def test_figures_of_other_evidence_are_computed_anew(squares, undisturbed, monkeypatch):
+def test_metrics_are_computed_again_for_another_evidence_map(
+    squares, undisturbed, monkeypatch
+):
     folder, _ = undisturbed
-    monkeypatch.setattr(evidence_map, "HOW", "as an earlier state had it")
+    monkeypatch.setattr(evidence_map, "METHOD", "another method")
     monkeypatch.delattr(infer_split, "evaluate_runs")
     with pytest.raises(AttributeError, match="evaluate_runs"):
         ablation.compare(TABLE, base(squares), [0], folder)
 
 
 @pytest.mark.slow
-def test_other_settings_than_those_of_the_runs_that_are_there_are_refused(
-    squares, undisturbed
-):
+def test_other_settings_than_those_of_existing_runs_are_refused(squares, undisturbed):
     settings = base(squares).replace(epochs=2)
     with pytest.raises(ValueError, match=r"epochs=2 \(was 1\)"):
         ablation.compare(TABLE, settings, [0], undisturbed[0])
 
 
-def test_spread_is_that_of_a_sample():
+def test_the_deviation_is_that_of_a_sample():
     values = [0.8, 0.9, 0.7]
     spread = ablation._over_seeds(values)
     assert spread["mean"] == pytest.approx(80)
@@ -206,12 +202,12 @@ def test_spread_is_that_of_a_sample():
 
 
 @pytest.mark.slow
-def test_scales_and_views_of_table_6_look_as_they_say(squares, tmp_path):
-    # Not mirrored: five views in place of ten.
+def test_rows_of_table_6_have_the_scales_and_views_of_their_names(squares, tmp_path):
+    # Without mirroring in training, five views replace ten.
     settings = base(squares, flip=False)
     compared = ablation.compare(table_6(40, 48), settings, [0], tmp_path)
-    looks = [(row["views"], row["scales"]) for row in compared["rows"]]
-    assert looks == [(1, [40]), (1, [48]), (5, [40]), (5, [48]), (5, [40, 48])]
+    views = [(row["views"], row["scales"]) for row in compared["rows"]]
+    assert views == [(1, [40]), (1, [48]), (5, [40]), (5, [48]), (5, [40, 48])]
     assert len(list(tmp_path.glob("*/model.weights.h5"))) == 2
 
 
@@ -230,7 +226,7 @@ def test_rarl_and_rdar_share_one_step_1(squares, tmp_path):
         longer.training.pooled_epochs
         == settings.training.pooled_epochs + settings.training.epochs
     )
-    assert set(compared["pooled_longer"]) == set(LOCATIONS.figures)
+    assert set(compared["pooled_longer"]) == set(LOCATIONS.metrics)
     assert json.loads((tmp_path / "locations.json").read_text()) == compared
 
 
@@ -249,7 +245,7 @@ def predictor(tmp_path_factory):
     )
 
 
-def test_figure_5_shows_regions_in_green_beside_proposals_in_blue(
+def test_figure_5_shows_regions_in_green_next_to_proposals_in_blue(
     squares, predictor, tmp_path
 ):
     path = tmp_path / "new" / "figure5.png"
@@ -273,7 +269,7 @@ def test_figure_5_draws_no_box_where_edgeboxes_finds_none(predictor, tmp_path):
     assert not (picture == BLUE).all(-1).any()
 
 
-def test_figure_5_of_no_image_names_it(predictor, tmp_path):
+def test_a_file_for_figure_5_that_is_not_an_image_is_named(predictor, tmp_path):
     (tmp_path / "text.png").write_text("no image")
     with pytest.raises(ValueError, match=r"cannot be read.*text\.png"):
         ablation.draw_figure_5(predictor, [tmp_path / "text.png"], tmp_path / "f.png")

@@ -1,4 +1,4 @@
-"""The printed tables: the paper's numbers, copied here once more, and ours beside."""
+"""Tests the ablation tables against the paper's numbers, copied here."""
 
 import re
 
@@ -38,10 +38,10 @@ def test_table_6_has_two_different_scales(scales):
 
 
 def compared(table, means=(12.34, 56.78, 90.12) * 2, deviation=None, views=None):
-    """What `ablation.compare` would return, had all rows the same figures."""
+    """Returns a result of `ablation.compare` with the same metrics in all rows."""
     ours = {
         name: {"mean": mean, "deviation": deviation, "values": [mean]}
-        for name, mean in zip(table.figures, means, strict=False)
+        for name, mean in zip(table.metrics, means, strict=False)
     }
     return {
         "table": table.number,
@@ -54,7 +54,7 @@ def compared(table, means=(12.34, 56.78, 90.12) * 2, deviation=None, views=None)
         "columns": list(table.columns),
         "pooled": {
             name: {"mean": 0.5, "deviation": None, "values": [0.5]}
-            for name in table.figures
+            for name in table.metrics
         },
         "rows": [
             {
@@ -70,16 +70,16 @@ def compared(table, means=(12.34, 56.78, 90.12) * 2, deviation=None, views=None)
 
 
 @pytest.mark.parametrize("number", PAPER)
-def test_the_papers_numbers_stand_beside_ours(number):
+def test_the_papers_numbers_are_next_to_ours(number):
     text = ablation_tables.text(compared(ablation_tables.of(number, 512)))
     assert text.startswith(f"Table {number}: ")
     rows = [line for line in text.splitlines() if "12.3" in line]
     found = {}
     for row in rows:
-        name, *figures = re.split(r"  +", row.strip())
+        name, *numbers = re.split(r"  +", row.strip())
         ours = 3 if number == 5 else 1
-        assert figures[:ours] == ["12.3", "56.8", "90.1"][:ours]
-        found[name] = [float(figure) for figure in figures[ours:]]
+        assert numbers[:ours] == ["12.3", "56.8", "90.1"][:ours]
+        found[name] = [float(number) for number in numbers[ours:]]
     assert found == PAPER[number]
 
 
@@ -88,7 +88,7 @@ def test_the_last_line_is_the_pooled_classifier():
     assert re.split(r"  +", last) == ["pooled classifier", "0.5", "0.5", "0.5"]
 
 
-def test_several_seeds_are_told_by_mean_and_deviation():
+def test_several_seeds_are_shown_by_mean_and_deviation():
     table = ablation_tables.of(4, 512)
     text = ablation_tables.text(compared(table, deviation=0.25))
     assert text.count("12.3 ± 0.2") == 5
@@ -96,12 +96,12 @@ def test_several_seeds_are_told_by_mean_and_deviation():
     assert "±" not in ablation_tables.text(compared(table))
 
 
-def test_a_figure_that_there_is_none_of_is_a_dash():
+def test_a_missing_metric_is_a_dash():
     text = ablation_tables.text(compared(ablation_tables.of(3, 512), [None]))
     assert re.search(r"object proposals +\N{EN DASH} +88\.6", text)
 
 
-def test_the_head_tells_what_scored_and_how_it_looked():
+def test_the_heading_names_the_scorer_and_the_views():
     table = ablation_tables.of(4, 512)
     plain = compared(table)
     head = ablation_tables.text(plain).splitlines()[1]
@@ -125,7 +125,7 @@ def test_table_6_has_two_scales(size, scales, expected):
 
 
 @pytest.mark.parametrize("number", PAPER)
-def test_rows_change_what_their_names_say_and_nothing_else(number):
+def test_rows_change_only_the_settings_of_their_names(number):
     changes = {row.name: row.models[0] for row in ablation_tables.of(number, 512).rows}
     for name, change in changes.items():
         Config.of(**change)
@@ -141,20 +141,20 @@ def test_rows_change_what_their_names_say_and_nothing_else(number):
             assert set(change) == {"region_source", "constraints"}
 
 
-def test_a_table_decides_what_each_of_its_rows_has_its_own_of():
+def test_a_table_decides_the_settings_that_all_its_rows_have():
     decided = {number: ablation_tables.of(number, 512).decides for number in (3, 4, 6)}
     own = {"region_source"}
     assert decided == {3: own, 4: own | {"constraints"}, 6: set()}
 
 
-def test_rarl_is_not_compared_in_what_it_does_not_have():
+def test_rarl_has_no_tables_of_proposals_and_constraints():
     for number in (3, 4, 5):
         with pytest.raises(ValueError, match=f"neither.*Received: --table {number}"):
             ablation_tables.of(number, 512, model="rarl")
     assert ablation_tables.of(6, 512, model="rarl").number == 6
 
 
-def test_rdars_figures_do_not_stand_beside_rarls():
+def test_rdars_numbers_are_not_shown_next_to_rarls():
     rdar, rarl = (ablation_tables.of(6, 512, model=model) for model in ("rdar", "rarl"))
     assert [row.models for row in rarl.rows] == [row.models for row in rdar.rows]
     assert not any(
@@ -166,12 +166,12 @@ def test_rdars_figures_do_not_stand_beside_rarls():
     )
 
 
-def test_the_table_of_locations_is_not_trained_with_rdars_settings():
+def test_the_table_of_locations_needs_the_settings_of_rarl():
     with pytest.raises(ValueError, match="Expected --model rarl"):
         ablation_tables.of("locations", 512)
 
 
-def test_classifiers_of_both_lengths_are_below_the_rows():
+def test_pooled_classifiers_of_both_lengths_are_the_last_rows():
     both = compared(ablation_tables.LOCATIONS)
     both["pooled_longer"] = both["pooled"] | {"mAP": {"mean": 2.5, "deviation": None}}
     *_, short, longer = ablation_tables.text(both).splitlines()
@@ -179,7 +179,7 @@ def test_classifiers_of_both_lengths_are_below_the_rows():
     assert re.match(r"the same, epochs of both steps +2\.5 ", longer)
 
 
-def test_the_table_of_locations_changes_nothing_else():
+def test_the_table_of_locations_changes_only_model_and_locations():
     table = ablation_tables.of("locations", 512, model="rarl")
     changes = [row.models[0] for row in table.rows]
     assert changes[0] == {"model": "rdar"}

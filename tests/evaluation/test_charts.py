@@ -1,3 +1,5 @@
+"""Tests the charts of the report."""
+
 import numpy as np
 import pytest
 
@@ -7,7 +9,7 @@ from ram_tf.metrics import multi_label
 
 def test_the_area_below_a_curve_is_its_average_precision():
     generator = np.random.default_rng(0)
-    # More and fewer positives than steps, which they are no multiple of.
+    # More and fewer positives than steps, and no multiple of them.
     labels = (generator.random((2000, 3)) < [0.31, 0.05, 0]).astype(int)
     scores = generator.random((2000, 3)) + 0.3 * labels
     for monotone, interpolation in ((False, "none"), (True, "voc2010")):
@@ -23,8 +25,8 @@ def test_the_area_below_a_curve_is_its_average_precision():
         assert len(steps[2]) == 0
 
 
-def test_coverage_is_the_share_of_images_whose_region_holds_a_place():
-    # In quarters of the edge, whose middles are at 1/8, 3/8, 5/8 and 7/8.
+def test_coverage_is_the_share_of_images_whose_region_contains_a_cell():
+    # Cells are quarters of the edge, with centres at 1/8, 3/8, 5/8 and 7/8.
     boxes = np.array(
         [
             [[0, 0, 0.5, 0.5], [0, 0, 1, 1]],
@@ -36,7 +38,7 @@ def test_coverage_is_the_share_of_images_whose_region_holds_a_place():
     assert shares[1].tolist() == [[0.5] * 4] * 4
 
 
-def test_letters_can_be_read_on_every_shade_and_shades_tell_shares_without_colour():
+def test_shades_get_darker_and_letters_have_enough_contrast_on_each():
     colours = [tuple(c) for c in charts.shades(np.linspace(0, 1, 11)).tolist()]
     brightness = [charts.contrast(c, (0, 0, 0)) for c in colours]
     assert brightness == sorted(brightness, reverse=True)

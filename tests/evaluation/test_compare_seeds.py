@@ -1,4 +1,4 @@
-"""Several trainings beside their pooled classifiers."""
+"""Tests the comparison of runs of several seeds with their pooled classifiers."""
 
 import dataclasses
 
@@ -15,7 +15,7 @@ from tests.support.squares import write_squares
 
 
 def compared_by_hand():
-    """What `compare` would return of two runs."""
+    """Returns a result of `compare` for two runs."""
     nan = float("nan")
     return {
         "precisions": [
@@ -40,7 +40,7 @@ def compared_by_hand():
     }
 
 
-def test_the_table_gives_each_run_the_means_and_the_interval():
+def test_the_table_has_each_run_the_means_and_the_interval():
     table = compare_seeds.table(compared_by_hand(), ["runs/0", "runs/1"])
     assert table.splitlines() == [
         "mAP, 8 labels        attention      pooled  difference",
@@ -62,16 +62,16 @@ def test_the_table_gives_each_run_the_means_and_the_interval():
 
 def test_one_run_has_no_deviation():
     compared = compared_by_hand()
-    for figures in (*compared["precisions"], compared["regions"]):
-        for name in figures:
-            if isinstance(figures[name], list):
-                figures[name] = figures[name][:1]
+    for metrics in (*compared["precisions"], compared["regions"]):
+        for name in metrics:
+            if isinstance(metrics[name], list):
+                metrics[name] = metrics[name][:1]
     table = compare_seeds.table(compared, ["runs/0"])
     assert "deviation" not in table
     assert "±" not in table
 
 
-def test_the_table_tells_which_pooled_classifier_counts():
+def test_the_table_names_the_pooled_classifiers_that_were_compared():
     names = ["runs/0", "runs/1"]
     table = compare_seeds.table(compared_by_hand(), names, "runs/longer")
     assert (
@@ -83,9 +83,9 @@ def test_the_table_tells_which_pooled_classifier_counts():
 
 
 @pytest.mark.parametrize("changed", ["order of labels", "labels", "images"])
-def test_runs_that_report_on_other_images_or_labels_are_refused(tmp_path, changed):
-    first = write_squares(made(tmp_path / "first"))
-    other = write_squares(made(tmp_path / "other"))
+def test_runs_with_other_test_images_or_labels_are_refused(tmp_path, changed):
+    first = write_squares(new_folder(tmp_path / "first"))
+    other = write_squares(new_folder(tmp_path / "other"))
     names = ("blue", "green", "red")
     if changed == "order of labels":
         names = names[::-1]
@@ -109,19 +109,19 @@ def test_runs_that_report_on_other_images_or_labels_are_refused(tmp_path, change
         compare_seeds.compare(runs)
 
 
-def made(folder):
+def new_folder(folder):
     folder.mkdir()
     return folder
 
 
 def test_euclidean_runs_are_compared_by_probabilities(squares, tmp_path):
-    # Under a softmax over labels these rank images in another order than scores do.
+    # After a softmax over labels the ranking of images differs from that of scores.
     settings = SMALL.replace(data_dir=str(squares), loss="euclidean")
     run = Run.start(tmp_path, settings, ("blue", "green", "red"))
     keras.utils.set_random_seed(0)
     pooled = run_models.build_pooled(run, "average")
     model = run_models.build_attention(run, pooled)
-    # Fresh scores hardly differ from image to image.
+    # Initial scores hardly differ from image to image.
     for head in (pooled.classifier, model.attention.region_lstm.classifier):
         head.kernel.assign(10 * head.kernel)
     weights_file.save(pooled, run.pooled_weights)
@@ -130,17 +130,17 @@ def test_euclidean_runs_are_compared_by_probabilities(squares, tmp_path):
 
     split = run_splits.load_report(settings, None, run.label_names)
     outputs = infer_split.infer(run_models.view(run, model), split, settings)
-    by_scores, by_shares = (
+    by_scores, by_probabilities = (
         multi_label.mean_average_precision(split.labels, outputs[name])
         for name in ("scores", "probabilities")
     )
-    assert abs(by_shares - by_scores) > 0.01
+    assert abs(by_probabilities - by_scores) > 0.01
     (found,) = (each for each in compared if each["min_positives"] == 1)
-    assert found["attention"] == [pytest.approx(by_shares)]
+    assert found["attention"] == [pytest.approx(by_probabilities)]
 
 
 def write_run(folder, squares, seed, pooled_only=False, **changes):
-    """A run as fit.py leaves it, but for the training."""
+    """Returns a run like one of fit.py, with initial weights."""
     settings = SMALL.replace(data_dir=str(squares), **changes)
     run = Run.start(folder, settings, ("blue", "green", "red"))
     keras.utils.set_random_seed(seed)
@@ -154,7 +154,7 @@ def write_run(folder, squares, seed, pooled_only=False, **changes):
     return run
 
 
-def test_the_better_pooled_classifier_counts_for_each_run(squares, tmp_path):
+def test_each_run_is_compared_with_the_better_pooled_classifier(squares, tmp_path):
     runs = [write_run(tmp_path / str(seed), squares, seed) for seed in (0, 1)]
     alone = compare_seeds.compare(runs)
     own = {each["min_positives"]: each["pooled"] for each in alone["precisions"]}
@@ -180,17 +180,17 @@ def test_the_better_pooled_classifier_counts_for_each_run(squares, tmp_path):
         assert compared["epochs"] == (2, 2)
 
 
-def test_regions_are_judged_as_evaluate_judges_them(squares, tmp_path):
+def test_metrics_of_regions_are_those_of_evaluate(squares, tmp_path):
     runs = [write_run(tmp_path / str(seed), squares, seed) for seed in (0, 1)]
     regions = compare_seeds.compare(runs)["regions"]
     split = run_splits.load_report(runs[0].config, None, runs[0].label_names)
     for i, run in enumerate(runs):
         result = infer_split.evaluate_runs([run], split, run.config, ViewSettings())
-        for name in results.OF_REGIONS:
+        for name in results.REGION_METRICS:
             assert regions[name][i] == result[name]
 
 
-def test_a_baseline_that_has_seen_the_images_is_refused(squares, tmp_path):
+def test_a_baseline_that_was_trained_on_the_images_is_refused(squares, tmp_path):
     run = write_run(tmp_path / "run", squares, 0)
     other = write_run(tmp_path / "other", squares, 1, pooled_only=True)
     split = run_splits.load_report(run.config, None, run.label_names)
@@ -199,5 +199,5 @@ def test_a_baseline_that_has_seen_the_images_is_refused(squares, tmp_path):
     )
     settings = other.config.replace(train_split="all")
     other = dataclasses.replace(other, config=settings)
-    with pytest.raises(ValueError, match="has learnt from"):
+    with pytest.raises(ValueError, match="trained or validated"):
         compare_seeds.compare([run], other)

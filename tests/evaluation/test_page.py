@@ -1,6 +1,6 @@
-"""The page, its door, and the page in a real browser.
+"""Tests the web page: its models, its address, and the page in a browser.
 
-The browser needs `pip install -e ".[demo]" "playwright>=1.65,<2"` and Chromium at
+The browser test needs `pip install -e ".[demo]" "playwright>=1.65,<2"` and Chromium at
 /usr/bin/chromium, as Debian's package `chromium` installs it.
 """
 
@@ -44,25 +44,27 @@ def test_models_are_the_numbered_versions_newest_first(tmp_path):
     assert page.find_models(tmp_path) == ["a-svm/1", "b/10", "b/9"]
 
 
-def test_without_a_saved_model_it_says_so(tmp_path):
+def test_a_folder_without_saved_models_is_refused(tmp_path):
     with pytest.raises(FileNotFoundError, match="There is no SavedModel to show"):
         page.find_models(tmp_path / "none")
 
 
-def test_a_port_that_is_taken_is_told_in_one_sentence(tmp_path, capsys):
+def test_a_taken_port_is_reported_in_one_line(tmp_path, capsys):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         status = command.run(lambda _: page.serve(tmp_path, "127.0.0.1", port), [])
-    told = capsys.readouterr().err
+    message = capsys.readouterr().err
     assert status == 1
-    assert told.count("\n") == 1
-    assert f"a port that is free. Received: 127.0.0.1:{port}" in told
+    assert message.count("\n") == 1
+    assert f"--port that is free. Received: 127.0.0.1:{port}" in message
 
 
-def test_without_gradio_it_says_what_to_install(tmp_path, monkeypatch):
+def test_missing_gradio_is_reported_with_the_command_that_installs_it(
+    tmp_path, monkeypatch
+):
     (tmp_path / "a" / "1").mkdir(parents=True)
     (tmp_path / "a" / "1" / "saved_model.pb").touch()
-    monkeypatch.setitem(sys.modules, "gradio", None)  # an import of it now fails
+    monkeypatch.setitem(sys.modules, "gradio", None)  # its import fails
     with pytest.raises(ModuleNotFoundError, match=r"pip install -e \"\.\[demo\]\""):
         page.build(tmp_path)
 
@@ -83,7 +85,7 @@ def saved_models(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def address(saved_models, tmp_path_factory):
-    """Where the page is served, by its own script; it is ended as by Ctrl-C."""
+    """The address of the page, served by its script, which ends as by Ctrl-C."""
     pytest.importorskip("gradio", reason="needs the extra demo")
     log = tmp_path_factory.mktemp("log") / "log"
     uploads = tmp_path_factory.mktemp("uploads")
@@ -99,8 +101,8 @@ def address(saved_models, tmp_path_factory):
             text=True,
         )
     try:
-        said = page.stdout.readline()
-        assert f"http://127.0.0.1:{port}/" in said, log.read_text()[-2000:]
+        line = page.stdout.readline()
+        assert f"http://127.0.0.1:{port}/" in line, log.read_text()[-2000:]
         yield f"http://127.0.0.1:{port}/"
         page.send_signal(signal.SIGINT)
         assert page.wait(60) == 0
@@ -117,15 +119,15 @@ def test_a_browser_shows_labels_their_regions_and_another_model(address, tmp_pat
     if not CHROMIUM.exists():
         pytest.skip(f"needs {CHROMIUM}")
     expect = playwright.expect
-    expect.set_options(timeout=120_000)  # a model is loaded in between
+    expect.set_options(timeout=120_000)  # loading a model takes long
     photo = pathlib.Path(sklearn.datasets.__file__).parent / "images" / "china.jpg"
     text = tmp_path / "text.jpg"
     text.write_text("this is text")
-    asked = set()
+    requested = set()
     with playwright.sync_playwright() as driver:
         browser = driver.chromium.launch(executable_path=CHROMIUM)
         page = browser.new_page(viewport={"width": 1280, "height": 900})
-        page.on("request", lambda request: asked.add(request.url))
+        page.on("request", lambda request: requested.add(request.url))
         page.goto(address)
         status = page.locator("#status textarea, #status input")
         labels = page.locator("#labels button")
@@ -133,14 +135,16 @@ def test_a_browser_shows_labels_their_regions_and_another_model(address, tmp_pat
         expect(status).to_have_value("No picture yet.")
 
         page.set_input_files("#file input[type=file]", photo)
-        expect(status).to_have_value(re.compile("of 3 labels named, 3 regions"))
+        expect(status).to_have_value(re.compile("of 3 labels predicted from 3 regions"))
         expect(labels).to_have_count(3)
         expect(page.locator("#labels meter")).to_have_count(3)
         expect(page.locator("#steps .thumbnail-item img")).to_have_count(3)
         before = picture.get_attribute("src")
 
         labels.nth(1).click()
-        expect(status).to_have_value(re.compile(r"Region \d of 3 spoke for it"))
+        expect(status).to_have_value(
+            re.compile(r"Region \d of 3 has its highest score")
+        )
         expect(picture).not_to_have_attribute("src", before)
         expect(page.locator("#course img")).to_be_visible()
         assert status.input_value().split(":")[0] in labels.nth(1).inner_text()
@@ -148,7 +152,7 @@ def test_a_browser_shows_labels_their_regions_and_another_model(address, tmp_pat
 
         page.click("#model input")
         page.get_by_role("option", name="two/1").click()
-        expect(status).to_have_value(re.compile("of 3 labels named, 2 regions"))
+        expect(status).to_have_value(re.compile("of 3 labels predicted from 2 regions"))
         expect(page.locator("#steps .thumbnail-item img")).to_have_count(2)
         expect(page.locator("#course img")).to_be_hidden()
 
@@ -158,9 +162,9 @@ def test_a_browser_shows_labels_their_regions_and_another_model(address, tmp_pat
         expect(status).to_have_value(re.compile("^The picture cannot be read.*bytes"))
         expect(labels).to_have_count(0)
         browser.close()
-    # Nothing is asked of any other server; what has no host is inside the page.
-    hosts = {urlsplit(url).netloc for url in asked} - {""}
+    # No other server is asked; addresses without a host are inside the page.
+    hosts = {urlsplit(url).netloc for url in requested} - {""}
     assert hosts == {urlsplit(address).netloc}
     with Image.open(tmp_path / "page.png") as screenshot:
-        # The photograph is on it: far more colours than those of the page.
+        # The photograph has many more colours than the page.
         assert len(np.unique(np.asarray(screenshot).reshape(-1, 4), axis=0)) > 5000

@@ -1,4 +1,4 @@
-"""The papers' figures: against their own means, the documentation, and by hand."""
+"""Tests the published results against their means and the documentation."""
 
 import re
 
@@ -18,8 +18,8 @@ DOCS = ROOT / "docs" / "references.md"
 COCO_LABELS = tuple(f"label {i}" for i in range(80))
 
 
-def result_of(labels, split, precision=0.5, **figures):
-    """What `results.evaluate` would return, had all figures the same value."""
+def result_of(labels, split, precision=0.5, **metrics):
+    """Returns a result of `results.evaluate` with the same value for all metrics."""
     means = dict.fromkeys(published_results.MEANS, precision)
     return {
         **means,
@@ -27,12 +27,12 @@ def result_of(labels, split, precision=0.5, **figures):
         "split": split,
         "images": 4952 if len(labels) == 20 else 40_130,
         "protocol": {"name": "rdar"},
-        **figures,
+        **metrics,
     }
 
 
 def rows_of(text):
-    """The printed rows: name, ours, and a pair of numbers for each reference."""
+    """Returns the printed rows by name: ours, and the cell of each reference."""
     found = {}
     for line in text.splitlines()[2:]:
         name, ours, *cells = re.split(r"  +", line.strip())
@@ -42,14 +42,14 @@ def rows_of(text):
 
 @pytest.mark.parametrize("reference", published_results.VOC_2007.references)
 def test_precisions_of_the_labels_have_the_printed_mean(reference):
-    precisions = [reference.figures[f"AP {label}"] for label in voc.LABEL_NAMES]
+    precisions = [reference.metrics[f"AP {label}"] for label in voc.LABEL_NAMES]
     assert len(precisions) == 20
-    assert round(np.mean(precisions), 1) == reference.figures["mAP"]
+    assert round(np.mean(precisions), 1) == reference.metrics["mAP"]
 
 
 @pytest.mark.parametrize("reference", published_results.COCO.references)
 def test_f1_is_the_harmonic_mean_of_precision_and_recall(reference):
-    f = reference.figures
+    f = reference.metrics
     for kind in "CO":
         precision, recall = f[f"{kind}P"], f[f"{kind}R"]
         expected = 2 * precision * recall / (precision + recall)
@@ -60,7 +60,7 @@ def test_f1_is_the_harmonic_mean_of_precision_and_recall(reference):
 @pytest.mark.parametrize(
     "benchmark", [published_results.VOC_2007, published_results.COCO]
 )
-def test_the_documentation_has_the_same_figures(benchmark):
+def test_the_documentation_has_the_same_numbers(benchmark):
     documented = {}
     for line in DOCS.read_text().splitlines():
         name, *cells = (cell.strip() for cell in line.strip("| ").split("|"))
@@ -68,10 +68,10 @@ def test_the_documentation_has_the_same_figures(benchmark):
         if len(cells) == length and "---" not in name:
             documented[name] = [float(c) for c in cells if re.fullmatch(r"[\d.]+", c)]
     for reference in benchmark.references:
-        figures = [*reference.figures.values()]
-        if benchmark is published_results.COCO and "mAP" in reference.figures:
-            figures = figures[1:] + figures[:1]
-        assert documented[reference.name] == figures
+        numbers = [*reference.metrics.values()]
+        if benchmark is published_results.COCO and "mAP" in reference.metrics:
+            numbers = numbers[1:] + numbers[:1]
+        assert documented[reference.name] == numbers
 
 
 def test_differences_on_voc_2007_by_hand():
@@ -121,7 +121,7 @@ def test_differences_on_coco_by_hand(split):
         ("digits", "test", tuple("0123456789")),
     ],
 )
-def test_on_other_data_there_is_nothing_to_compare_with(dataset, split, labels):
+def test_other_datasets_splits_and_labels_are_not_compared(dataset, split, labels):
     assert published_results.text(dataset, result_of(labels, split)) == ""
 
 
@@ -141,7 +141,7 @@ def test_other_images_than_the_papers_are_not_compared(dataset, split, labels, i
 
 @pytest.fixture(scope="module")
 def voc_run(tmp_path_factory):
-    """A run on two images of VOC 2007, as fit.py leaves it but for the training."""
+    """A run on two images of VOC 2007 with initial weights."""
     folder = tmp_path_factory.mktemp("voc")
     root = folder / "VOCdevkit" / "VOC2007"
     for split in ("trainval", "test"):
@@ -155,7 +155,7 @@ def voc_run(tmp_path_factory):
 
 
 @pytest.mark.parametrize(("split", "compared"), [("test", True), ("trainval", False)])
-def test_evaluate_compares_the_test_split_alone(
+def test_evaluate_compares_the_test_split_only(
     voc_run, split, compared, capsys, monkeypatch
 ):
     two_images = published_results.VOC_2007._replace(images=2)

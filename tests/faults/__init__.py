@@ -1,5 +1,5 @@
-"""Faults that are done to the program, one kind a file, and what it makes of them.
+"""Tests the scripts under faults such as kills and full disks, one module per kind.
 
-`run` is the door. A fault is a `case.Case`; it works on a `bench.Bench`, which has an
-undisturbed run to compare with and starts programs (`program`).
+`run` is the command. Each `case.Case` uses a `workspace.Workspace`, which has an
+undisturbed run to compare with and starts the scripts (`program`).
 """

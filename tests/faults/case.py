@@ -1,4 +1,4 @@
-"""A fault, where it strikes, and what became of it."""
+"""A fault, the place where it happens, and its outcome."""
 
 import pathlib
 import traceback
@@ -6,22 +6,22 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 
-class NotHeldError(Exception):
-    """The program did not hold against a fault."""
+class FailedError(Exception):
+    """The script did not handle a fault."""
 
 
-class NotPossibleError(Exception):
-    """A fault cannot be done on this machine."""
+class SkippedError(Exception):
+    """A fault cannot be caused on this machine."""
 
 
 class Case(NamedTuple):
-    """A fault to be done.
+    """A fault at a place.
 
     Args:
-        fault: What it is.
-        where: Which file or moment it strikes.
-        do: From a `Bench` to the pair of what the program said and how it ended.
-            Raises `NotHeldError` or `NotPossibleError`.
+        fault: The kind of fault.
+        where: The file or moment where it happens.
+        do: A function that causes the fault in a `Workspace`. Returns the script's
+            message and the outcome; raises `FailedError` or `SkippedError`.
     """
 
     fault: str
@@ -30,60 +30,60 @@ class Case(NamedTuple):
 
 
 class Outcome(NamedTuple):
-    """What became of a fault.
+    """The outcome of a fault.
 
     Args:
         fault: See `Case`.
-        where: The same.
-        said: What the program said.
-        outcome: How it ended.
-        state: "held", "failed" or "skipped".
+        where: See `Case`.
+        message: The script's message.
+        outcome: A description of the outcome.
+        state: "passed", "failed" or "skipped".
     """
 
     fault: str
     where: str
-    said: str
+    message: str
     outcome: str
     state: str
 
 
-def outcome(case, bench):
-    """Does a `Case` on a `Bench`, and returns its `Outcome`."""
+def outcome(case, work):
+    """Runs a `Case` in a `Workspace` and returns its `Outcome`."""
     try:
-        said, ended = case.do(bench)
-        return Outcome(case.fault, case.where, said, ended, "held")
-    except NotHeldError as failed:
+        message, ended = case.do(work)
+        return Outcome(case.fault, case.where, message, ended, "passed")
+    except FailedError as failed:
         return Outcome(case.fault, case.where, str(failed), "FAILED", "failed")
-    except NotPossibleError as skipped:
+    except SkippedError as skipped:
         return Outcome(case.fault, case.where, "", f"skipped: {skipped}", "skipped")
-    except Exception as error:  # one fault that breaks the suite costs no other
+    except Exception as error:  # other faults are still tested
         last = traceback.extract_tb(error.__traceback__)[-1]
         place = f"{pathlib.PurePath(last.filename).name}:{last.lineno}"
-        said = f"{type(error).__name__}: {error} ({place})"
-        return Outcome(case.fault, case.where, said, "FAILED", "failed")
+        message = f"{type(error).__name__}: {error} ({place})"
+        return Outcome(case.fault, case.where, message, "FAILED", "failed")
 
 
 def table(outcomes):
-    """The outcomes as a table in Markdown."""
-    rows = [("fault", "where", "what the program said", "outcome"), ("---",) * 4]
+    """Formats the outcomes as a Markdown table."""
+    rows = [("fault", "where", "message", "outcome"), ("---",) * 4]
     rows += [outcome[:4] for outcome in outcomes]
     cells = ((" ".join(c.split()).replace("|", "\\|") for c in row) for row in rows)
     return "\n".join(f"| {' | '.join(row)} |" for row in cells)
 
 
 def summary(outcomes):
-    """Lines that count the outcomes, and name what failed or was skipped."""
+    """Counts the outcomes, and names the faults that failed or were skipped."""
     counts = {
         state: [o for o in outcomes if o.state == state]
-        for state in ("held", "failed", "skipped")
+        for state in ("passed", "failed", "skipped")
     }
-    lines = [", ".join(f"{len(some)} {state}" for state, some in counts.items())]
+    lines = [", ".join(f"{len(each)} {state}" for state, each in counts.items())]
     for state in ("failed", "skipped"):
         lines += [f"{state}: {o.fault}, {o.where}" for o in counts[state]]
     return "\n".join(lines)
 
 
 def status(outcomes):
-    """The exit status: 0 only if something was done and nothing failed."""
+    """Returns the exit status: 0 only if a fault passed and none failed."""
     states = {outcome.state for outcome in outcomes}
-    return 0 if "held" in states and "failed" not in states else 1
+    return 0 if "passed" in states and "failed" not in states else 1

@@ -1,11 +1,11 @@
-"""Clocks that jump, by libfaketime; what counts seconds since boot goes on as it is."""
+"""Wrong and jumping clocks, by libfaketime; the monotonic clock is unchanged."""
 
 import functools
 import glob
 
 from tests.faults import program
-from tests.faults.bench import figures
-from tests.faults.case import Case, NotHeldError, NotPossibleError
+from tests.faults.case import Case, FailedError, SkippedError
+from tests.faults.workspace import read_metrics
 
 LIBRARIES = (
     "/usr/lib/*/faketime/libfaketimeMT.so.1",
@@ -14,60 +14,60 @@ LIBRARIES = (
 )
 
 
-def starting(bench, time):
-    """Trains on a machine whose clock stands elsewhere."""
-    run, saved = bench.new("run"), bench.new("saved")
-    _end(_fit(bench, run, saved, _environment(bench, time)[0]))
-    bench.must_equal(run, saved)
+def starting(work, time):
+    """Trains with a wrong clock."""
+    run, saved = work.new("run"), work.new("saved")
+    _end(_fit(work, run, saved, _environment(work, time)[0]))
+    work.must_equal(run, saved)
     return "", "bit-equal"
 
 
-def jumping(bench, times):
-    """Lets the clock jump at the beginning of each step."""
-    run, saved = bench.new("run"), bench.new("saved")
-    environment, clock = _environment(bench, "+0")
-    process = _fit(bench, run, saved, environment)
+def jumping(work, times):
+    """Trains while the clock jumps at the beginning of each step."""
+    run, saved = work.new("run"), work.new("saved")
+    environment, clock = _environment(work, "+0")
+    process = _fit(work, run, saved, environment)
     times, printed = iter(times), []
     for line in process.stdout:
         printed.append(line)
         if "epochs done" in line:
             clock.write_text(next(times))
     _end(process, printed)
-    bench.must_equal(run, saved)
+    work.must_equal(run, saved)
     return "", "bit-equal"
 
 
-def resuming(bench):
-    """Goes on with a run that the clock says will be begun in ten years."""
-    run, saved = bench.new("run"), bench.new("saved")
-    process = _fit(bench, run, saved, _environment(bench, "+10y")[0])
+def resuming(work):
+    """Resumes a run whose start was ten years later by the clock."""
+    run, saved = work.new("run"), work.new("saved")
+    process = _fit(work, run, saved, _environment(work, "+10y")[0])
     for line in process.stdout:
         if "step2:" in line:
             process.kill()
     process.communicate()
     if (run / "model.weights.h5").exists():
-        raise NotHeldError("was not killed in time")
-    return "", bench.finish(run)
+        raise FailedError("was not killed in time")
+    return "", work.finish(run)
 
 
-def evaluating(bench):
-    """Reads kept features and SVMs ten years before they were written."""
-    run, path = bench.copy_of(bench.evaluated), bench.new("result.json")
-    kept = {p: p.stat().st_mtime_ns for p in run.rglob("*.npz")}
+def evaluating(work):
+    """Evaluates with cached features and SVMs ten years before they were written."""
+    run, path = work.copy_of(work.evaluated), work.new("result.json")
+    before = {p: p.stat().st_mtime_ns for p in run.rglob("*.npz")}
     arguments = [f"--model_dir={run}", "--views=5", "--svm", f"--output={path}"]
-    _end(program.alone("evaluate", arguments, _environment(bench, "-10y")[0]))
-    if {p: p.stat().st_mtime_ns for p in run.rglob("*.npz")} != kept:
-        raise NotHeldError("what was kept is computed again")
-    if figures(path) != bench.figures:
-        raise NotHeldError("other figures")
-    return "", "read, not computed again; figures bit-equal"
+    _end(program.start_script("evaluate", arguments, _environment(work, "-10y")[0]))
+    if {p: p.stat().st_mtime_ns for p in run.rglob("*.npz")} != before:
+        raise FailedError("cached files were computed again")
+    if read_metrics(path) != work.metrics:
+        raise FailedError("different metrics")
+    return "", "read, not computed again; metrics bit-equal"
 
 
-def _environment(bench, time):
+def _environment(work, time):
     found = [path for pattern in LIBRARIES for path in glob.glob(pattern)]
     if not found:
-        raise NotPossibleError("no libfaketime (apt install faketime)")
-    clock = bench.new("clock")
+        raise SkippedError("no libfaketime (apt install faketime)")
+    clock = work.new("clock")
     clock.write_text(time)
     return {
         "LD_PRELOAD": found[0],
@@ -75,19 +75,21 @@ def _environment(bench, time):
         "FAKETIME_NO_CACHE": "1",
         "FAKETIME_DONT_FAKE_MONOTONIC": "1",
         "DONT_FAKE_MONOTONIC": "1",
-        # The times of files are the disk's, which keeps its clock.
+        # File times come from the unchanged clock of the system.
         "NO_FAKE_STAT": "1",
     }, clock
 
 
-def _fit(bench, run, saved, environment):
-    return program.alone("fit", bench.fitting(run, saved, "--resume"), environment)
+def _fit(work, run, saved, environment):
+    return program.start_script(
+        "fit", work.fitting(run, saved, "--resume"), environment
+    )
 
 
 def _end(process, printed=()):
-    said = "".join(printed) + process.communicate()[0]
+    output = "".join(printed) + process.communicate()[0]
     if process.returncode:
-        raise NotHeldError(f"status {process.returncode}: {said[-300:]}")
+        raise FailedError(f"status {process.returncode}: {output[-300:]}")
 
 
 FAULT = "clock"

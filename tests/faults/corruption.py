@@ -1,12 +1,12 @@
-"""Files that have changed on the disk: a bit flipped, the end cut off."""
+"""Corrupted files: a flipped bit or a truncated end."""
 
 import functools
 
 from ram_tf.storage import cache
-from tests.faults.bench import VERSION, figures, refused
-from tests.faults.case import Case, NotHeldError
+from tests.faults.case import Case, FailedError
+from tests.faults.workspace import VERSION, read_metrics, refusal
 
-# Where the program has no reason to read a file, what it would be made from is removed.
+# The files to remove, so that fit.py must read the corrupted one.
 BY_FIT = {
     "config.json": (),
     "pooled.weights.h5": (),
@@ -21,91 +21,92 @@ NOT_READ = ("fingerprint.pb", "assets/labels.txt")
 BY_EXPORT = ("config.json", "model.weights.h5", "calibration.json")
 
 
-def flipped(bench, path):
-    """Flips a bit, other than one that counts for nothing, as in a zip file's dates."""
+def flipped(work, path):
+    """Flips a bit that has an effect, unlike those of the dates in a zip file."""
     whole, before = path.read_bytes(), _arrays(path)
     while True:
         content = bytearray(whole)
-        content[bench.random.randrange(len(content))] ^= 1 << bench.random.randrange(8)
+        content[work.random.randrange(len(content))] ^= 1 << work.random.randrange(8)
         path.write_bytes(content)
         if before is None or _arrays(path) != before:
             return
 
 
 def _arrays(path):
-    """The bytes of an npz file's arrays; None of another, or one that is spoilt."""
+    """Returns the bytes of an npz file's arrays; None for other or unreadable files."""
     try:
         return {name: array.tobytes() for name, array in cache.load(path).items()}
     except ValueError:
         return None
 
 
-def truncated(bench, path):
+def truncated(work, path):
     content = path.read_bytes()
-    path.write_bytes(content[: bench.random.randrange(1, len(content))])
+    path.write_bytes(content[: work.random.randrange(1, len(content))])
 
 
-SPOILT = {"a flipped bit": flipped, "truncated": truncated}
+CORRUPTIONS = {"a flipped bit": flipped, "truncated": truncated}
 
 
-def by_fit(bench, spoil, name):
-    """Resumes a run with a spoilt file; then with the file as it was."""
-    run, saved = bench.copy(*BY_FIT[name]), bench.new("saved")
-    spoil(bench, run / name)
-    said = refused(bench.fit(run, saved), run / name)
-    (run / name).write_bytes((bench.undisturbed / name).read_bytes())
-    return said, "refused; repaired, " + bench.finish(run)
+def by_fit(work, corrupt, name):
+    """Resumes a run with a corrupted file, then with the original file."""
+    run, saved = work.copy(*BY_FIT[name]), work.new("saved")
+    corrupt(work, run / name)
+    message = refusal(work.fit(run, saved), run / name)
+    (run / name).write_bytes((work.undisturbed / name).read_bytes())
+    return message, "refused; repaired, " + work.finish(run)
 
 
-def by_export(bench, spoil, name):
-    """Exports a run with a spoilt file."""
-    run, saved = bench.copy(), bench.new("saved")
-    spoil(bench, run / name)
+def by_export(work, corrupt, name):
+    """Exports a run with a corrupted file."""
+    run, saved = work.copy(), work.new("saved")
+    corrupt(work, run / name)
     arguments = [f"--model_dir={run}", f"--saved_models={saved}"]
-    said = refused(bench.start("export", *arguments), run / name)
+    message = refusal(work.start("export", *arguments), run / name)
     if saved.exists():
-        raise NotHeldError("something was exported")
-    return said, "refused, nothing exported"
+        raise FailedError("something was exported")
+    return message, "refused, nothing exported"
 
 
-def by_evaluation(bench, spoil, name):
-    """Evaluates a run of which what was kept is spoilt."""
-    run, path = bench.copy_of(bench.evaluated), bench.new("result.json")
-    spoilt = sorted(run.glob(name))
-    for each in spoilt:
-        spoil(bench, each)
-    if run / "svm.npz" not in spoilt:
-        # With it, the features that it was fitted to are not read.
+def by_evaluation(work, corrupt, name):
+    """Evaluates a run with corrupted cached files."""
+    run, output = work.copy_of(work.evaluated), work.new("result.json")
+    paths = sorted(run.glob(name))
+    for path in paths:
+        corrupt(work, path)
+    if run / "svm.npz" not in paths:
+        # With this file, evaluate.py does not read the features.
         (run / "svm.npz").unlink()
-    life = bench.evaluate(run, path)
-    if life.wait() != 0:
-        raise NotHeldError(f"the evaluation ends: {life.errors[-300:]}")
-    if figures(path) != bench.figures:
-        raise NotHeldError(f"other figures, of {name}")
-    unnamed = [each for each in spoilt if str(each) not in life.errors]
+    process = work.evaluate(run, output)
+    if process.wait() != 0:
+        raise FailedError(f"the evaluation fails: {process.errors[-300:]}")
+    if read_metrics(output) != work.metrics:
+        raise FailedError(f"different metrics with {name}")
+    unnamed = [path for path in paths if str(path) not in process.errors]
     if unnamed:
-        raise NotHeldError(f"{unnamed[0]} is not named")
-    said = next(line for line in life.errors.splitlines() if str(spoilt[0]) in line)
-    return said, "computed again, figures bit-equal"
+        raise FailedError(f"{unnamed[0]} is not named")
+    lines = process.errors.splitlines()
+    message = next(line for line in lines if str(paths[0]) in line)
+    return message, "computed again, metrics bit-equal"
 
 
-def by_svm_export(bench, spoil):
-    """Exports a run with SVMs that are spoilt."""
-    run, saved = bench.copy_of(bench.evaluated), bench.new("saved")
-    spoil(bench, run / "svm.npz")
+def by_svm_export(work, corrupt):
+    """Exports a run with corrupted SVMs."""
+    run, saved = work.copy_of(work.evaluated), work.new("saved")
+    corrupt(work, run / "svm.npz")
     arguments = [f"--model_dir={run}", f"--saved_models={saved}", "--svm"]
-    said = refused(bench.start("export", *arguments), run / "svm.npz")
+    message = refusal(work.start("export", *arguments), run / "svm.npz")
     if saved.exists():
-        raise NotHeldError("something was exported")
-    return said, "refused, nothing exported"
+        raise FailedError("something was exported")
+    return message, "refused, nothing exported"
 
 
-def by_prediction(bench, spoil, name):
-    """Predicts with a version of a SavedModel that is spoilt."""
-    version = bench.copy_of(bench.version)
-    spoil(bench, version / name)
-    arguments = [f"--model_dir={version}", bench.data / "val0.png"]
-    return refused(bench.start("predict", *arguments), version), "refused"
+def by_prediction(work, corrupt, name):
+    """Predicts with a corrupted version of a SavedModel."""
+    version = work.copy_of(work.version)
+    corrupt(work, version / name)
+    arguments = [f"--model_dir={version}", work.data / "val0.png"]
+    return refusal(work.start("predict", *arguments), version), "refused"
 
 
 FAULT = "file changed: "
@@ -121,7 +122,7 @@ WHERE = (
     ),
 )
 CASES = tuple(
-    Case(FAULT + how, where, functools.partial(do, spoil=spoil, **named))
-    for how, spoil in SPOILT.items()
+    Case(FAULT + how, where, functools.partial(do, corrupt=corrupt, **named))
+    for how, corrupt in CORRUPTIONS.items()
     for where, do, named in WHERE
 )

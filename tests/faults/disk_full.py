@@ -1,141 +1,142 @@
-"""No room on the disk: a limit on the size of files, and a small file system."""
+"""Full disks: a limit on the size of files, and small file systems."""
 
 import functools
 import shutil
 
 from tests.faults import mounted
-from tests.faults.bench import (
-    figures,
+from tests.faults.case import Case, FailedError
+from tests.faults.workspace import (
+    error_message,
     must_be_readable,
-    refused,
-    sentence,
+    read_metrics,
+    refusal,
     versions,
 )
-from tests.faults.case import Case, NotHeldError
 
 AMPLE = 64 << 20
 STEP_2 = ("model.weights.h5", "step2/checkpoint.npz", "step2/best.weights.h5")
 
 
-def too_large(bench, name, without=()):
-    """Lets the last bytes of a file of the run find no room."""
-    run = bench.copy(*without) if without else bench.new("run")
-    life = bench.fit(run, bench.new("saved"), largest=bench.size(name) - 1)
-    said = refused(life, run / name)
-    # A checkpoint of an earlier epoch, which is smaller, may be there.
+def too_large(work, name, without=()):
+    """Limits the size of files to one byte less than a file of the run has."""
+    run = work.copy(*without) if without else work.new("run")
+    process = work.fit(run, work.new("saved"), largest=work.size(name) - 1)
+    message = refusal(process, run / name)
+    # A smaller checkpoint of an earlier epoch may exist.
     must_be_readable(run)
-    return said, bench.finish(run)
+    return message, work.finish(run)
 
 
-def full(bench, share):
-    """Gives the whole run a share of the room that it needs."""
-    needed = sum(p.stat().st_size for p in bench.undisturbed.rglob("*") if p.is_file())
-    with mounted.tmpfs(bench.new("disk"), int(share * needed)) as disk:
+def full(work, share):
+    """Trains on a disk with a share of the space that the run needs."""
+    needed = sum(p.stat().st_size for p in work.undisturbed.rglob("*") if p.is_file())
+    with mounted.tmpfs(work.new("disk"), int(share * needed)) as disk:
         run = disk / "run"
-        said = refused(bench.fit(run, bench.new("saved")), run, "No space left")
+        message = refusal(work.fit(run, work.new("saved")), run, "No space left")
         mounted.resize(disk, AMPLE)
-        return said, bench.finish(run)
+        return message, work.finish(run)
 
 
-def none_at_all(bench):
-    """Gives a new run no room even for its settings."""
-    with mounted.tmpfs(bench.new("disk"), AMPLE) as disk:
+def none_at_all(work):
+    """Starts a run on a full disk."""
+    with mounted.tmpfs(work.new("disk"), AMPLE) as disk:
         filler, run = mounted.fill(disk), disk / "run"
-        said = refused(bench.fit(run, bench.new("saved")), run, "No space left")
+        message = refusal(work.fit(run, work.new("saved")), run, "No space left")
         filler.unlink()
-        return said, bench.finish(run)
+        return message, work.finish(run)
 
 
-def logs(bench):
-    """Gives TensorBoard's logs no room."""
-    with mounted.tmpfs(bench.new("logs"), AMPLE) as disk:
+def logs(work):
+    """Trains with TensorBoard's logs on a full disk."""
+    with mounted.tmpfs(work.new("logs"), AMPLE) as disk:
         filler = mounted.fill(disk)
-        run, saved = bench.new("run"), bench.new("saved")
+        run, saved = work.new("run"), work.new("saved")
         (run / "step2").mkdir(parents=True)
         (run / "step2" / "logs").symlink_to(disk)
-        life = bench.fit(run, saved)
-        if life.wait() != 0:
-            # The log of the training figures is Keras' own.
-            said = refused(life, run / "step2" / "logs")
+        process = work.fit(run, saved)
+        if process.wait() != 0:
+            # The log of training metrics is written by Keras.
+            message = refusal(process, run / "step2" / "logs")
             filler.unlink()
-            return said, bench.finish(run)
-        said = [s for s in life.errors.splitlines() if s.startswith("not written")]
-        if not said or str(run / "step2" / "logs") not in said[0]:
-            raise NotHeldError("the logs are not named")
-        bench.must_equal(run, saved)
-        return said[0], "goes on without; bit-equal"
+            return message, work.finish(run)
+        lines = process.errors.splitlines()
+        messages = [line for line in lines if line.startswith("not written")]
+        if not messages or str(run / "step2" / "logs") not in messages[0]:
+            raise FailedError("the logs are not named")
+        work.must_equal(run, saved)
+        return messages[0], "goes on without; bit-equal"
 
 
-def export_limited(bench):
-    """Lets the variables of a SavedModel find no room."""
-    saved = bench.new("saved")
-    room = (bench.version / "variables/variables.data-00000-of-00001").stat().st_size
-    return _export(bench, saved, lambda: None, largest=room - 1)
+def export_limited(work):
+    """Limits the size of files to less than the variables of a SavedModel."""
+    saved = work.new("saved")
+    size = (work.version / "variables/variables.data-00000-of-00001").stat().st_size
+    return _export(work, saved, lambda: None, largest=size - 1)
 
 
-def export_full(bench):
+def export_full(work):
     """Exports to a disk that is too small."""
-    with mounted.tmpfs(bench.new("disk"), 200 << 10) as disk:
-        return _export(bench, disk / "saved", lambda: mounted.resize(disk, AMPLE))
+    with mounted.tmpfs(work.new("disk"), 200 << 10) as disk:
+        return _export(work, disk / "saved", lambda: mounted.resize(disk, AMPLE))
 
 
-def _export(bench, saved, make_room, largest=None):
-    arguments = [f"--model_dir={bench.undisturbed}", f"--saved_models={saved}"]
-    said = refused(bench.start("export", *arguments, largest=largest), saved / "csv")
+def _export(work, saved, make_room, largest=None):
+    arguments = [f"--model_dir={work.undisturbed}", f"--saved_models={saved}"]
+    message = refusal(work.start("export", *arguments, largest=largest), saved / "csv")
     if [*(saved / "csv").iterdir()]:
-        raise NotHeldError("something is left of the version")
+        raise FailedError("files of the version are left over")
     make_room()
-    again = bench.start("export", *arguments)
+    again = work.start("export", *arguments)
     if again.wait() != 0:
-        raise NotHeldError(f"no export with room: {again.errors[-300:]}")
-    bench.must_be_versions(saved / "csv")
+        raise FailedError(f"no export with enough space: {again.errors[-300:]}")
+    work.must_be_versions(saved / "csv")
     if len(versions(saved / "csv")) != 1:
-        raise NotHeldError("not one version")
-    return said, "nothing visible; with room: bit-equal"
+        raise FailedError("more than one version")
+    return message, "nothing visible; with room: bit-equal"
 
 
-def outputs(bench):
-    """Lets what is kept of a model's outputs find no room."""
-    run, path = bench.copy(), bench.new("result.json")
-    life = bench.evaluate(run, path, largest=16 << 10)
-    if life.wait() != 0:
-        raise NotHeldError(f"the evaluation ends: {sentence(life.errors)}")
-    said = [line for line in life.errors.splitlines() if "not kept" in line]
-    if not said or str(run / "outputs") not in said[0]:
-        raise NotHeldError(f"does not say what is not kept: {life.errors[-300:]}")
-    if figures(path) != bench.figures:
-        raise NotHeldError("other figures")
-    return said[0], "the evaluation goes on without; figures bit-equal"
+def outputs(work):
+    """Limits the size of files to less than the cached outputs of a model."""
+    run, path = work.copy(), work.new("result.json")
+    process = work.evaluate(run, path, largest=16 << 10)
+    if process.wait() != 0:
+        raise FailedError(f"the evaluation fails: {error_message(process.errors)}")
+    messages = [line for line in process.errors.splitlines() if "not kept" in line]
+    if not messages or str(run / "outputs") not in messages[0]:
+        raise FailedError(f"does not name the file: {process.errors[-300:]}")
+    if read_metrics(path) != work.metrics:
+        raise FailedError("different metrics")
+    return messages[0], "the evaluation goes on without; metrics bit-equal"
 
 
-def svms(bench):
-    """Leaves no room for the SVMs that were fitted."""
-    copied, path = bench.copy_of(bench.evaluated, "svm.npz"), bench.new("result.json")
-    with mounted.tmpfs(bench.new("disk"), AMPLE) as disk:
+def svms(work):
+    """Evaluates on a disk without space for the fitted SVMs."""
+    copied, path = work.copy_of(work.evaluated, "svm.npz"), work.new("result.json")
+    with mounted.tmpfs(work.new("disk"), AMPLE) as disk:
         run = shutil.copytree(copied, disk / "run")
         filler = mounted.fill(disk)
-        said = refused(bench.evaluate(run, path), run / "svm.npz", "No space left")
+        message = refusal(work.evaluate(run, path), run / "svm.npz", "No space left")
         if (run / "svm.npz").exists() or path.exists():
-            raise NotHeldError("half a file")
+            raise FailedError("incomplete file")
         filler.unlink()
-        life = bench.evaluate(run, path)
-        if life.wait() != 0 or figures(path) != bench.figures:
-            raise NotHeldError(f"not the figures with room: {life.errors[-300:]}")
-        return said, "with room: figures bit-equal"
+        process = work.evaluate(run, path)
+        if process.wait() != 0 or read_metrics(path) != work.metrics:
+            raise FailedError(f"different metrics: {process.errors[-300:]}")
+        return message, "with room: metrics bit-equal"
 
 
-def result(bench):
-    """Leaves no room for the figures that were asked for."""
-    with mounted.tmpfs(bench.new("disk"), AMPLE) as disk:
+def result(work):
+    """Evaluates with `--output` on a full disk."""
+    with mounted.tmpfs(work.new("disk"), AMPLE) as disk:
         filler, path = mounted.fill(disk), disk / "result.json"
-        said = refused(bench.evaluate(bench.evaluated, path), path, "No space left")
+        message = refusal(work.evaluate(work.evaluated, path), path, "No space left")
         if path.exists():
-            raise NotHeldError("half a file of figures")
+            raise FailedError("incomplete file of results")
         filler.unlink()
-        life = bench.evaluate(bench.evaluated, path)
-        if life.wait() != 0 or figures(path) != bench.figures:
-            raise NotHeldError(f"not the figures with room: {life.errors[-300:]}")
-        return said, "with room: figures bit-equal"
+        process = work.evaluate(work.evaluated, path)
+        if process.wait() != 0 or read_metrics(path) != work.metrics:
+            raise FailedError(f"different metrics: {process.errors[-300:]}")
+        return message, "with room: metrics bit-equal"
 
 
 LIMIT, ENOSPC = "file larger than the disk has room for", "disk full"

@@ -7,19 +7,19 @@ import time
 
 from tqdm import tqdm
 
-from tests.faults.bench import must_be_readable, must_be_whole, versions
-from tests.faults.case import Case, NotHeldError
+from tests.faults.case import Case, FailedError
+from tests.faults.workspace import must_be_readable, must_be_whole, versions
 
-MOST_LIVES = 20  # a run, so that one that makes no headway does not go on for ever
+MAX_STARTS = 20  # of a run; more mean that it makes no progress
 
 
 class Watch:
-    """A thread that looks for half versions as a server does, all the time."""
+    """A thread that keeps checking that all visible versions are complete."""
 
     def __init__(self, folder):
-        self.folder, self.seen, self.error = folder, set(), None
+        self.folder, self.checked, self.error = folder, set(), None
         self.ended = threading.Event()
-        self.thread = threading.Thread(target=self._look)
+        self.thread = threading.Thread(target=self._check)
 
     def __enter__(self):
         self.thread.start()
@@ -31,96 +31,96 @@ class Watch:
         if self.error:
             raise self.error
 
-    def _look(self):
+    def _check(self):
         while not self.ended.wait(0.002) and not self.error:
-            for version in set(versions(self.folder)) - self.seen:
+            for version in set(versions(self.folder)) - self.checked:
                 try:
                     must_be_whole(version)
-                except NotHeldError as error:
+                except FailedError as error:
                     self.error = error
-                self.seen.add(version)
+                self.checked.add(version)
 
 
-def training(bench):
-    """Kills fit.py over its whole life, and resumes it each time."""
-    length = _length(bench.fit(bench.new("timed"), bench.new("saved")))
+def training(work):
+    """Kills fit.py at random moments, and resumes it each time."""
+    length = _length(work.fit(work.new("timed"), work.new("saved")))
     phases, runs = collections.Counter(), 0
-    bar = tqdm(total=bench.kills, desc="kills of fit.py", leave=False)
-    while phases.total() < bench.kills:
-        run, saved = bench.new("killed"), bench.new("saved")
-        lives, finished = 0, False
+    bar = tqdm(total=work.kills, desc="kills of fit.py", leave=False)
+    while phases.total() < work.kills:
+        run, saved = work.new("killed"), work.new("saved")
+        starts, finished = 0, False
         with Watch(saved / "csv"):
             while not finished:
-                lives += 1
-                if lives > MOST_LIVES:
-                    raise NotHeldError(f"no end after {MOST_LIVES} lives: {run}")
-                life = bench.fit(run, saved)
-                if phases.total() < bench.kills:
-                    life.wait(bench.random.uniform(0, length))
-                    killed = life.kill() == -signal.SIGKILL
+                starts += 1
+                if starts > MAX_STARTS:
+                    raise FailedError(f"no end after {MAX_STARTS} starts: {run}")
+                process = work.fit(run, saved)
+                if phases.total() < work.kills:
+                    process.wait(work.random.uniform(0, length))
+                    killed = process.kill() == -signal.SIGKILL
                 else:
                     killed = False
                 if killed:
-                    phases[_phase(life, run)] += 1
+                    phases[_phase(process, run)] += 1
                     bar.update()
                     must_be_readable(run)
-                elif life.wait() == 0:
+                elif process.wait() == 0:
                     finished = True
                 else:
-                    raise NotHeldError(f"does not go on: {life.errors[-300:]}")
-        bench.must_equal(run, saved)
+                    raise FailedError(f"cannot be resumed: {process.errors[-300:]}")
+        work.must_equal(run, saved)
         runs += 1
     bar.close()
     moments = ", ".join(f"{count} in {phase}" for phase, count in phases.items())
     return moments, (
-        f"{phases.total()} of {bench.kills} kills end bit-equal, in {runs} runs; "
-        "no half version visible"
+        f"{phases.total()} of {work.kills} kills end bit-equal, in {runs} runs; "
+        "no incomplete version visible"
     )
 
 
-def exporting(bench):
-    """Kills export.py over its whole life, and starts it again each time."""
-    saved = bench.new("saved")
-    arguments = [f"--model_dir={bench.undisturbed}", f"--saved_models={saved}"]
-    length = _length(bench.start("export", *arguments))
+def exporting(work):
+    """Kills export.py at random moments, and starts it again each time."""
+    saved = work.new("saved")
+    arguments = [f"--model_dir={work.undisturbed}", f"--saved_models={saved}"]
+    length = _length(work.start("export", *arguments))
     kills = ends = 0
-    bar = tqdm(total=bench.kills, desc="kills of export.py", leave=False)
+    bar = tqdm(total=work.kills, desc="kills of export.py", leave=False)
     with Watch(saved / "csv"):
-        while kills < bench.kills:
-            life = bench.start("export", *arguments)
-            life.wait(bench.random.uniform(0, length))
-            if life.kill() == -signal.SIGKILL:
+        while kills < work.kills:
+            process = work.start("export", *arguments)
+            process.wait(work.random.uniform(0, length))
+            if process.kill() == -signal.SIGKILL:
                 kills += 1
                 bar.update()
-            elif life.wait() == 0:
+            elif process.wait() == 0:
                 ends += 1
             else:
-                raise NotHeldError(f"does not go on: {life.errors[-300:]}")
+                raise FailedError(f"cannot be resumed: {process.errors[-300:]}")
             for version in versions(saved / "csv"):
                 must_be_whole(version)
-        if bench.start("export", *arguments).wait() != 0:
-            raise NotHeldError("no export after the last kill")
+        if work.start("export", *arguments).wait() != 0:
+            raise FailedError("no export after the last kill")
     bar.close()
-    bench.must_be_versions(saved / "csv")
-    left = [path.name for path in (saved / "csv").glob("partial-*")]
-    if left:
-        raise NotHeldError(f"left over: {', '.join(left)}")
+    work.must_be_versions(saved / "csv")
+    partial = [path.name for path in (saved / "csv").glob("partial-*")]
+    if partial:
+        raise FailedError(f"left over: {', '.join(partial)}")
     count = len(versions(saved / "csv"))
-    return f"{count} versions, {ends + 2} by exports that ended", (
-        f"{kills} of {bench.kills} kills leave whole, bit-equal versions only; what "
-        "they had begun is removed"
+    return f"{count} versions, {ends + 2} by completed exports", (
+        f"{kills} of {work.kills} kills leave only complete, bit-equal versions; "
+        "partial ones are removed"
     )
 
 
-def _length(life):
+def _length(process):
     start = time.monotonic()
-    if life.wait() != 0:
-        raise NotHeldError(f"ends without a fault: {life.errors[-300:]}")
+    if process.wait() != 0:
+        raise FailedError(f"fails without a kill: {process.errors[-300:]}")
     return time.monotonic() - start
 
 
-def _phase(life, run):
-    printed = life.output
+def _phase(process, run):
+    printed = process.output
     if "mAP_min10" in printed:
         return "the export"
     if (run / "model.weights.h5").exists():

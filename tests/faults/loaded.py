@@ -1,1 +1,8 @@
-"""What each life needs, loaded once."""
+"""Loads what the scripts need, once, before processes are forked from it."""
+
+from ram_tf.cli import command  # noqa: F401
+from ram_tf.evaluation import infer_split, results  # noqa: F401
+from ram_tf.evaluation.papers import published_results  # noqa: F401
+from ram_tf.runs import proposals, run_splits  # noqa: F401
+from ram_tf.serving import export, predict_files  # noqa: F401
+from ram_tf.training import two_steps  # noqa: F401

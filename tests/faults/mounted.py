@@ -1,14 +1,14 @@
-"""File systems that are full or read-only, where this machine lets us mount some."""
+"""Mounts full and read-only file systems, where the machine allows it."""
 
 import contextlib
 import subprocess
 
-from tests.faults.case import NotPossibleError
+from tests.faults.case import SkippedError
 
 
 @contextlib.contextmanager
 def tmpfs(folder, size):
-    """Mounts an empty file system of some bytes on a new folder."""
+    """Mounts an empty file system of `size` bytes on a new folder."""
     folder.mkdir(parents=True)
     _mount("-t", "tmpfs", "-o", f"size={size}", "none", folder)
     try:
@@ -18,7 +18,7 @@ def tmpfs(folder, size):
 
 
 def fill(folder):
-    """Leaves a `tmpfs` no room at all, and returns the file that takes it."""
+    """Fills a `tmpfs` with a file and returns its path."""
     filler = folder / "filler"
     with contextlib.suppress(OSError), filler.open("wb", buffering=0) as file:
         while file.write(bytes(4096)):
@@ -27,13 +27,13 @@ def fill(folder):
 
 
 def resize(folder, size):
-    """Gives a `tmpfs` another size."""
+    """Changes the size of a `tmpfs`."""
     _mount("-o", f"remount,size={size}", folder)
 
 
 @contextlib.contextmanager
 def read_only(folder):
-    """Makes a folder read-only, for root as well."""
+    """Makes a folder read-only, even for root."""
     _mount("--bind", folder, folder)
     try:
         _mount("-o", "remount,bind,ro", folder)
@@ -46,7 +46,7 @@ def _mount(*arguments):
     done = _run("mount", *arguments)
     if done is None or done.returncode:
         why = "no program mount" if done is None else done.stderr.strip()
-        raise NotPossibleError(f"nothing can be mounted here ({why})")
+        raise SkippedError(f"nothing can be mounted here ({why})")
 
 
 def _run(*arguments):

@@ -1,8 +1,8 @@
-"""A life of one of the scripts: started, watched, killed.
+"""Starts the scripts as processes that can be watched and killed.
 
-TensorFlow takes seconds to load, in which nothing happens that a fault could harm. So
-lives are forked from a server that has loaded it and done nothing else; `alone` starts
-a script as users do.
+Loading TensorFlow takes seconds in which a fault can do no harm. Processes are
+therefore forked from a server that has loaded it (`loaded`); `start_script` starts a
+script as users do.
 """
 
 import multiprocessing
@@ -14,52 +14,52 @@ import subprocess
 import sys
 import time
 
-from tests.faults.case import NotHeldError
+from tests.faults.case import FailedError
 
 ROOT = pathlib.Path(__file__).parents[2]
-LONGEST = 300  # seconds of a life: a program that hangs has failed
+TIMEOUT = 300  # seconds after which a script has failed
 
-_lives = multiprocessing.get_context("forkserver")
-_lives.set_forkserver_preload(["tests.faults.loaded"])
+_context = multiprocessing.get_context("forkserver")
+_context.set_forkserver_preload(["tests.faults.loaded"])
 
 
-class Life:
-    """A script at work.
+class ScriptProcess:
+    """A running script.
 
     Args:
-        script: Its name.
+        script: The name of the script.
         arguments: Its command line.
         log: A path; the output goes to `log.out` and `log.err`.
-        largest: Bytes that a file may have, as if the disk were full; None for any.
+        largest: The largest size of a file in bytes, or None.
     """
 
     def __init__(self, script, arguments, log, largest=None):
         self.logs = [log.with_suffix(".out"), log.with_suffix(".err")]
         for path in self.logs:
             path.write_bytes(b"")
-        self.process = _lives.Process(
-            target=_live, args=(script, [*map(str, arguments)], self.logs, largest)
+        self.process = _context.Process(
+            target=_run, args=(script, [*map(str, arguments)], self.logs, largest)
         )
         self.process.start()
 
-    def wait(self, seconds=LONGEST):
-        """Its exit status; None where it is still at work after these seconds."""
+    def wait(self, seconds=TIMEOUT):
+        """Returns the exit status; None if it still runs after these seconds."""
         self.process.join(seconds)
-        if self.process.exitcode is None and seconds == LONGEST:
+        if self.process.exitcode is None and seconds == TIMEOUT:
             self.kill()
-            raise NotHeldError(f"no end after {LONGEST} s: {self.output[-200:]}")
+            raise FailedError(f"no end after {TIMEOUT} s: {self.output[-200:]}")
         return self.process.exitcode
 
     def wait_for(self, text):
-        """Waits until it has printed a text."""
-        end = time.monotonic() + LONGEST
+        """Waits until the script has printed a text."""
+        end = time.monotonic() + TIMEOUT
         while text not in self.output:
             if self.wait(0.02) is not None or time.monotonic() > end:
                 self.kill()
-                raise NotHeldError(f"never printed {text!r}: {self.errors[-300:]}")
+                raise FailedError(f"never printed {text!r}: {self.errors[-300:]}")
 
     def kill(self):
-        """Kills it as `kill -9` does, and returns its exit status."""
+        """Kills the script as `kill -9` does, and returns its exit status."""
         self.process.kill()
         return self.wait()
 
@@ -72,24 +72,24 @@ class Life:
         return self.logs[1].read_text(errors="replace")
 
 
-def _live(script, arguments, logs, largest):
+def _run(script, arguments, logs, largest):
     for number, path in enumerate(logs, 1):
         os.dup2(os.open(path, os.O_WRONLY | os.O_APPEND), number)
     if largest is not None:
-        # Python ignores the signal that would come with the error.
+        # Python ignores the signal, so writes fail with an error.
         resource.setrlimit(resource.RLIMIT_FSIZE, (largest, largest))
     path = str(_path(script))
     sys.argv = [path, *arguments]
     runpy.run_path(path, run_name="__main__")
 
 
-def alone(script, arguments, environment=None):
-    """A script as a process of its own, its output in pipes as text."""
+def start_script(script, arguments, environment=None):
+    """Starts a script as a new process, with all output in a pipe, as text."""
     return subprocess.Popen(
         [
             sys.executable,
             "-u",
-            str(ROOT / "scripts" / f"{script}.py"),
+            str(_path(script)),
             *map(str, arguments),
         ],
         cwd=ROOT,

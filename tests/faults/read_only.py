@@ -1,62 +1,62 @@
-"""Folders that cannot be written, not even by root."""
+"""Read-only folders."""
 
 from tests.faults import mounted
-from tests.faults.bench import figures, refused
-from tests.faults.case import Case, NotHeldError
+from tests.faults.case import Case, FailedError
+from tests.faults.workspace import read_metrics, refusal
 
 
-def new_run(bench):
+def new_run(work):
     """Begins a run in a read-only folder."""
-    folder = bench.new("locked")
+    folder = work.new("locked")
     folder.mkdir()
     with mounted.read_only(folder):
-        said = refused(bench.fit(folder / "run", bench.new("saved")), folder)
-    return said, bench.finish(folder / "run")
+        message = refusal(work.fit(folder / "run", work.new("saved")), folder)
+    return message, work.finish(folder / "run")
 
 
-def begun_run(bench):
-    """Goes on with a run whose folder has become read-only."""
-    run = bench.copy("model.weights.h5", "step2/checkpoint.npz")
+def begun_run(work):
+    """Resumes a run in a read-only folder."""
+    run = work.copy("model.weights.h5", "step2/checkpoint.npz")
     with mounted.read_only(run):
-        said = refused(bench.fit(run, bench.new("saved")), run)
-    return said, bench.finish(run)
+        message = refusal(work.fit(run, work.new("saved")), run)
+    return message, work.finish(run)
 
 
-def export_to(bench):
+def export_to(work):
     """Exports to a read-only folder."""
-    saved = bench.new("saved")
+    saved = work.new("saved")
     saved.mkdir()
-    arguments = [f"--model_dir={bench.undisturbed}", f"--saved_models={saved}"]
+    arguments = [f"--model_dir={work.undisturbed}", f"--saved_models={saved}"]
     with mounted.read_only(saved):
-        said = refused(bench.start("export", *arguments), saved)
-    return said, "nothing written"
+        message = refusal(work.start("export", *arguments), saved)
+    return message, "nothing written"
 
 
-def export_from(bench):
-    """Exports a read-only run, of which nothing is to be written."""
-    run, saved = bench.copy(), bench.new("saved")
+def export_from(work):
+    """Exports a run in a read-only folder, which needs no write access."""
+    run, saved = work.copy(), work.new("saved")
     with mounted.read_only(run):
         arguments = [f"--model_dir={run}", f"--saved_models={saved}"]
-        life = bench.start("export", *arguments)
-        if life.wait() != 0:
-            raise NotHeldError(f"not exported: {life.errors[-300:]}")
-    bench.must_be_versions(saved / "csv")
+        process = work.start("export", *arguments)
+        if process.wait() != 0:
+            raise FailedError(f"not exported: {process.errors[-300:]}")
+    work.must_be_versions(saved / "csv")
     return "the folder of the version", "bit-equal"
 
 
-def evaluate(bench):
-    """Evaluates a read-only run, whose features cannot be kept."""
-    run, path = bench.copy_of(bench.evaluated), bench.new("result.json")
-    for kept in (run / "outputs").iterdir():
-        kept.unlink()
+def evaluate(work):
+    """Evaluates a run in a read-only folder, which cannot cache features."""
+    run, path = work.copy_of(work.evaluated), work.new("result.json")
+    for cached in (run / "outputs").iterdir():
+        cached.unlink()
     with mounted.read_only(run):
-        life = bench.evaluate(run, path)
-        if life.wait() != 0:
-            raise NotHeldError(f"not evaluated: {life.errors[-300:]}")
-    said = [line for line in life.errors.splitlines() if "not kept" in line]
-    if not said or figures(path) != bench.figures:
-        raise NotHeldError(f"other figures, or not said: {life.errors[-300:]}")
-    return said[0], "figures bit-equal"
+        process = work.evaluate(run, path)
+        if process.wait() != 0:
+            raise FailedError(f"not evaluated: {process.errors[-300:]}")
+    messages = [line for line in process.errors.splitlines() if "not kept" in line]
+    if not messages or read_metrics(path) != work.metrics:
+        raise FailedError(f"different metrics, or no message: {process.errors[-300:]}")
+    return messages[0], "metrics bit-equal"
 
 
 FAULT = "read-only folder"

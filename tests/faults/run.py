@@ -1,12 +1,11 @@
-"""Does faults to the program, and prints what it makes of them as a table in Markdown.
+"""Tests the scripts under faults and prints the outcomes as a Markdown table.
 
     python -m tests.faults.run
     python -m tests.faults.run --only kills --kills 10 --seed 1
 
-Each fault ends in one of three ways: "held", the program named it or was not disturbed
-by it, and what it left behind is whole and equal to the bit; "failed"; or "skipped",
-where this machine does not let us do the fault. The exit status is 0 only if nothing
-failed.
+A fault has "passed" if the script named it or was not affected, and its files are
+complete and bit-equal to those of an undisturbed run; it is "skipped" if it cannot be
+caused on this machine. The exit status is 0 only if none has "failed".
 """
 
 import argparse
@@ -28,7 +27,7 @@ from tests.faults import (
     read_only,
     two_writers,
 )
-from tests.faults.bench import Bench
+from tests.faults.workspace import Workspace
 
 PARTS = {
     "two_writers": two_writers,
@@ -50,13 +49,13 @@ def parse(argv):
         "--only", nargs="+", choices=PARTS, default=tuple(PARTS), help="default: all"
     )
     parser.add_argument(
-        "--where", default="", help="only the faults at places with this in their name"
+        "--where", default="", help="part of the places to test; default: all"
     )
     parser.add_argument(
-        "--kills", type=int, default=50, help="of each program; %(default)s"
+        "--kills", type=int, default=50, help="kills of each script; %(default)s"
     )
     parser.add_argument("--seed", type=int, default=0, help="%(default)s")
-    parser.add_argument("--keep", help="a folder for all that is written, which stays")
+    parser.add_argument("--keep", help="folder for all files, which is kept")
     return parser.parse_args(argv)
 
 
@@ -73,10 +72,10 @@ def main(argv=None):
     folder.mkdir(exist_ok=True)
     outcomes, interrupted = [], False
     try:
-        bench = Bench(folder.resolve(), arguments.kills, arguments.seed)
+        work = Workspace(folder.resolve(), arguments.kills, arguments.seed)
         for each in (bar := tqdm(cases, "faults", unit="fault")):
             bar.set_postfix_str(f"{each.fault}, {each.where}"[:60])
-            outcomes.append(case.outcome(each, bench))
+            outcomes.append(case.outcome(each, work))
             if outcomes[-1].state == "failed":
                 bar.write(f"failed: {' | '.join(outcomes[-1][:3])}", file=sys.stderr)
     except KeyboardInterrupt:
@@ -84,12 +83,12 @@ def main(argv=None):
     finally:
         if not arguments.keep:
             shutil.rmtree(folder, ignore_errors=True)
-    # Where this run of the suite has its folders tells nothing.
+    # The paths of temporary folders are left out.
     place = re.escape(str(folder.resolve()))
     text = re.sub(f"{place}/[0-9]+-", "", case.table(outcomes))
     print(f"{text}\n\n{case.summary(outcomes)}")
     if interrupted:
-        print(f"interrupted: {len(cases) - len(outcomes)} faults were not done")
+        print(f"interrupted: {len(cases) - len(outcomes)} faults were not tested")
         return 130
     return case.status(outcomes)
 

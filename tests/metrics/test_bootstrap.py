@@ -1,3 +1,5 @@
+"""Tests bootstrap intervals against redrawing the images one by one."""
+
 import numpy as np
 import pytest
 
@@ -11,7 +13,7 @@ def table():
     return labels, generator.random((60, 5)) + 0.3 * labels
 
 
-def test_bootstrap_equals_redrawing_the_images_one_by_one(table):
+def test_paired_difference_equals_redrawing_the_images_one_by_one(table):
     labels, a = table
     b = a + np.random.default_rng(1).normal(size=a.shape, scale=0.3)
     labels[::7, 2] = -1
@@ -58,7 +60,7 @@ def test_several_trainings_are_averaged_in_each_draw(table):
     assert (result["low"], result["high"]) == pytest.approx((low, high))
 
 
-def test_bootstrap_difference_is_that_of_the_labels_with_enough_positives(table):
+def test_paired_difference_leaves_out_labels_with_too_few_positives(table):
     labels, a = table
     labels[:, 4] = 0
     labels[:3, 4] = 1
@@ -72,14 +74,14 @@ def test_bootstrap_difference_is_that_of_the_labels_with_enough_positives(table)
     assert result["low"] <= result["difference"] <= result["high"]
 
 
-def test_bootstrap_of_equal_rankings_finds_no_difference(table):
+def test_paired_difference_of_equal_rankings_is_zero(table):
     labels, scores = table
     result = bootstrap.paired_difference(labels, scores, 2 * scores - 1, samples=20)
     expected = {"difference": 0, "low": 0, "high": 0, "share_above_zero": 0}
     assert result == expected
 
 
-def test_bootstrap_turns_round_with_its_arguments(table):
+def test_paired_difference_changes_sign_with_swapped_arguments(table):
     labels, a = table
     b = a + 0.1 * labels
     forth = bootstrap.paired_difference(labels, a, b, samples=200)
@@ -89,7 +91,7 @@ def test_bootstrap_turns_round_with_its_arguments(table):
     assert forth["low"] > 0
 
 
-def test_bootstrap_without_a_label_of_enough_positives_is_no_number(table):
+def test_paired_difference_without_enough_positives_is_nan(table):
     labels, scores = table
     result = bootstrap.paired_difference(labels, scores, scores, min_positives=61)
     assert all(np.isnan(value) for value in result.values())
@@ -103,23 +105,23 @@ def test_intervals_equal_those_of_redrawing_the_images_one_by_one(table, top_k):
     labels[1:, 3] = 0
     labels[0, 3] = 1  # a third of the draws lose it
     labels[:, 4] = 0
-    labels[:9, 4] = 1  # too few for mAP_min10, however many a draw has of them
+    labels[:9, 4] = 1  # too few for mAP_min10, even if a draw repeats them
     thresholds = (0.4, 0.5, 0.6, 0.7, 0.5)
     samples, images = 40, len(labels)
     result = bootstrap.intervals(labels, scores, thresholds, top_k, samples, 5)
     generator = np.random.default_rng(5)
     draws = generator.multinomial(images, [1 / images] * images, samples)
-    figures = {"mAP": [], "mAP_min10": [], "OF1": []}
+    metrics = {"mAP": [], "mAP_min10": [], "OF1": []}
     for draw in draws:
         rows = np.repeat(np.arange(images), draw)
         pair = labels[rows], scores[rows]
         frequent = labels[rows, :3], scores[rows, :3]
-        figures["mAP"].append(multi_label.mean_average_precision(*pair))
-        figures["mAP_min10"].append(multi_label.mean_average_precision(*frequent))
+        metrics["mAP"].append(multi_label.mean_average_precision(*pair))
+        metrics["mAP_min10"].append(multi_label.mean_average_precision(*frequent))
         overall = multi_label.precision_recall_f1(*pair, thresholds, top_k)
-        figures["OF1"].append(overall["OF1"])
-    assert result.keys() == figures.keys()
-    for name, drawn in figures.items():
+        metrics["OF1"].append(overall["OF1"])
+    assert result.keys() == metrics.keys()
+    for name, drawn in metrics.items():
         low, high = np.percentile(drawn, [2.5, 97.5])
         assert result[name] == pytest.approx({"low": low, "high": high})
 
@@ -128,7 +130,7 @@ def test_intervals_do_not_depend_on_how_many_draws_are_made_at_a_time(
     table, monkeypatch
 ):
     whole = bootstrap.intervals(*table, samples=50)
-    monkeypatch.setattr(bootstrap, "_COUNTS", 7 * len(table[0]))
+    monkeypatch.setattr(bootstrap, "_MAX_COUNTS", 7 * len(table[0]))
     assert bootstrap.intervals(*table, samples=50) == whole
 
 
@@ -140,21 +142,21 @@ def test_intervals_follow_the_seed(table):
 
 
 def test_intervals_of_sixteen_times_the_images_are_a_quarter_as_wide(table):
-    few = bootstrap.intervals(*table)
-    many = bootstrap.intervals(*(np.tile(part, (16, 1)) for part in table))
-    for name in few:
-        widths = [result[name]["high"] - result[name]["low"] for result in (few, many)]
+    small = bootstrap.intervals(*table)
+    large = bootstrap.intervals(*(np.tile(part, (16, 1)) for part in table))
+    for name in small:
+        widths = [r[name]["high"] - r[name]["low"] for r in (small, large)]
         assert widths[1] == pytest.approx(widths[0] / 4, rel=0.2)
 
 
-def test_intervals_of_what_is_never_wrong_have_no_width(table):
+def test_intervals_of_perfect_predictions_have_no_width(table):
     labels, _ = table
     result = bootstrap.intervals(labels, labels, samples=20)
     assert all(value == {"low": 1, "high": 1} for value in result.values())
 
 
 def test_draws_without_positives_are_left_out_of_intervals():
-    # A quarter of the draws is the second image twice, which is predicted, wrongly.
+    # A quarter of the draws takes the second image twice: a false positive.
     labels, scores = np.array([[1], [0]]), np.array([[0.9], [0.8]])
     result = bootstrap.intervals(labels, scores, samples=200)
     assert result["mAP"] == {"low": 1, "high": 1}
@@ -166,12 +168,12 @@ def test_draws_without_positives_are_left_out_of_intervals():
 @pytest.mark.parametrize(
     "labels", [np.zeros((3, 2)), -np.ones((3, 2)), np.ones((0, 2))]
 )
-def test_intervals_of_nothing_present_are_no_numbers(labels):
+def test_intervals_without_any_positive_are_nan(labels):
     result = bootstrap.intervals(labels, np.full(labels.shape, 0.9))
     for interval in result.values():
         assert np.isnan([interval["low"], interval["high"]]).all()
 
 
-def test_no_draws_are_refused(table):
+def test_zero_draws_are_refused(table):
     with pytest.raises(ValueError, match="Received: samples=0"):
         bootstrap.intervals(*table, samples=0)

@@ -1,4 +1,4 @@
-"""Pairs of labels against counting them one by one."""
+"""Tests the counts of label pairs against counting them one by one."""
 
 import numpy as np
 import pytest
@@ -32,7 +32,7 @@ def test_predicted_instead_equals_counting_image_by_image(seed):
 
 
 def test_cooccurrence_by_hand():
-    # The last image does not tell of label 1, and no image has label 2.
+    # Label 1 of the last image is unknown, and no image has label 2.
     labels = np.array([[1, 1, 0], [1, 0, 0], [0, 1, 0], [1, -1, 0]])
     shares, counts = label_pairs.cooccurrence(labels)
     nan = np.nan
@@ -44,13 +44,13 @@ def test_cooccurrence_equals_counting_pair_by_pair(table):
     labels, _ = table
     labels[::4, 1] = labels[::3, 2] = -1
     shares, counts = label_pairs.cooccurrence(labels)
-    for given, asked in np.ndindex(5, 5):
-        known = labels[(labels[:, given] == 1) & (labels[:, asked] >= 0), asked]
-        assert shares[given, asked] == pytest.approx(known.mean())
-        assert counts[given, asked] == known.sum()
+    for i, j in np.ndindex(5, 5):
+        known = labels[(labels[:, i] == 1) & (labels[:, j] >= 0), j]
+        assert shares[i, j] == pytest.approx(known.mean())
+        assert counts[i, j] == known.sum()
 
 
-def test_cooccurrence_takes_predictions_as_it_takes_labels(table):
+def test_cooccurrence_accepts_predictions_as_bool(table):
     _, scores = table
     predicted = scores >= 0.6
     for of_bool, of_labels in zip(
@@ -61,7 +61,7 @@ def test_cooccurrence_takes_predictions_as_it_takes_labels(table):
         np.testing.assert_array_equal(of_bool, of_labels)
 
 
-def test_what_is_no_table_has_no_pairs():
+def test_cooccurrence_refuses_labels_that_are_no_table():
     message = r"Expected shape \(n, L\). Received: labels of shape \(2,\)"
     with pytest.raises(ValueError, match=message):
         label_pairs.cooccurrence([1, 0])

@@ -1,4 +1,4 @@
-"""The metrics against tables worked by hand, scikit-learn and TensorFlow Addons."""
+"""Tests the metrics against hand-worked tables, scikit-learn and TF Addons."""
 
 import numpy as np
 import pytest
@@ -8,7 +8,7 @@ from ram_tf.metrics import multi_label
 from tests.support.paths import FILES
 
 GOLDEN = FILES / "addons.npz"
-FIGURES = ("OP", "OR", "OF1", "CP", "CR", "CF1")
+METRICS = ("OP", "OR", "OF1", "CP", "CR", "CF1")
 
 
 def column(*values):
@@ -57,9 +57,9 @@ def test_average_precision_of_a_falling_curve(interpolation, expected):
     np.testing.assert_allclose(result, [expected])
 
 
-def test_eleven_points_reach_a_recall_that_floats_would_miss():
-    # Of 10 positives the first 3 are ranked first: recalls 0, .1, .2 and .3 see 1,
-    # the others the 10/14 of the last rank.
+def test_eleven_points_include_a_recall_that_floats_would_miss():
+    # 3 of 10 positives are ranked first: precision 1 at the recalls 0, .1, .2 and .3,
+    # and that of the last rank, 10/14, at the others.
     labels = [1] * 3 + [0] * 4 + [1] * 7
     result = multi_label.average_precision(*ranked(*labels), "voc2007")
     np.testing.assert_allclose(result, [(4 + 7 * 10 / 14) / 11])
@@ -89,7 +89,7 @@ def test_a_label_without_positives_has_no_average_precision(interpolation):
 
 
 @pytest.mark.parametrize("interpolation", ["none", "voc2010", "voc2007"])
-def test_unknown_images_are_out_of_that_ranking_alone(table, interpolation):
+def test_unknown_images_are_left_out_of_that_ranking_only(table, interpolation):
     labels, scores = table
     labels[::3, 1] = -1
     result = multi_label.average_precision(labels, scores, interpolation)
@@ -122,7 +122,7 @@ def test_mean_average_precision_leaves_rare_labels_out(table):
     )
 
 
-def test_labels_may_have_thresholds_of_their_own(table):
+def test_each_label_may_have_its_own_threshold(table):
     labels, scores = table
     thresholds = (0.2, 0.4, 0.5, 0.7, 0.9)
     shifted = scores - np.array(thresholds) + 0.5
@@ -165,7 +165,7 @@ def test_overall_f1_equals_the_micro_f1_of_addons():
         assert result["OF1"] == pytest.approx(float(golden["f1_micro"]), rel=1e-6)
 
 
-def test_class_figures_equal_those_of_the_confusion_matrices_of_addons():
+def test_class_metrics_equal_those_of_the_confusion_matrices_of_addons():
     with np.load(GOLDEN) as golden:
         result = multi_label.precision_recall_f1(
             golden["metric_labels"], golden["metric_scores"]
@@ -178,7 +178,7 @@ def test_class_figures_equal_those_of_the_confusion_matrices_of_addons():
     assert [result[key] for key in ("CP", "CR", "CF1")] == pytest.approx(expected)
 
 
-def test_top_k_cuts_what_reaches_the_threshold():
+def test_top_k_limits_the_labels_that_reach_the_threshold():
     labels = np.array([[1, 1, 1, 0]])
     scores = np.array([[0.9, 0.8, 0.7, 0.6]])
     free = multi_label.precision_recall_f1(labels, scores)
@@ -189,7 +189,7 @@ def test_top_k_cuts_what_reaches_the_threshold():
     assert [above["OP"], above["OR"]] == pytest.approx([1, 1 / 3])
 
 
-def test_without_threshold_top_k_is_exactly_k_even_of_equal_scores():
+def test_without_threshold_top_k_predicts_exactly_k_of_equal_scores():
     labels = np.array([[1, 0, 0, 0], [0, 0, 0, 1]])
     result = multi_label.precision_recall_f1(labels, np.zeros((2, 4)), -np.inf, top_k=3)
     # Three each; the fourth label loses the tie.
@@ -197,11 +197,11 @@ def test_without_threshold_top_k_is_exactly_k_even_of_equal_scores():
 
 
 @pytest.mark.parametrize("top_k", [None, 2])
-def test_an_unknown_label_takes_no_place_of_the_top_k_and_is_no_mistake(top_k):
+def test_an_unknown_label_is_not_in_the_top_k_and_is_no_mistake(top_k):
     labels = np.array([[-1, 1, 1], [1, 1, 0]])
     scores = np.array([[0.9, 0.8, 0.7], [0.9, 0.8, 0.2]])
     result = multi_label.precision_recall_f1(labels, scores, top_k=top_k)
-    assert result == pytest.approx(dict.fromkeys(FIGURES, 1.0))
+    assert result == pytest.approx(dict.fromkeys(METRICS, 1.0))
 
 
 def test_a_label_never_predicted_counts_with_precision_zero():
@@ -211,21 +211,21 @@ def test_a_label_never_predicted_counts_with_precision_zero():
     assert [result["CP"], result["OP"]] == pytest.approx([1 / 2, 1])
 
 
-def test_a_label_without_positives_is_out_of_class_figures_but_not_of_overall():
+def test_a_label_without_positives_counts_in_overall_but_not_in_class_metrics():
     labels = np.array([[1, 0], [1, 0]])
     scores = np.array([[0.9, 0.9], [0.9, 0.1]])
     result = multi_label.precision_recall_f1(labels, scores)
     assert [result["CP"], result["CR"], result["OP"]] == pytest.approx([1, 1, 2 / 3])
 
 
-def test_figures_of_nothing_right_and_of_nothing_present():
-    nothing_right = multi_label.precision_recall_f1(column(1, 0), column(0.1, 0.2))
-    assert nothing_right == dict.fromkeys(FIGURES, 0.0)
-    nothing_there = multi_label.precision_recall_f1(column(0, -1), column(0.9, 0.2))
-    assert all(np.isnan(nothing_there[key]) for key in FIGURES)
+def test_metrics_are_0_with_nothing_correct_and_nan_with_nothing_present():
+    nothing_correct = multi_label.precision_recall_f1(column(1, 0), column(0.1, 0.2))
+    assert nothing_correct == dict.fromkeys(METRICS, 0.0)
+    nothing_present = multi_label.precision_recall_f1(column(0, -1), column(0.9, 0.2))
+    assert all(np.isnan(nothing_present[key]) for key in METRICS)
 
 
-def test_figures_are_python_floats(table):
+def test_metrics_are_python_floats(table):
     result = multi_label.precision_recall_f1(*table)
     assert {type(value) for value in result.values()} == {float}
 
@@ -248,7 +248,7 @@ def test_precision_steps_by_hand():
     scores = column(0.9, 0.8, 0.75, 0.7, 0.6, 0.5, 0.4)
     (steps,) = multi_label.precision_steps(labels, scores)
     assert steps == pytest.approx([1, 2 / 3, 1 / 2])
-    # Absent, present, present: the best is yet to come.
+    # Absent, present, present: precision rises, so the first step is raised.
     labels, scores = column(0, 1, 1), column(3, 2, 1)
     (steps,) = multi_label.precision_steps(labels, scores)
     assert steps == pytest.approx([1 / 2, 2 / 3])

@@ -1,4 +1,4 @@
-"""Calibration errors by hand, against scikit-learn and a plain loop."""
+"""Tests calibration errors against values by hand, scikit-learn and a loop."""
 
 import numpy as np
 import pytest
@@ -14,7 +14,7 @@ def column(*values):
 
 @pytest.fixture
 def table():
-    """Scores of any size, some of them equal, and unknown labels among them."""
+    """Labels, some of them unknown, and scores, some of them equal."""
     generator = np.random.default_rng(3)
     scores = (3 * generator.normal(size=(300, 4))).round(1)
     labels = (generator.random((300, 4)) < expit(scores / 3)).astype("int8")
@@ -58,7 +58,7 @@ def test_calibration_error_equals_a_loop_over_the_bins(table):
     assert result == pytest.approx(expected)
 
 
-def test_bins_hold_their_upper_ends_and_the_first_holds_zero():
+def test_bins_include_their_upper_ends_and_the_first_includes_zero():
     labels, probabilities = column(1, 0, 0, 1), column(0.0, 0.25, 0.5, 1.0)
     mean, share, count = reliability.reliability_curve(labels, probabilities, 4)
     np.testing.assert_array_equal(count, [2, 1, 0, 1])
@@ -73,7 +73,7 @@ def test_calibration_error_of_the_truth_is_zero_and_of_its_opposite_one(table):
     assert reliability.calibration_error(labels, 1 - truth) == 1
 
 
-def test_calibration_error_of_nothing_known_is_no_number():
+def test_calibration_error_without_known_labels_is_nan():
     assert np.isnan(reliability.calibration_error(column(-1), column(0.5)))
 
 

@@ -1,4 +1,4 @@
-"""The backbones: strides, what each network sees, its weights, what is frozen."""
+"""Tests the backbones: strides, preprocessing, weights files and frozen layers."""
 
 import keras
 import numpy as np
@@ -20,7 +20,7 @@ LIGHT = ("small", "vgg16", "mobilenet_v2")
 
 
 def names(*left_out):
-    """All names, with those that take long to build marked."""
+    """Returns all other names; those that take long to build are marked slow."""
     return [
         name if name in LIGHT else pytest.param(name, marks=pytest.mark.slow)
         for name in CHANNELS
@@ -41,8 +41,8 @@ def test_every_backbone_is_tested():
 @pytest.mark.parametrize("name", names())
 def test_features_have_the_stated_stride_and_channels(name, images):
     backbone = backbones.build(name, "none")
-    known = backbones.BACKBONES[name]
-    height, width = (edge // known.stride for edge in (64, 96))
+    stride = backbones.BACKBONES[name].stride
+    height, width = (edge // stride for edge in (64, 96))
     expected = (2, height, width, CHANNELS[name])
     assert backbone(images).shape == expected
     assert backbone.output_shape == (None, None, None, CHANNELS[name])
@@ -51,7 +51,7 @@ def test_features_have_the_stated_stride_and_channels(name, images):
 @pytest.mark.parametrize("name", ["small", "vgg16"])
 def test_cells_lie_in_the_middle_of_their_pixels(name, images):
     backbone = backbones.build(name, "none")
-    # Kernels that are their own mirrors: what is left is where they are applied.
+    # With symmetric kernels, only the positions where they are applied matter.
     for weights in backbone.trainable_variables:
         if len(weights.shape) == 4:
             kernel = weights + tf.reverse(weights, [0])
@@ -62,11 +62,11 @@ def test_cells_lie_in_the_middle_of_their_pixels(name, images):
         assert_same_features(np.flip(mirrored, axis), features)
 
 
-# Not the same colour for any two channels, so that a swap shows.
+# Each channel has another value, so that swapped channels are detected.
 COLOUR = np.array([255.0, 51.0, 0.0], "float32")
-SEEN = {
+PREPROCESSED = {
     "mobilenet_v2": [1.0, -0.6, -1.0],
-    # Blue first, less the means of ImageNet.
+    # Blue first, minus the means of ImageNet.
     "vgg16": [0.0 - 103.939, 51.0 - 116.779, 255.0 - 123.68],
 }
 APPLICATIONS = {
@@ -80,7 +80,7 @@ APPLICATIONS = {
 
 
 def plain_network(name, backbone):
-    """The network by itself, with the backbone's weights."""
+    """Builds the network without preprocessing, with the backbone's weights."""
     network = backbones.BACKBONES[name].application(
         weights=None, include_top=False, input_shape=(None, None, 3)
     )
@@ -96,20 +96,21 @@ def assert_same_features(actual, expected):
     np.testing.assert_allclose(actual, expected, rtol=0, atol=1e-4 * scale)
 
 
-@pytest.mark.parametrize("name", SEEN)
-def test_networks_see_the_values_they_were_trained_on_by_hand(name):
+@pytest.mark.parametrize("name", PREPROCESSED)
+def test_networks_receive_preprocessed_values_computed_by_hand(name):
     backbone = backbones.build(name, "none")
     image = np.broadcast_to(COLOUR, (1, 32, 32, 3))
-    seen = np.broadcast_to(np.array(SEEN[name], "float32"), (1, 32, 32, 3))
-    expected = plain_network(name, backbone)(seen).numpy()
+    colour = np.array(PREPROCESSED[name], "float32")
+    preprocessed = np.broadcast_to(colour, (1, 32, 32, 3))
+    expected = plain_network(name, backbone)(preprocessed).numpy()
     assert_same_features(backbone(image).numpy(), expected)
 
 
 @pytest.mark.parametrize("name", names("small"))
-def test_networks_see_what_keras_preprocesses(name, images):
+def test_networks_receive_what_keras_preprocesses(name, images):
     backbone = backbones.build(name, "none")
-    seen = APPLICATIONS[name].preprocess_input(images.copy())
-    expected = plain_network(name, backbone)(seen).numpy()
+    preprocessed = APPLICATIONS[name].preprocess_input(images.copy())
+    expected = plain_network(name, backbone)(preprocessed).numpy()
     assert_same_features(backbone(images).numpy(), expected)
 
 
@@ -126,7 +127,7 @@ def test_an_unknown_name_is_refused():
 
 @pytest.fixture(scope="module")
 def mobilenet(tmp_path_factory):
-    """A file of weights without top, none of them as it would start."""
+    """A weights file without top, whose weights all differ from the initial ones."""
     network = keras.applications.MobileNetV2(
         weights=None, include_top=False, input_shape=(None, None, 3)
     )
@@ -159,7 +160,7 @@ def test_fc6_comes_from_a_file_with_its_top(vgg16_with_top, tmp_path):
     expected = keras.Model(network.input, network.get_layer("block5_conv3").output)
     for one, other in zip(backbone.get_weights(), expected.get_weights(), strict=True):
         np.testing.assert_array_equal(one, other)
-    older = tmp_path / "vgg16.h5"  # the layout of the files that Keras downloads
+    older = tmp_path / "vgg16.h5"  # the format of the files that Keras downloads
     network.save(older)
     backbone = backbones.build("vgg16", str(older))
     for one, other in zip(backbone.get_weights(), expected.get_weights(), strict=True):
@@ -171,14 +172,14 @@ def test_fc6_comes_from_a_file_with_its_top(vgg16_with_top, tmp_path):
 
 
 @pytest.mark.parametrize("name", CHANNELS)
-def test_a_head_of_another_shape_begins_fresh(name, tmp_path):
-    # No file is asked for.
+def test_a_head_of_another_shape_is_not_initialised_from_a_file(name, tmp_path):
+    # The missing file is never read.
     missing = str(tmp_path / "missing.weights.h5")
     assert backbones.hidden_layer(name, missing, (25_088, 512)) is None
     assert backbones.hidden_layer(name, "none", (25_088, 4096)) is None
 
 
-def test_a_missing_file_of_weights_is_named(tmp_path):
+def test_a_missing_weights_file_is_named(tmp_path):
     path = tmp_path / "missing.weights.h5"
     with pytest.raises(FileNotFoundError, match=r"'imagenet', 'none' or.*missing"):
         backbones.build("small", str(path))
@@ -188,16 +189,16 @@ def test_a_missing_file_of_weights_is_named(tmp_path):
 def test_a_file_that_holds_no_weights_is_refused(tmp_path, ending):
     path = tmp_path / f"file{ending}"
     path.write_text("no weights")
-    with pytest.raises(ValueError, match="These weights are not small's"):
+    with pytest.raises(ValueError, match="The weights do not fit small"):
         backbones.build("small", str(path))
 
 
 def test_weights_of_another_network_are_refused(mobilenet, tmp_path):
-    with pytest.raises(ValueError, match="These weights are not small's"):
+    with pytest.raises(ValueError, match="The weights do not fit small"):
         backbones.build("small", mobilenet[1])
     path = tmp_path / "small.weights.h5"
     backbones.build("small", "none").layers[-1].save_weights(path)
-    with pytest.raises(ValueError, match="These weights are not mobilenet_v2's"):
+    with pytest.raises(ValueError, match="The weights do not fit mobilenet_v2"):
         backbones.build("mobilenet_v2", str(path))
 
 
@@ -205,22 +206,22 @@ def test_weights_of_another_network_are_refused(mobilenet, tmp_path):
 def test_weights_of_a_larger_network_are_refused(tmp_path):
     path = tmp_path / "resnet.weights.h5"
     keras.applications.ResNet101(weights=None, include_top=False).save_weights(path)
-    with pytest.raises(ValueError, match="These weights are not resnet50's"):
+    with pytest.raises(ValueError, match="The weights do not fit resnet50"):
         backbones.build("resnet50", str(path))
 
 
 @pytest.mark.parametrize("frozen", [0.0, 0.5, 0.9, 1.0])
-def test_frozen_is_the_share_of_layers_from_the_image_on_that_keep_still(frozen):
+def test_frozen_is_the_share_of_layers_from_the_image_on_that_are_not_trained(frozen):
     network = backbones.build("vgg16", "none", frozen).layers[-1]
     count = int(frozen * 18)  # 13 convolutions, 4 pools, the input
     trained = [layer.trainable for layer in network.layers]
     assert trained == [False] * count + [True] * (18 - count)
 
 
-def test_training_moves_only_what_is_not_frozen():
+def test_training_changes_only_layers_that_are_not_frozen():
     backbone = backbones.build("mobilenet_v2", "none", frozen=0.9)
     layers = backbone.layers[-1].layers
-    moving = {
+    trainable = {
         variable.path
         for layer in layers[int(0.9 * len(layers)) :]
         for variable in layer.variables
@@ -229,11 +230,11 @@ def test_training_moves_only_what_is_not_frozen():
     backbone.compile("sgd", "mse")
     images = np.random.default_rng(0).uniform(0, 255, (2, 32, 32, 3))
     backbone.fit(images, np.ones((2, 1, 1, 1280)), verbose=0)
-    moved = {
+    changed = {
         v.path for v in backbone.variables if not np.array_equal(v, before[v.path])
     }
-    assert moved
-    assert moved <= moving
+    assert changed
+    assert changed <= trainable
 
 
 def test_batch_normalisation_keeps_its_statistics_in_training(images):
@@ -245,8 +246,8 @@ def test_batch_normalisation_keeps_its_statistics_in_training(images):
         np.testing.assert_array_equal(old, new)
 
 
-def test_without_a_network_imagenet_weights_say_what_to_do(monkeypatch, tmp_path):
-    # A proxy that is not there, and no cache: Keras' own download fails for real.
+def test_without_a_network_connection_the_error_names_the_flag(monkeypatch, tmp_path):
+    # Without a proxy and a cache, Keras' own download fails.
     for name in ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"):
         monkeypatch.setenv(name, "http://127.0.0.1:9")
     for name in ("no_proxy", "NO_PROXY"):

@@ -1,4 +1,4 @@
-"""Regions found by content: on the objects of toy maps, and as in NumPy."""
+"""Tests localisation by content on toy maps and against NumPy."""
 
 import itertools
 
@@ -20,7 +20,7 @@ BLOB = np.outer([0.7, 1.0, 0.7], [0.7, 1.0, 0.7])
 
 
 def map_of(*objects):
-    """A map `(1, 10, 10, 4)` with objects `(row, column, channel, strength)`."""
+    """Makes a map `(1, 10, 10, 4)` of objects `(row, column, channel, strength)`."""
     maps = np.zeros((1, EDGE, EDGE, CHANNELS), "float32")
     for row, column, channel, strength in objects:
         place = slice(row - 1, row + 2), slice(column - 1, column + 2), channel
@@ -29,7 +29,7 @@ def map_of(*objects):
 
 
 def started(labels=2, regions=3, kind=RecurrentMemorizedAttention, **arguments):
-    """A layer before any training, whose label l is shown by channel l."""
+    """Makes an untrained layer in which channel l is the evidence for label l."""
     layer = kind(
         labels,
         regions,
@@ -49,7 +49,7 @@ def started(labels=2, regions=3, kind=RecurrentMemorizedAttention, **arguments):
 
 
 def cells_of(regions):
-    """The centres `(K, 2)` row, column of one image's regions, in cells."""
+    """Returns the centres `(K, 2)` row, column of one image's regions, in cells."""
     return (np.array(regions)[0, :, ::-1, 2] * EDGE + EDGE - 1) / 2
 
 
@@ -63,13 +63,13 @@ def test_two_regions_lie_on_two_objects_before_any_training():
     assert sorted(near[:2]) == [[False, True], [True, False]]
 
 
-def test_the_label_that_is_more_probable_is_looked_for_first():
+def test_the_first_region_is_that_of_the_most_probable_label():
     maps = map_of((2, 2, 0, 1.0), (6, 7, 1, 2.0))
     assert distance(cells_of(started()(maps)["regions"])[0], (6, 7)) <= 1
 
 
 @pytest.mark.parametrize("labels", [1, 2])
-def test_no_region_returns_to_an_object_that_was_looked_at(labels):
+def test_no_region_returns_to_an_object_of_an_earlier_region(labels):
     found = cells_of(started(labels, 4)(map_of((4, 4, 0, 1.0)))["regions"])
     assert distance(found[0], (4, 4)) <= 0.1
     # A region reaches 1.5 cells to each side.
@@ -77,7 +77,7 @@ def test_no_region_returns_to_an_object_that_was_looked_at(labels):
         assert distance(cell, found[0]) > 1.5
 
 
-def test_two_labels_in_one_place_take_one_region():
+def test_two_labels_in_one_place_share_a_region():
     maps = map_of((2, 2, 0, 1.0), (2, 2, 1, 1.0), (7, 7, 2, 0.5))
     found = cells_of(started(3)(maps)["regions"])
     assert distance(found[0], (2, 2)) <= 0.1
@@ -90,24 +90,24 @@ def test_two_equal_peaks_are_not_averaged():
     assert distance(found[1], (4, 7)) <= 1
 
 
-def test_a_map_that_shows_nothing_has_regions_apart_from_one_another():
+def test_regions_on_an_empty_map_are_apart_from_one_another():
     found = cells_of(started(1)(map_of())["regions"])
     assert all(distance(a, b) > 1.5 for a, b in itertools.pairwise(found))
 
 
 def search_by_numpy(scores, explained, covers, probabilities, scale, move):
-    """The docstring of `ContentLocalization` once more, cell by cell.
+    """Finds the next region as `ContentLocalization` describes, cell by cell.
 
     Args:
         scores: `(H, W, L)` evidence.
-        explained: `(L,)` what the regions looked at have shown.
-        covers: `(H, W)` in how many of them each cell lies.
+        explained: `(L,)` the largest evidence in earlier regions.
+        covers: `(H, W)` the number of these regions that each cell lies in.
         probabilities: `(L,)`.
         scale: `s_x, s_y`.
-        move: `t_x, t_y` that the centre is moved by.
+        move: Shift `t_x, t_y` of the centre.
 
     Returns:
-        Row and column of the next region, and what is explained and covered then.
+        Row and column of the next region, and the new explained and covers.
     """
     edges = np.array(covers.shape)
     cells = list(np.ndindex(*covers.shape))
@@ -142,7 +142,7 @@ def test_regions_equal_a_search_cell_by_cell(seed, rank):
     layer.build((None, None, None, CHANNELS))
     layer.set_weights([rng.normal(0, 0.7, w.shape) for w in layer.get_weights()])
     maps = rng.normal(size=(1, 5, 7, CHANNELS)).astype("float32")
-    z = rng.uniform(size=(5, 1, 6)).astype("float32")  # another one for each region
+    z = rng.uniform(size=(5, 1, 6)).astype("float32")  # a different one for each region
     by_name = {weight.name: weight.numpy() for weight in layer.weights}
     labels = by_name.get("W_label", np.eye(3))
     of_cells = maps[0] @ by_name["W_cell"] @ labels
@@ -155,11 +155,11 @@ def test_regions_equal_a_search_cell_by_cell(seed, rank):
     np.testing.assert_allclose(explained.scores[0], whole, atol=1e-5)
     covers = np.zeros((5, 7))
     for state in z:
-        asked = state[0] @ by_name["W_query"] @ labels + by_name["b_query"]
+        logits = state[0] @ by_name["W_query"] @ labels + by_name["b_query"]
         change = np.tanh(state[0] @ by_name["W_zm"] / np.sqrt(6) + by_name["b_m"])
         scale, move = SCALE * 3 ** change[:2], SCALE * change[2:]
         centre, whole, covers = search_by_numpy(
-            scores, whole, covers, 1 / (1 + np.exp(-asked)), scale, move
+            scores, whole, covers, 1 / (1 + np.exp(-logits)), scale, move
         )
         theta = layer.locate(state, evidence, explained)
         explained = layer.explain(theta, evidence, explained)
@@ -170,12 +170,12 @@ def test_regions_equal_a_search_cell_by_cell(seed, rank):
         np.testing.assert_array_equal(explained.covers[0], covers.ravel())
 
 
-def test_probabilities_begin_as_step_1s_of_the_whole_map():
+def test_initial_probabilities_are_those_of_step_1_for_the_whole_map():
     layer = started(3)
     maps = map_of((2, 2, 0, 2.0), (6, 7, 1, 1.0))
     whole = maps.mean((1, 2))
     states = [np.zeros((1, 64), "float32")] * 2
-    for _ in range(3):  # and are remembered, whatever is looked at
+    for _ in range(3):  # They do not depend on the regions.
         _, states, vectors = layer.region_lstm(maps, states)
         maps = map_of((5, 5, 2, 9.0))
     content = layer.content
@@ -183,7 +183,7 @@ def test_probabilities_begin_as_step_1s_of_the_whole_map():
     np.testing.assert_allclose(scores, 4 * whole[:, :3] - 1, atol=0.01)
 
 
-def test_the_gradient_of_where_a_region_lies_is_that_of_finite_differences():
+def test_the_gradient_of_a_regions_centre_equals_finite_differences():
     layer = started(2, 1)
     maps = map_of((2, 2, 0, 1.0), (2, 3, 1, 0.5), (6, 7, 1, 0.4))
     rng = np.random.default_rng(0)
@@ -214,7 +214,7 @@ def test_training_can_move_and_resize_regions(labels):
         assert np.abs(gradient).max() > 1e-4, variable.path
 
 
-def test_what_is_learnt_resizes_by_three_and_moves_by_a_region_at_most():
+def test_training_resizes_regions_by_three_and_moves_them_by_one_region_at_most():
     layer, maps = started(), map_of((2, 2, 0, 1.0))
     before = layer(maps)["regions"][0, 0]
     layer.content.move_bias.assign([-99.0, 99.0, -99.0, 99.0])
@@ -240,7 +240,7 @@ def test_sizes_unknown_to_the_graph_change_nothing(compiled):
         np.testing.assert_allclose(value, expected[name], atol=1e-5)
 
 
-def test_regions_lie_in_half_precision_where_they_lie_in_float32():
+def test_regions_in_half_precision_equal_those_in_float32():
     maps = map_of((2, 2, 0, 1.0), (6, 7, 1, 1.0))
     layer = started(2, 1, dtype="mixed_bfloat16")
     regions = layer(maps)["regions"]
@@ -250,7 +250,7 @@ def test_regions_lie_in_half_precision_where_they_lie_in_float32():
     np.testing.assert_allclose(regions[..., 0, 0], 0.3, rtol=1e-6)
 
 
-def test_a_state_or_a_map_that_is_no_number_makes_no_region():
+def test_a_state_or_a_map_of_nan_gives_nan_regions():
     content = started().content
     maps, z = map_of((2, 2, 0, 1.0)), np.ones((1, 64), "float32")
     evidence = content.read(maps)
@@ -262,21 +262,21 @@ def test_a_state_or_a_map_that_is_no_number_makes_no_region():
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (1, 6), (5, 1)])
-def test_maps_of_a_line_or_a_cell_have_regions(shape):
+def test_maps_of_one_line_or_one_cell_have_finite_regions(shape):
     maps = np.random.default_rng(0).uniform(size=(1, *shape, CHANNELS))
     regions = started()(maps.astype("float32"))["regions"]
     assert np.isfinite(regions).all()
     assert np.abs(regions[..., 2]).max() < 1
 
 
-def test_the_policys_mean_begins_where_the_first_region_does():
+def test_the_initial_means_of_the_policy_are_the_regions_of_rdar():
     maps = map_of((2, 2, 0, 1.0), (6, 7, 1, 1.5))
     found = started(2, 2)(maps)["regions"]
     agent = started(2, 2, ReinforcedAttention, sides=(SCALE,), ratios=(1.0,))
     np.testing.assert_allclose(agent(maps)["regions"], found, atol=1e-5)
 
 
-def test_an_agent_in_training_draws_its_locations_around_what_content_finds():
+def test_an_agent_in_training_samples_around_the_regions_found_by_content():
     maps = map_of((2, 2, 0, 1.0), (6, 7, 1, 1.5))
     kind = {"kind": ReinforcedAttention, "sides": (SCALE,), "ratios": (1.0,)}
     agent = started(2, 1, episodes=300, sigma=0.05, **kind)
@@ -301,14 +301,15 @@ def test_any_number_of_labels_starts_from_step_1_with_512_units(labels, channels
     maps = rng.uniform(size=(1, 1, 1, channels)).astype("float32")
     maps = np.tile(maps, (1, 4, 4, 1))
     scores = layer(maps)["region_scores"][:, 0]
-    # 127 numbers hold a kernel of fewer labels or channels, else its largest part.
+    # 127 numbers hold a kernel of fewer labels or channels, else its best
+    # approximation of that rank.
     left, values, right = np.linalg.svd(kernel, full_matrices=False)
-    held = (left[:, :127] * values[:127]) @ right[:127]
-    expected = maps[:, 0, 0] @ held + bias
+    approximated = (left[:, :127] * values[:127]) @ right[:127]
+    expected = maps[:, 0, 0] @ approximated + bias
     np.testing.assert_allclose(scores, expected, atol=0.05)
 
 
-def test_the_width_of_a_code_is_the_number_of_labels_up_to_a_quarter_of_the_units():
+def test_code_width_is_the_number_of_labels_up_to_a_quarter_of_the_units():
     widths = [code_width(512, labels) for labels in (1, 127, 128, 5000)]
     assert widths == [1, 127, 127, 127]
 
@@ -320,7 +321,7 @@ def test_a_kernel_of_few_labels_is_not_factored():
 
 
 @pytest.mark.parametrize("shape", [(6, 9), (9, 6), (3, 9)])
-def test_a_factored_kernel_misses_what_its_least_singular_values_are(shape):
+def test_the_error_of_a_factored_kernel_is_its_smallest_singular_values(shape):
     kernel = np.random.default_rng(0).normal(size=shape).astype("float32")
     codes, labels = factored(kernel, 4)
     assert (codes.shape, labels.shape) == ((shape[0], 4), (4, shape[1]))
@@ -329,8 +330,8 @@ def test_a_factored_kernel_misses_what_its_least_singular_values_are(shape):
     np.testing.assert_allclose(error, np.linalg.norm(missed), atol=1e-5)
 
 
-def test_starts_beside_content_are_refused():
-    with pytest.raises(ValueError, match="found by content start nowhere"):
+def test_starts_together_with_content_are_refused():
+    with pytest.raises(ValueError, match="content does not use starts"):
         RecurrentMemorizedAttention(
             2, 1, localization="content", starts=[[1.0, 1.0, 0.0, 0.0]]
         )
@@ -341,7 +342,7 @@ def test_an_unknown_localization_is_refused():
         RecurrentMemorizedAttention(2, 1, localization="elsewhere")
 
 
-def test_a_layer_is_made_again_from_its_configuration():
+def test_a_layer_is_restored_from_its_configuration():
     layer = started()
     again = RecurrentMemorizedAttention.from_config(layer.get_config())
     again.build((None, None, None, CHANNELS))

@@ -1,4 +1,4 @@
-"""The evidence map of step 1's classifier, by hand and beside NumPy."""
+"""Tests the evidence map of step 1's classifier by hand and against NumPy."""
 
 import keras
 import numpy as np
@@ -12,21 +12,21 @@ from ram_tf.models.objectives import Objective
 LABELS = 3
 
 
-def test_cells_lie_at_the_middles_of_equal_parts():
+def test_cell_centres_lie_in_the_middle_of_equal_parts():
     assert evidence_map.cell_centres(4).numpy().tolist() == [0.125, 0.375, 0.625, 0.875]
     assert evidence_map.cell_centres(1).numpy().tolist() == [0.5]
 
 
-def test_a_cell_on_the_border_is_averaged_over_those_that_exist():
-    # 4 of a corner's four cells is more than 8 of the nine around the middle.
+def test_a_cell_on_the_border_is_averaged_over_the_cells_that_exist():
+    # 4 / 4 cells in the corner is more than 8 / 9 cells in the middle.
     scores = np.zeros((1, 5, 6, 1), "float32")
     scores[0, 2, 2], scores[0, 4, 5] = 8, 4
     (point,) = evidence_map.points(tf.constant(scores)).numpy()[0]
     np.testing.assert_allclose(point, [4.5 / 5, 5.5 / 6], rtol=1e-6)
 
 
-def test_of_equal_cells_the_first_counts_line_by_line():
-    # Around a single cell all nine have the same mean; a flat map is all the same.
+def test_of_equal_cells_the_first_in_row_major_order_is_taken():
+    # All nine cells around a single one have the same mean.
     scores = np.zeros((2, 5, 6, 2), "float32")
     scores[0, 2, 2, 0] = 9
     scores[1, 1:4, 3:5, 1] = -9
@@ -49,7 +49,7 @@ def make_pooled(pooling="average", units=None):
 
 
 def points_by_numpy(features, kernel):
-    """`(n, L, 2)`: cell by cell and neighbour by neighbour."""
+    """Computes the points `(n, L, 2)` cell by cell."""
     images, height, width, _ = features.shape
     points = np.empty((images, kernel.shape[1], 2))
     for image, label in np.ndindex(points.shape[:2]):
@@ -64,7 +64,7 @@ def points_by_numpy(features, kernel):
 
 
 @pytest.mark.parametrize("pooling", ["average", "max"])
-def test_evidence_is_what_numpy_computes_for_any_number_of_images(pooling):
+def test_evidence_equals_numpy_for_any_number_of_images(pooling):
     model = make_pooled(pooling)
     graph = tf.function(
         lambda images: model(images, with_evidence=True),
@@ -84,7 +84,7 @@ def test_evidence_is_what_numpy_computes_for_any_number_of_images(pooling):
 
 
 @pytest.mark.parametrize(("pooling", "units"), [("average", 7), ("flatten", None)])
-def test_there_is_no_evidence_of_hidden_layers_and_flattened_maps(pooling, units):
+def test_there_is_no_evidence_with_a_hidden_layer_or_a_flattened_map(pooling, units):
     model = make_pooled(pooling, units)
     images = np.zeros((1, 24, 32, 3), "float32")
     assert not model.has_evidence

@@ -1,4 +1,4 @@
-"""The losses against numbers worked by hand, NumPy, Keras and TensorFlow Addons."""
+"""Tests the losses against hand-computed values, NumPy, Keras and Addons."""
 
 import math
 
@@ -15,7 +15,7 @@ ALL = list(losses.CLASSIFICATION.values())
 
 
 def matrices(*thetas):
-    """One image whose regions have these `s_x, s_y, t_x, t_y`; `(1, K, 2, 3)`."""
+    """The matrices `(1, K, 2, 3)` of one image, from `s_x, s_y, t_x, t_y`."""
     rows = [[[s_x, 0, t_x], [0, s_y, t_y]] for s_x, s_y, t_x, t_y in thetas]
     return np.array([rows], "float32")
 
@@ -28,7 +28,7 @@ def gradient(loss, scores):
 
 
 def test_euclidean_equals_equations_7_and_8_by_hand():
-    # Softmax of (log 1, log 2, log 1) is (1/4, 1/2, 1/4); wanted are (1/2, 1/2, 0).
+    # The softmax is (1/4, 1/2, 1/4), the target (1/2, 1/2, 0).
     scores = np.log([[1.0, 2.0, 1.0]]).astype("float32")
     loss = losses.euclidean(np.array([[1, 1, 0]]), scores)
     np.testing.assert_allclose(loss, 1 / 16 + 0 + 1 / 16, rtol=1e-6)
@@ -54,7 +54,7 @@ def test_binary_crossentropy_equals_keras(random_scores):
     )
 
 
-def test_binary_crossentropy_weighs_images_not_entries():
+def test_binary_crossentropy_weights_images_equally_not_entries():
     # One known entry costing log 2 in the first image, two costing log 4 in the other.
     scores = np.array([[0.0, 9.0], [-math.log(3), -math.log(3)]], "float32")
     labels = np.array([[1, -1], [1, 1]])
@@ -93,9 +93,9 @@ def test_asymmetric_with_equal_gammas_is_the_focal_loss_of_keras(random_scores):
     )
 
 
-def test_asymmetric_gives_the_focal_loss_of_addons():
-    # Addons sums over labels and weighs present ones by alpha = 1/4, absent ones by
-    # 3/4; naming the others unknown separates the two.
+def test_asymmetric_equals_the_focal_loss_of_addons():
+    # Addons sums over labels and weights present ones by alpha = 1/4, absent ones by
+    # 3/4; marking all others as unknown separates the two.
     with np.load(GOLDEN) as golden:
         labels, p, focal = (
             golden[key] for key in ("metric_labels", "metric_scores", "focal")
@@ -111,7 +111,7 @@ def test_asymmetric_gives_the_focal_loss_of_addons():
 
 
 @pytest.mark.parametrize("loss", ALL)
-def test_an_unknown_label_leaves_no_trace(loss):
+def test_an_unknown_label_changes_neither_loss_nor_gradient(loss):
     scores = np.array([[0.3, -1.0, 0.7, 2.0]], "float32")
     labels = np.array([[1, 0, 1, -1]])
     np.testing.assert_allclose(
@@ -150,8 +150,8 @@ def test_asymmetric_gradients_are_finite_for_any_focus(gamma, clip):
 
 
 @pytest.mark.parametrize("loss", ALL)
-def test_a_score_that_is_no_number_reaches_the_loss(loss):
-    # So that training can stop on it; a comparison with NaN is quietly false.
+def test_a_score_of_nan_makes_the_loss_nan(loss):
+    # Training stops on it. A comparison with NaN is false and could hide it.
     assert np.isnan(loss(np.array([[1, 0]]), np.array([[0.0, np.nan]], "float32")))
 
 
@@ -173,7 +173,7 @@ def test_a_step_down_the_gradient_of_the_scores_lowers_the_loss(name):
     assert loss(labels, lower) < loss(labels, scores)
 
 
-def test_probabilities_are_softmax_for_euclidean_and_sigmoid_else():
+def test_probabilities_are_softmax_for_euclidean_and_sigmoid_otherwise():
     scores = np.log([[1.0, 3.0]])
     np.testing.assert_allclose(
         losses.probabilities(scores, "euclidean"), [[0.25, 0.75]], rtol=1e-6
@@ -210,7 +210,7 @@ def test_a_single_region_has_no_anchor_and_no_anchor_constraint():
     assert losses.anchor_constraint(matrices((1, 1, 0.7, 0.7))) == 0
 
 
-def test_anchor_constraint_leaves_the_first_region_free_and_pulls_the_second():
+def test_anchor_constraint_ignores_the_first_region_and_attracts_the_second():
     at_anchors = [(1, 1, x, y) for x, y in losses.anchors(5)]
     assert losses.anchor_constraint(matrices((1, 1, 0.9, 0.1), *at_anchors)) == 0
     # 0.4 right of and 0.2 above (0.5, 0.5): half of 0.16 + 0.04.
@@ -220,8 +220,8 @@ def test_anchor_constraint_leaves_the_first_region_free_and_pulls_the_second():
     )
 
 
-def test_anchor_constraint_tells_x_from_y():
-    # Region 3 belongs at x 0.5, y -0.5: swapped it would pay 1/2 * (1 + 1).
+def test_anchor_constraint_distinguishes_x_and_y():
+    # The anchor of region 3 is x 0.5, y -0.5: swapped it costs 1/2 * (1 + 1).
     right = matrices(*[(1, 1, 0, 0)] * 2, (1, 1, 0.5, -0.5), *[(1, 1, 0, 0)] * 2)
     swapped = matrices(*[(1, 1, 0, 0)] * 2, (1, 1, -0.5, 0.5), *[(1, 1, 0, 0)] * 2)
     difference = losses.anchor_constraint(swapped) - losses.anchor_constraint(right)
@@ -238,7 +238,7 @@ def test_scale_constraint_squares_what_exceeds_alpha_also_when_mirrored():
 
 
 def test_positive_constraint_grows_linearly_below_beta():
-    # 0.1 - (-0.3) and 0.1 - 0.06 for the first, nothing for the second region.
+    # 0.1 - (-0.3) and 0.1 - 0.06 for the first, 0 for the second region.
     regions = matrices((-0.3, 0.06, 0, 0), (0.1, 2.0, 0, 0))
     np.testing.assert_allclose(losses.positive_constraint(regions), 0.44, rtol=1e-5)
     np.testing.assert_allclose(
@@ -262,7 +262,7 @@ def test_constraints_are_weighted_as_in_equation_13_and_switched_by_letter(lette
     )
 
 
-def test_localization_passes_its_arguments_on():
+def test_localization_applies_its_arguments():
     regions = matrices((1.1, -0.4, 0.3, 0.2), (0.9, 0.05, -0.8, 0.4))
     expected = (
         losses.scale_constraint(regions, 0.2)
@@ -285,20 +285,20 @@ def test_constraints_sum_over_regions_and_average_over_images():
         np.testing.assert_allclose(constraint(regions), sum(each), rtol=1e-6)
 
 
-def test_localization_has_gradients_where_it_should():
+def test_localization_has_gradients_only_where_a_constraint_acts():
     regions = matrices((0.9, -0.2, 0.9, 0.9), (0.3, 0.3, 0.5, 0.0))
     slope = gradient(losses.localization, regions)[0]
-    # s_x too large, s_y mirrored; the first region's place is free.
+    # s_x is too large, s_y negative; the first region's centre is unconstrained.
     assert slope[0, 0, 0] > 0 > slope[0, 1, 1]
     assert not slope[0, :, 2].any()
-    # The second has a fitting size and is drawn down to y = 0.5 only.
+    # The second has a valid size and is only drawn down to y = 0.5.
     assert slope[1, 1, 2] < 0
     assert np.count_nonzero(slope[1]) == 1
 
 
 @pytest.mark.parametrize("name", list(losses.CLASSIFICATION))
 def test_losses_compile_with_xla_for_an_unknown_batch_size(name):
-    # Traced for any batch size, then compiled for each one that comes.
+    # Traced once for any batch size, then compiled for each one.
     @tf.function(
         jit_compile=True,
         input_signature=[

@@ -1,4 +1,4 @@
-"""Views of an image: where they are cut and how they are fused, against plain loops."""
+"""Tests how views of an image are cut and fused, against plain loops."""
 
 import itertools
 
@@ -22,12 +22,12 @@ from ram_tf.models.networks import RDAR
 from ram_tf.models.objectives import Objective
 
 LABELS, STRIDE = 3, 4
-# The centre begins after one cell, the corners after none and two.
+# The centre crop starts after one cell, the corner crops after none and two.
 SIZE, CROP = 24, 16
 
 
 def make_model(seed=0, loss="bce", regions=2):
-    """Its backbone sees each cell by itself, so cutting before or after is the same."""
+    """Its backbone processes each cell separately, so cutting commutes with it."""
     backbone = keras.Sequential(
         [
             keras.Input((None, None, 3)),
@@ -42,7 +42,7 @@ def make_model(seed=0, loss="bce", regions=2):
     )
     model = RDAR(backbone, attention, Objective(loss), CROP / SIZE)
     model(np.zeros((1, CROP, CROP, 3), "float32"))
-    # Regions of their own for every view, so that a swapped one cannot hide.
+    # Every view has other regions, so that swapped views are detected.
     rng = np.random.default_rng(seed)
     for variable in model.trainable_variables:
         variable.assign(variable + rng.normal(0, 0.3, variable.shape))
@@ -87,9 +87,9 @@ def test_one_view_from_the_image_is_the_plain_model_on_its_centre_crop(model):
 def test_boxes_are_fractions_of_the_whole_image_at_any_size(model):
     images = images_of(32)
     actual = MultiView([ScaledModel(model, 32, 24, STRIDE)])((images,))
-    seen = model(centre_crop(images, 24))["regions"].numpy()
-    scale, centre = np.abs(seen[:, :, [1, 0], [1, 0]]), seen[:, :, ::-1, 2]
-    # -1 and 1 are the borders of the crop, which begins at 4 of 32 pixels.
+    regions = model(centre_crop(images, 24))["regions"].numpy()
+    scale, centre = np.abs(regions[:, :, [1, 0], [1, 0]]), regions[:, :, ::-1, 2]
+    # -1 and 1 are the borders of the crop, which starts at 4 of 32 pixels.
     first, last = ((edge * 12 + 16) / 32 for edge in (centre - scale, centre + scale))
     expected = np.concatenate([first, last], -1).clip(0, 1)
     np.testing.assert_allclose(actual["boxes"], expected, atol=1e-6)
@@ -128,24 +128,24 @@ def test_views_from_features_are_those_from_the_image(model, count):
 
 
 @pytest.mark.parametrize(
-    ("source", "seen"),
+    ("source", "batches"),
     [
         pytest.param(
             "image", [(2, CROP, CROP, 3)] * 10, id="a batch of crops at a time"
         ),
-        # Section 5.1: the whole image once, and once its mirror.
+        # Section 5.1: the whole image once and its mirror image once.
         pytest.param(
             "features", [(2, SIZE, SIZE, 3)] * 2, id="whole images, once each"
         ),
     ],
 )
-def test_what_goes_through_the_backbone_and_that_attention_runs_once(
-    model, source, seen
+def test_the_backbone_processes_these_batches_and_attention_runs_once(
+    model, source, batches
 ):
     shapes = {"backbone": [], "attention": []}
 
-    class Noting(keras.layers.Layer):
-        """A part of the model, which notes the shapes of what it is given."""
+    class Recorder(keras.layers.Layer):
+        """A part of the model that records the shapes of its inputs."""
 
         given_regions = False
 
@@ -157,14 +157,14 @@ def test_what_goes_through_the_backbone_and_that_attention_runs_once(
             shapes[self.name].append(tuple(inputs.shape))
             return self.part(inputs, **kwargs)
 
-    noting = RDAR(Noting("backbone"), Noting("attention"), model.objective)
-    outputs = view_of(noting, count=10, source=source)((IMAGES,))
-    assert shapes["backbone"] == seen
+    recorder = RDAR(Recorder("backbone"), Recorder("attention"), model.objective)
+    outputs = view_of(recorder, count=10, source=source)((IMAGES,))
+    assert shapes["backbone"] == batches
     assert [rows for rows, *_ in shapes["attention"]] == [2 * 10]
     assert_same(outputs, view_of(model, count=10, source=source)((IMAGES,)))
 
 
-def test_a_graph_holds_the_backbone_once_for_all_views_from_the_image(model):
+def test_a_graph_contains_the_backbone_once_for_all_views_from_the_image(model):
     convolutions = []
     for count in (1, 10):
         view = view_of(model, count=count)
@@ -186,17 +186,17 @@ def test_half_precision_goes_through_the_backbone_one_view_after_another():
 
 
 def ramp(cells):
-    """A map whose value is its column in the first channel, its row in the second."""
+    """Makes a map whose channels are the column and the row of each cell."""
     columns, rows = np.meshgrid(np.arange(cells), np.arange(cells))
     return np.stack([columns, rows], -1)[None].astype("float32")
 
 
-def test_half_a_cell_further_a_ramp_is_half_a_step_higher():
-    # 20 of 24 pixels are 5 of 6 cells; the centre begins after half a cell.
+def test_crops_between_cells_are_interpolated_on_a_ramp():
+    # 20 of 24 pixels are 5 of 6 cells; the centre starts after half a cell.
     views = cut_features(ramp(6), 24, 20, 4, 5)[0]
     expected = np.concatenate([ramp(5) + first for first in (0.5, 0)])
     np.testing.assert_allclose(views[:2], expected, atol=1e-5)
-    # Columns from 1 on at the top right, rows from 1 on at the bottom left.
+    # Columns start from 1 at the top right, rows start from 1 at the bottom left.
     for view, first in ((2, np.array([1, 0])), (3, np.array([0, 1])), (4, 1)):
         np.testing.assert_allclose(views[view], (ramp(5) + first)[0], atol=1e-5)
 
@@ -225,7 +225,7 @@ def test_ten_views_of_an_image_and_of_its_mirror_score_the_same(model, source):
 
 
 @pytest.mark.parametrize("source", ["features", "image"])
-def test_images_of_a_batch_do_not_see_each_other(model, source):
+def test_images_of_a_batch_do_not_affect_each_other(model, source):
     view = view_of(model, count=10, source=source, describe="z")
     together = view((IMAGES,))
     alone = [view((IMAGES[i : i + 1],)) for i in range(2)]
@@ -252,7 +252,7 @@ def test_one_region_is_enough(source):
     assert outputs["description"].shape == (2, 8)
 
 
-def test_views_of_a_map_of_one_cell_are_that_cell(model):
+def test_all_views_of_a_map_of_one_cell_are_that_cell(model):
     images = images_of(STRIDE)
     member = ScaledModel(model, STRIDE, STRIDE, STRIDE)
     ten = MultiView([member], count=10, source="features")((images,))
@@ -260,31 +260,32 @@ def test_views_of_a_map_of_one_cell_are_that_cell(model):
     np.testing.assert_allclose(ten["scores"], whole["scores"], atol=1e-5)
 
 
-def look_by_loops(members, images, describe):
-    """One view after another, each through the whole model.
+def predict_by_loops(members, images, describe):
+    """Runs the whole model on one view after another.
 
     Returns:
-        Per member its scores `(B, L)` and its description `(B, D)`.
+        Scores `(B, L)` and descriptions `(B, D)`, lists by member.
     """
     scores, descriptions = [], []
     for (model, size, crop, *_), batch in zip(members, images, strict=True):
         places = [0, size - crop]
         middle = (size - crop) // 2
         corners = [(middle, middle), *itertools.product(places, places)]
-        seen = [
+        outputs = [
             model.attend(
                 model.backbone(side[:, y : y + crop, x : x + crop]), describe=describe
             )
             for side in (batch, mirrored(batch))
             for y, x in corners
         ]
-        scores.append(np.mean([s["region_scores"].numpy().max(1) for s in seen], 0))
-        by_view = [s["descriptions"].numpy().max(1) for s in seen]
+        by_view = [o["region_scores"].numpy().max(1) for o in outputs]
+        scores.append(np.mean(by_view, 0))
+        by_view = [o["descriptions"].numpy().max(1) for o in outputs]
         descriptions.append(np.mean(by_view, 0))
     return scores, descriptions
 
 
-# Not the size of training, and its crops begin on the borders of cells, too.
+# Not the training size; its crops start on the borders of cells, too.
 LARGE, LARGE_CROP = 32, 16
 
 
@@ -297,21 +298,21 @@ def test_scales_of_one_model_are_averaged(model, describe, source):
     ]
     images = IMAGES, images_of(LARGE)
     outputs = MultiView(members, 10, source, describe)(images)
-    scores, descriptions = look_by_loops(members, images, describe)
+    scores, descriptions = predict_by_loops(members, images, describe)
     np.testing.assert_allclose(outputs["scores"], np.mean(scores, 0), atol=1e-5)
     expected = np.mean(descriptions, 0)
     np.testing.assert_allclose(outputs["description"], expected, atol=1e-5)
 
 
 @pytest.mark.parametrize("source", ["features", "image"])
-def test_descriptions_of_several_models_stand_side_by_side(model, other_model, source):
+def test_descriptions_of_several_models_are_concatenated(model, other_model, source):
     members = [
         ScaledModel(model, SIZE, CROP, STRIDE),
         ScaledModel(other_model, LARGE, LARGE_CROP, STRIDE),
     ]
     images = IMAGES, images_of(LARGE)
     outputs = MultiView(members, 10, source, "z")(images)
-    scores, descriptions = look_by_loops(members, images, "z")
+    scores, descriptions = predict_by_loops(members, images, "z")
     np.testing.assert_allclose(outputs["scores"], np.mean(scores, 0), atol=1e-5)
     expected = [d / np.linalg.norm(d, axis=1, keepdims=True) for d in descriptions]
     np.testing.assert_allclose(
@@ -340,7 +341,7 @@ def test_scores_become_probabilities_after_they_are_averaged(loss):
     np.testing.assert_allclose(outputs["probabilities"], expected, atol=1e-6)
 
 
-def test_it_says_what_decides_about_its_outputs(model, other_model):
+def test_about_lists_the_options_that_affect_the_outputs(model, other_model):
     view = view_of(model, count=5, source="features", describe="x")
     other = MultiView([ScaledModel(other_model, LARGE, LARGE_CROP, STRIDE)])
     joint = view.joined_with(other)
@@ -358,13 +359,13 @@ def test_it_says_what_decides_about_its_outputs(model, other_model):
 
 
 @pytest.mark.parametrize(
-    ("views", "said"),
+    ("views", "message"),
     [
         ({"count": 4}, r"count of \(1, 5, 10\).*count=4"),
         ({"source": "video"}, r"source of \('features', 'image'\).*source='video'"),
         ({"describe": "y"}, r"one of \('pooled', 'x', 'z'\). Received: 'y'"),
     ],
 )
-def test_unknown_views_are_refused(model, views, said):
-    with pytest.raises(ValueError, match=said):
+def test_unknown_views_are_refused(model, views, message):
+    with pytest.raises(ValueError, match=message):
         view_of(model, **views)

@@ -1,4 +1,4 @@
-"""Reward and policy gradient: by hand, and against what can be integrated."""
+"""Tests reward and policy gradient against hand-computed and integrated values."""
 
 import math
 
@@ -14,15 +14,15 @@ from ram_tf.models import policy_gradient
     ("labels", "scores", "expected"),
     [
         pytest.param([1, 0, 1, 0], [4, 1, 3, 2], 1, id="both best are present"),
-        pytest.param([1, 0, 1, 0], [4, 3, 1, 2], 1 / 2, id="one of both is"),
+        pytest.param([1, 0, 1, 0], [4, 3, 1, 2], 1 / 2, id="one of both is present"),
         pytest.param([0, 0, 1, 0], [4, 3, 1, 2], 0, id="the best is absent"),
         pytest.param([1, 1, 0, 1], [-1, -2, -3, -4], 2 / 3, id="negative scores"),
         pytest.param([1, -1, 0, 0], [3, 4, 1, 2], 1, id="unknown is not ranked"),
-        pytest.param([-1, -1, 0, 1], [9, 8, 3, 1], 0, id="nor takes a place"),
-        pytest.param([0, 1, 0, 0], [5, 5, 1, 2], 0, id="of equal ones the earlier"),
-        pytest.param([1, 0, 0, 0], [5, 5, 1, 2], 1, id="goes first"),
+        pytest.param([-1, -1, 0, 1], [9, 8, 3, 1], 0, id="unknown takes no rank"),
+        pytest.param([0, 1, 0, 0], [5, 5, 1, 2], 0, id="the earlier wins a tie"),
+        pytest.param([1, 0, 0, 0], [5, 5, 1, 2], 1, id="and may be present"),
         pytest.param([0, 0, 0, 0], [4, 1, 3, 2], 0, id="no label"),
-        pytest.param([-1, -1, -1, -1], [4, 1, 3, 2], 0, id="nothing known"),
+        pytest.param([-1, -1, -1, -1], [4, 1, 3, 2], 0, id="no known label"),
         pytest.param([1, 1, 1, 1], [4, 1, 3, 2], 1, id="every label"),
     ],
 )
@@ -31,7 +31,7 @@ def test_reward_by_hand(labels, scores, expected):
     np.testing.assert_allclose(reward, [expected])
 
 
-def test_reward_is_the_share_that_sorting_each_image_gives():
+def test_reward_equals_that_of_sorting_the_labels_of_each_image():
     rng = np.random.default_rng(0)
     labels, scores = rng.integers(-1, 2, (200, 7)), rng.normal(size=(200, 7))
     expected = []
@@ -55,7 +55,7 @@ def test_log_probability_is_that_of_two_normal_distributions():
     np.testing.assert_allclose(actual, expected, rtol=1e-5)
 
 
-def test_log_probability_moves_the_mean_and_not_the_sample():
+def test_log_probability_has_a_gradient_for_the_mean_but_not_for_the_sample():
     location, mean = tf.constant([[0.5, -1.2]]), tf.constant([[0.1, 0.0]])
     with tf.GradientTape() as tape:
         tape.watch([location, mean])
@@ -78,7 +78,7 @@ def test_policy_loss_by_hand():
     np.testing.assert_allclose(loss, expected)
 
 
-def test_an_episodes_advantage_is_over_the_other_episodes_of_its_image():
+def test_the_advantage_is_relative_to_the_other_episodes_of_the_image():
     # Two images of three episodes, T = 2.
     rewards = tf.constant([1.0, 0.5, 0.0, 0.0, 1.0, 0.0])
     baselines = tf.constant([[0.0] * 2, [0, 0.25], [0] * 2, [0] * 2, [0] * 2, [1] * 2])
@@ -90,7 +90,7 @@ def test_an_episodes_advantage_is_over_the_other_episodes_of_its_image():
     np.testing.assert_allclose(found, expected, atol=1e-6)
 
 
-def test_the_advantage_of_a_single_episode_is_over_the_baseline_alone():
+def test_the_advantage_of_a_single_episode_is_relative_to_the_baseline_only():
     found = policy_gradient.advantages(REWARDS, BASELINES)
     np.testing.assert_allclose(found, REWARDS[:, None] - BASELINES)
 
@@ -101,7 +101,7 @@ def test_baseline_loss_by_hand():
     np.testing.assert_allclose(loss, expected)
 
 
-def test_the_baseline_learns_from_its_error_and_not_from_the_policy():
+def test_the_baseline_is_trained_by_its_error_and_not_by_the_policy_loss():
     with tf.GradientTape(persistent=True) as tape:
         tape.watch([BASELINES, LOGARITHMS])
         policy = policy_gradient.policy_loss(REWARDS, BASELINES, LOGARITHMS, COUNTED)
@@ -119,7 +119,7 @@ def test_the_baseline_learns_from_its_error_and_not_from_the_policy():
 
 @pytest.mark.parametrize(("baseline", "episodes"), [(0.0, 1), (0.7, 1), (0.7, 4)])
 def test_its_gradient_is_the_derivative_of_the_expected_reward(baseline, episodes):
-    # Rewarded right of 0.3: E[R] = Phi((m - 0.3) / sigma), whatever is expected.
+    # The reward is 1 right of 0.3: E[R] = Phi((m - 0.3) / sigma) for any baseline.
     sigma, count = 0.2, 400_000
     mean = tf.Variable([0.2, -0.4])
     noise = np.random.default_rng(0).normal(0, sigma, (count, 1, 2))
@@ -140,6 +140,6 @@ def test_its_gradient_is_the_derivative_of_the_expected_reward(baseline, episode
     np.testing.assert_allclose(gradient, [expected, 0], atol=0.025)
 
 
-def test_reward_ignores_scores_that_are_infinitely_small():
+def test_a_present_label_with_a_score_of_minus_infinity_earns_no_reward():
     scores = tf.constant([[-math.inf, 0.0, -5.0]])
     np.testing.assert_allclose(policy_gradient.reward([[1, 0, 0]], scores), [0])

@@ -1,4 +1,4 @@
-"""The recurrence against NumPy: Eq. 1-5's loop, and where it starts."""
+"""Tests the recurrent attention against its loop in NumPy (Eq. 1-5)."""
 
 import itertools
 import json
@@ -10,65 +10,52 @@ import pytest
 import tensorflow as tf
 
 from ram_tf.models.attention.recurrent_attention import RecurrentMemorizedAttention
-from ram_tf.models.attention.region_lstm import DESCRIPTIONS, pool_region
+from ram_tf.models.attention.region_lstm import DESCRIPTIONS
 from ram_tf.models.attention.spatial_transformer import sample_region, theta_to_matrix
-from tests.support.numpy_reference import read_by_numpy, relu
-
-LABELS, CHANNELS = 3, 4
-WHOLE = [1.0, 1.0, 0.0, 0.0]
-STARTS = {
-    1: [[0.5, 0.4, 0.3, -0.2]],
-    3: [[1.0, 1.0, 0.0, 0.0], [0.5, 0.6, 0.4, -0.3], [0.3, 0.2, -0.6, 0.1]],
-}
+from tests.support.numpy_reference import read_by_numpy
+from tests.support.recurrent_layers import (
+    CHANNELS,
+    LABELS,
+    STARTS,
+    WHOLE,
+    gradients,
+    make_attention,
+    random_features,
+)
 
 
 @pytest.fixture
 def features():
-    shape = (2, 5, 6, CHANNELS)
-    return np.random.default_rng(0).uniform(size=shape).astype("float32")
-
-
-def make_attention(regions=3, units=8, randomly=True, **arguments):
-    """A built layer; `randomly` sets every weight, so that nothing hides behind 0."""
-    arguments = {"region_size": (4, 4), **arguments}
-    layer = RecurrentMemorizedAttention(LABELS, regions, units, **arguments)
-    layer.build((None, None, None, CHANNELS))
-    if randomly:
-        rng = np.random.default_rng(1)
-        layer.set_weights(
-            [rng.normal(0, 0.5, w.shape).astype("float32") for w in layer.get_weights()]
-        )
-    return layer
+    return random_features()
 
 
 def loop_by_numpy(layer, features):
-    """The loop of the layer's docstring; sampler and pooling have their own tests.
+    """Runs the loop of the layer's docstring; sampling is tested elsewhere.
 
     Returns:
-        What the layer does, and under the names of `DESCRIPTIONS` what it could
-        describe regions by.
+        The layer's outputs, and each of the `DESCRIPTIONS` under its name.
     """
     hidden = memory = np.zeros((len(features), layer.units))
     theta = np.tile(WHOLE, (len(features), 1)).astype("float32")
     w_zm, b_m = (variable.numpy() for variable in layer.theta_variables)
-    scores, thetas, described = [], [], []
+    scores, thetas, descriptions = [], [], []
     for k in range(layer.num_regions + 1):
         region = sample_region(features, theta, layer.region_size)
-        spoken, (hidden, memory), vectors = read_by_numpy(
+        region_scores, (hidden, memory), vectors = read_by_numpy(
             layer.region_lstm, region.numpy(), (hidden, memory)
         )
         z = vectors["z"]
         if k > 0:
-            scores.append(spoken)
-            described.append(vectors)
+            scores.append(region_scores)
+            descriptions.append(vectors)
         if k < layer.num_regions:
-            own = min(k, len(b_m) - 1)
-            theta = (z @ w_zm[own] + b_m[own]).astype("float32")
+            row = min(k, len(b_m) - 1)
+            theta = (z @ w_zm[row] + b_m[row]).astype("float32")
             thetas.append(theta)
     return {
         "region_scores": np.stack(scores, 1),
         "regions": theta_to_matrix(np.stack(thetas, 1)),
-        **{n: np.stack([v[n] for v in described], 1) for n in DESCRIPTIONS},
+        **{n: np.stack([v[n] for v in descriptions], 1) for n in DESCRIPTIONS},
     }
 
 
@@ -96,17 +83,17 @@ def test_any_number_of_regions_equals_the_plain_loop(features, count):
 
 
 @pytest.mark.parametrize("pooling", ["average", "max"])
-def test_layout_is_seen_beside_the_pooled_features(features, pooling):
+def test_layout_is_an_input_in_addition_to_the_pooled_features(features, pooling):
     layer = make_attention(region_pooling=pooling, layout_channels=2)
     assert_same_outputs(layer(features), loop_by_numpy(layer, features))
 
 
 @pytest.mark.parametrize("count", [1, 3])
 @pytest.mark.parametrize("which", DESCRIPTIONS)
-def test_descriptions_are_those_of_each_region_but_the_whole_map(
+def test_descriptions_are_those_of_each_region_without_the_whole_map(
     features, which, count
 ):
-    # Pooled descriptions are without the layout, which is beside them in W_fx.
+    # Pooled descriptions do not include the layout.
     layer = make_attention(count, region_pooling="average", layout_channels=2)
     outputs, expected = layer(features, describe=which), loop_by_numpy(layer, features)
     assert_same_outputs(outputs, expected)
@@ -117,7 +104,7 @@ def test_descriptions_are_those_of_each_region_but_the_whole_map(
 
 
 @pytest.mark.parametrize("which", DESCRIPTIONS)
-def test_descriptions_do_not_change_what_is_described(features, which):
+def test_descriptions_do_not_change_the_other_outputs(features, which):
     layer = make_attention(dropout=0.5)
     plain, outputs = layer(features), layer(features, describe=which)
     assert set(outputs) == {*plain, "descriptions"}
@@ -145,7 +132,7 @@ def test_descriptions_are_float32_under_mixed_precision(features):
         assert layer(features, describe=which)["descriptions"].dtype == tf.float32
 
 
-def test_images_of_a_batch_do_not_see_each_other(features):
+def test_images_of_a_batch_do_not_affect_each_other(features):
     layer = make_attention()
     alone = [layer(features[i : i + 1]) for i in range(2)]
     joined = {name: np.concatenate([a[name] for a in alone]) for name in alone[0]}
@@ -194,17 +181,6 @@ def test_layer_works_on_symbolic_inputs(features):
     assert_same_outputs(keras.Model(inputs, outputs)(features), layer(features))
 
 
-def gradients(layer, features):
-    """Of the scores alone, so that regions are reached through the sampler only."""
-    features = tf.convert_to_tensor(features)
-    with tf.GradientTape() as tape:
-        tape.watch(features)
-        loss = tf.reduce_sum(layer(features)["region_scores"] ** 2)
-    sources = [features, *layer.trainable_variables]
-    # That of `b_m` comes as slices when it runs eagerly.
-    return [tf.convert_to_tensor(g) for g in tape.gradient(loss, sources)]
-
-
 def test_xla_computes_the_same_outputs_and_gradients(features):
     layer = make_attention(starts=STARTS[3])
     compiled = tf.function(layer, jit_compile=True)
@@ -219,7 +195,7 @@ def test_xla_computes_the_same_outputs_and_gradients(features):
 
 
 def test_gradients_reach_the_features_and_every_weight(features):
-    # Fresh weights: what stood still at the start would never learn.
+    # Initial weights: one without a gradient would never be trained.
     layer = make_attention(units=32, randomly=False, starts=STARTS[3])
     names = ["features", *(v.path for v in layer.trainable_variables)]
     assert len(names) == 1 + 2 + 3 + 2 + 2 + 1 + 1
@@ -266,7 +242,7 @@ def test_coordinates_keep_float32_under_mixed_precision(features):
 
 
 def with_given_regions(layer):
-    """The layer without its localisation, its other weights kept."""
+    """Returns the layer without its localisation, with its other weights."""
     config = {**layer.get_config(), "given_regions": True}
     given = RecurrentMemorizedAttention.from_config(config)
     given.build((None, None, None, CHANNELS))
@@ -278,7 +254,7 @@ def with_given_regions(layer):
 
 
 @pytest.mark.parametrize("count", [1, 3])
-def test_given_the_regions_that_it_found_a_layer_scores_them_the_same(features, count):
+def test_a_layer_scores_the_regions_that_it_found_the_same_when_given(features, count):
     layer = make_attention(count, starts=STARTS[count], layout_channels=2)
     found = layer(features, describe="z")
     theta = tf.gather(
@@ -291,20 +267,20 @@ def test_given_the_regions_that_it_found_a_layer_scores_them_the_same(features, 
     )
 
 
-def test_given_regions_are_looked_at_in_their_order(features):
+def test_given_regions_keep_their_order(features):
     given = with_given_regions(make_attention(starts=STARTS[3]))
     theta = tf.tile([STARTS[3]], [2, 1, 1])
     regions = given(features, theta=theta)["regions"]
     np.testing.assert_array_equal(regions, theta_to_matrix(theta))
 
 
-def test_with_given_regions_there_are_no_weights_to_find_them_by(features):
+def test_with_given_regions_there_are_no_localisation_weights(features):
     given = with_given_regions(make_attention())
     assert given.theta_variables == []
     theta = tf.tile([STARTS[3]], [2, 1, 1])
     with tf.GradientTape() as tape:
         loss = tf.reduce_sum(given(features, theta=theta)["region_scores"] ** 2)
-    # Without W_zm and b_m nothing is left that the loss does not reach.
+    # All weights other than W_zm and b_m have a gradient.
     for variable, gradient in zip(
         given.trainable_variables,
         tape.gradient(loss, given.trainable_variables),
@@ -320,7 +296,7 @@ def test_given_regions_keep_float32_under_mixed_precision(features):
     np.testing.assert_array_equal(regions, theta_to_matrix(theta))
 
 
-def test_layer_is_made_again_from_json(features):
+def test_layer_is_restored_from_json(features):
     layer = make_attention(
         3, 6, region_pooling="max", layout_channels=2, starts=STARTS[3], dropout=0.25
     )
@@ -332,13 +308,13 @@ def test_layer_is_made_again_from_json(features):
 
 
 @pytest.mark.parametrize("count", STARTS)
-def test_fresh_regions_are_exactly_their_starts(features, count):
+def test_initial_regions_are_exactly_their_starts(features, count):
     layer = make_attention(count, randomly=False, starts=STARTS[count])
     expected = theta_to_matrix(np.array([STARTS[count]] * 2, "float32"))
     np.testing.assert_array_equal(layer(features)["regions"], expected)
 
 
-def test_without_starts_fresh_regions_differ(features):
+def test_without_starts_initial_regions_differ(features):
     layer = make_attention(3, randomly=False)
     # Eq. 5: one W_zm and b_m for all iterations.
     kernel, bias = layer.theta_variables
@@ -349,7 +325,7 @@ def test_without_starts_fresh_regions_differ(features):
         assert np.abs(regions[:, one] - regions[:, other]).max() > 1e-4
 
 
-def test_fresh_kernels_fill_the_bounds_of_xavier():
+def test_initial_kernels_fill_the_bounds_of_xavier():
     layer = make_attention(units=64, randomly=False)
     kernels = [
         layer.region_lstm.feature.kernel,
@@ -374,91 +350,3 @@ def test_dropout_acts_in_training_only(features):
     )
     trained = [layer(features, training=True)["region_scores"] for _ in range(2)]
     assert np.abs(trained[0] - trained[1]).max() > 1e-3
-
-
-def classify_regions(features, thetas, pooling, classifier, context, feature=None):
-    """Each region by a plain classifier, mixed with what it says of the whole map."""
-    scores = []
-    for theta in [WHOLE, *thetas]:
-        region = sample_region(features, [theta] * len(features), (4, 4))
-        x = pool_region(region, pooling).numpy()
-        if feature is not None:
-            x = relu(x @ feature[0] + feature[1])
-        scores.append(x @ classifier[0] + classifier[1])
-    whole, *scores = scores
-    return np.stack([(1 - context) * s + context * whole for s in scores], 1)
-
-
-def assert_near(actual, expected, bias):
-    """Up to the tanh of Eq. 4, which is linear within 3 %."""
-    error, size = actual - expected, expected - bias
-    assert np.linalg.norm(error) < 0.03 * np.linalg.norm(size)
-
-
-def random_dense(*shape, seed=3):
-    """Kernel and bias."""
-    rng = np.random.default_rng(seed)
-    return [rng.normal(0, 0.5, n).astype("float32") for n in (shape, shape[-1:])]
-
-
-@pytest.mark.parametrize("context", [0.0, 0.3, 1.0])
-@pytest.mark.parametrize("pooling", ["average", "max"])
-@pytest.mark.parametrize("layout", [0, 2])
-def test_start_as_a_linear_classifier_scores_regions_like_it(
-    features, pooling, context, layout
-):
-    classifier = random_dense(CHANNELS, LABELS)
-    layer = make_attention(
-        units=32,
-        randomly=False,
-        region_pooling=pooling,
-        layout_channels=layout,
-        starts=STARTS[3],
-    )
-    layer.region_lstm.start_as(classifier, context=context)
-    expected = classify_regions(features, STARTS[3], pooling, classifier, context)
-    assert_near(layer(features)["region_scores"], expected, classifier[1])
-
-
-@pytest.mark.parametrize("context", [0.0, 0.3, 1.0])
-@pytest.mark.parametrize("pooling", ["average", "flatten"])
-def test_start_as_a_hidden_layer_scores_regions_like_it(features, pooling, context):
-    layer = make_attention(
-        units=32, randomly=False, region_pooling=pooling, starts=STARTS[3]
-    )
-    feature = random_dense(layer.region_lstm.feature.kernel.shape[0], 10)
-    classifier = random_dense(10, LABELS, seed=4)
-    layer.region_lstm.start_as(classifier, feature, context)
-    expected = classify_regions(
-        features, STARTS[3], pooling, classifier, context, feature
-    )
-    assert_near(layer(features)["region_scores"], expected, classifier[1])
-
-
-def test_start_as_leaves_gradients_to_every_weight(features):
-    layer = make_attention(units=32, randomly=False, starts=STARTS[3])
-    size = layer.region_lstm.feature.kernel.shape[0]
-    kernel = np.random.default_rng(5).normal(size=(size, LABELS)).astype("float32")
-    layer.region_lstm.start_as((kernel, np.zeros(LABELS, "float32")))
-    for gradient in gradients(layer, features):
-        assert np.abs(gradient).max() > 1e-9
-
-
-def test_start_as_needs_two_units_a_feature_and_one():
-    feature, classifier = random_dense(CHANNELS, 6), random_dense(6, LABELS)
-    layer = make_attention(units=12, region_pooling="max")
-    with pytest.raises(
-        ValueError, match=r"Too few units.*least 13\. Received: units=12"
-    ):
-        layer.region_lstm.start_as(classifier, feature)
-    make_attention(units=13, region_pooling="max").region_lstm.start_as(
-        classifier, feature
-    )
-
-
-def test_start_as_a_linear_classifier_needs_five_units():
-    classifier = random_dense(CHANNELS, LABELS)
-    layer = make_attention(units=4, region_pooling="max")
-    with pytest.raises(ValueError, match=r"Too few units.*least 5\. Received: units=4"):
-        layer.region_lstm.start_as(classifier)
-    make_attention(units=5, region_pooling="max").region_lstm.start_as(classifier)

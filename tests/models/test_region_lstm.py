@@ -1,4 +1,4 @@
-"""One region: Eq. 4's cell, pooling, and the layer around both."""
+"""Tests the scoring of one region: pooling, the cell of Eq. 4 and `RegionLSTM`."""
 
 import keras
 import numpy as np
@@ -20,12 +20,10 @@ def test_cell_equals_equation_4_without_tanh_on_the_memory():
     weights = [rng.normal(size=w.shape).astype("float32") for w in cell.get_weights()]
     cell.set_weights(weights)
     x, hidden = rng.normal(size=(2, 3)), rng.normal(size=(2, 5))
-    memory = 3 * rng.normal(size=(2, 5))  # where tanh would be far from linear
+    memory = 3 * rng.normal(size=(2, 5))  # where tanh is far from linear
     output, states = cell(
-        *(
-            tf.constant(x, tf.float32),
-            [tf.constant(s, tf.float32) for s in (hidden, memory)],
-        )
+        tf.constant(x, tf.float32),
+        [tf.constant(s, tf.float32) for s in (hidden, memory)],
     )
     expected = cell_by_numpy(weights, x, hidden, memory)
     np.testing.assert_allclose(output, expected[0], rtol=1e-4, atol=1e-5)
@@ -38,7 +36,7 @@ def test_cell_equals_equation_4_without_tanh_on_the_memory():
 )
 def test_cell_refuses_what_equation_4_does_not_have(other):
     (name,) = other
-    with pytest.raises(ValueError, match=f"Eq. 4 has no other {name}"):
+    with pytest.raises(ValueError, match=f"{name} contradicts Eq. 4"):
         MemorizedAttentionCell(5, **other)
 
 
@@ -49,7 +47,7 @@ def test_pooling_by_hand():
     np.testing.assert_allclose(pool_region(region, "flatten"), [[5, 7, 13, 15]])
 
 
-def test_centre_pooling_weighs_by_a_hann_window():
+def test_centre_pooling_has_the_weights_of_a_hann_window():
     corner, middle = np.zeros((2, 1, 3, 3, 1), "float32")
     corner[0, 0, 0] = middle[0, 1, 1] = 1
     # sin^2 of 45, 90 and 135 degrees along each axis: 1/2, 1, 1/2, in sum 2.
@@ -74,7 +72,7 @@ def test_layer_equals_equations_3_to_5(pooling, layout):
         np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-5)
 
 
-def test_layer_is_made_again_from_its_config():
+def test_region_lstm_is_restored_from_its_config():
     layer = RegionLSTM(3, 6, "max", 2, 0.25)
     again = keras.saving.deserialize_keras_object(
         keras.saving.serialize_keras_object(layer)

@@ -1,4 +1,4 @@
-"""The regions around a location, by hand."""
+"""Tests the regions around a location against values computed by hand."""
 
 import numpy as np
 import tensorflow as tf

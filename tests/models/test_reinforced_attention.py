@@ -1,4 +1,4 @@
-"""The agent: its regions, its loop against NumPy, and what each loss moves in it."""
+"""Tests the agent of RARL: its loop against NumPy, and how it samples locations."""
 
 import inspect
 import json
@@ -13,78 +13,14 @@ from ram_tf.models import policy_gradient
 from ram_tf.models.attention.region_lstm import DESCRIPTIONS
 from ram_tf.models.attention.region_scales import regions_at
 from ram_tf.models.attention.reinforced_attention import ReinforcedAttention
-from ram_tf.models.attention.spatial_transformer import sample_region, theta_to_matrix
-from tests.support.numpy_reference import read_by_numpy
-
-LABELS, CHANNELS, STEPS = 3, 4, 3
-WHOLE = [1.0, 1.0, 0.0, 0.0]
-STARTS = [[0.0, 0.0], [0.5, -0.5], [-0.3, 0.8]]
+from ram_tf.models.attention.spatial_transformer import sample_region
+from tests.support.agents import STARTS, STEPS, loop_by_numpy, make_agent
+from tests.support.recurrent_layers import CHANNELS, LABELS, WHOLE, random_features
 
 
 @pytest.fixture
 def features():
-    shape = (2, 5, 6, CHANNELS)
-    return np.random.default_rng(0).uniform(size=shape).astype("float32")
-
-
-def make_agent(randomly=True, **arguments):
-    """A built layer; `randomly` sets every weight, so that nothing hides behind 0."""
-    arguments = {
-        "num_steps": STEPS,
-        "units": 8,
-        "region_size": (4, 4),
-        "region_pooling": "average",
-        "layout_channels": 2,
-        "sides": (0.2, 0.5),
-        **arguments,
-    }
-    layer = ReinforcedAttention(LABELS, **arguments)
-    layer.build((None, None, None, CHANNELS))
-    if randomly:
-        rng = np.random.default_rng(1)
-        for variable in layer.trainable_variables:
-            variable.assign(rng.normal(0, 0.5, variable.shape))
-    return layer
-
-
-def loop_by_numpy(layer, features, locations=None):
-    """The loop of the layer's docstring, at its means or at given locations.
-
-    Args:
-        layer: The agent, whose weights are used.
-        features: `(n, H, W, C)`.
-        locations: `(n, T, 2)`; None for the means.
-    """
-    size, scales = layer.region_size, layer.scales
-    zeros = np.zeros((len(features), layer.units))
-    region = sample_region(features, [WHOLE] * len(features), size).numpy()
-    _, (hidden, memory), _ = read_by_numpy(layer.region_lstm, region, [zeros, zeros])
-    found = {"regions": [], "region_scores": [], "means": [], "baselines": []}
-    found |= {name: [] for name in DESCRIPTIONS}
-    for t in range(layer.num_steps):
-        if layer.learns_locations:
-            own = min(t, layer.location_bias.shape[0] - 1)
-            w_loc, b_loc = (v.numpy()[own] for v in layer.theta_variables)
-            mean = np.tanh(hidden @ w_loc + b_loc)
-            kernel, bias = layer.baseline.get_weights()
-            found["means"].append(mean)
-            found["baselines"].append((hidden @ kernel + bias)[:, 0])
-        location = mean if locations is None else np.clip(locations[:, t], -1, 1)
-        states = []
-        for s_x, s_y in scales:
-            theta = [[s_x, s_y, *place] for place in location]
-            theta = np.array(theta, "float32")
-            region = sample_region(features, theta, size).numpy()
-            spoken, state, vectors = read_by_numpy(
-                layer.region_lstm, region, [hidden, memory]
-            )
-            states.append(state)
-            found["regions"].append(theta_to_matrix(theta))
-            found["region_scores"].append(spoken)
-            for name in DESCRIPTIONS:
-                found[name].append(vectors[name])
-        hidden, memory = np.mean(states, 0)
-    return {name: np.stack(v, 1) for name, v in found.items() if v}
+    return random_features()
 
 
 def assert_same(actual, expected, names=("regions", "region_scores"), tolerance=1e-5):
@@ -94,7 +30,7 @@ def assert_same(actual, expected, names=("regions", "region_scores"), tolerance=
         )
 
 
-@pytest.mark.parametrize("starts", [None, STARTS], ids=["one f_loc", "one a step"])
+@pytest.mark.parametrize("starts", [None, STARTS], ids=["one f_loc", "one per step"])
 @pytest.mark.parametrize("pooling", ["centre", "flatten"])
 def test_layer_equals_the_plain_loop_of_its_docstring(features, starts, pooling):
     layer = make_agent(starts=starts, region_pooling=pooling)
@@ -106,12 +42,12 @@ def test_layer_equals_the_plain_loop_of_its_docstring(features, starts, pooling)
 
 
 @pytest.mark.parametrize("episodes", [1, 3])
-def test_training_samples_around_the_means_and_looks_there(features, episodes):
+def test_training_samples_regions_around_the_means(features, episodes):
     layer = make_agent(starts=STARTS, episodes=episodes, sigma=0.8)
     outputs = layer(features, training=True)
     locations = outputs["locations"].numpy()
     assert locations.shape == (2 * episodes, STEPS, 2)
-    assert np.abs(locations).max() > 1  # some are clipped to be looked at
+    assert np.abs(locations).max() > 1  # some are clipped
     repeated = np.repeat(features, episodes, 0)
     expected = loop_by_numpy(layer, repeated, locations)
     assert_same(outputs, expected, ("regions", "region_scores", "baselines"))
@@ -127,7 +63,7 @@ def test_samples_have_the_means_and_the_deviation_of_the_policy(features):
     np.testing.assert_allclose(locations.std(0), np.full((STEPS, 2), 0.3), atol=0.02)
 
 
-def test_inference_takes_the_mean_and_draws_nothing(features):
+def test_inference_uses_the_mean_and_draws_nothing(features):
     layer = make_agent()
     assert_same(layer(features), layer(features), tolerance=0)
     before = layer.seed_generator.state.numpy()
@@ -135,7 +71,7 @@ def test_inference_takes_the_mean_and_draws_nothing(features):
     np.testing.assert_array_equal(layer.seed_generator.state, before)
 
 
-def test_what_is_sampled_depends_on_the_seed_and_changes_with_each_call(features):
+def test_samples_depend_on_the_seed_and_change_with_each_call(features):
     def sampled(layer):
         return layer(features, training=True)["locations"].numpy()
 
@@ -184,7 +120,7 @@ def test_fixed_locations_are_the_starts_in_one_episode(features, training):
     assert set(outputs) == {"regions", "region_scores"}
 
 
-def test_fresh_means_are_the_starts(features):
+def test_initial_means_are_the_starts(features):
     layer = make_agent(randomly=False, starts=STARTS)
     np.testing.assert_allclose(centres(layer(features)), [STARTS] * 2, atol=1e-6)
     layer = make_agent(randomly=False)
@@ -202,144 +138,7 @@ def test_descriptions_are_those_of_each_region(features, which):
     )
 
 
-def reached(layer, features, lose):
-    """The names of the variables that a loss of the layer's outputs moves."""
-    features = tf.convert_to_tensor(features)
-    with tf.GradientTape() as tape:
-        tape.watch(features)
-        loss = lose(layer(features, training=True))
-    sources = [features, *layer.trainable_variables]
-    names = ["features", *(v.path.partition("/")[2] for v in layer.trainable_variables)]
-    return {
-        name.removeprefix("region_lstm/").partition("/")[0]
-        for name, gradient in zip(names, tape.gradient(loss, sources), strict=True)
-        if gradient is not None and np.abs(tf.convert_to_tensor(gradient)).max() > 1e-9
-    }
-
-
-@pytest.mark.parametrize("steps", [1, STEPS])
-def test_the_classification_does_not_move_locations(features, steps):
-    layer = make_agent(num_steps=steps, units=32)
-    moved = reached(layer, features, lambda o: tf.reduce_sum(o["region_scores"] ** 2))
-    assert moved == {"features", "layout", "W_fx", "lstm", "W_hz", "W_zs"}
-
-
-@pytest.mark.parametrize("steps", [1, STEPS])
-def test_the_policy_gradient_reaches_the_lstm_and_the_features(features, steps):
-    layer = make_agent(num_steps=steps, units=32)
-    moved = reached(layer, features, lambda o: tf.reduce_sum(o["log_probabilities"]))
-    assert moved == {"features", "layout", "W_fx", "lstm", "W_loc", "b_loc"}
-
-
-def test_the_baseline_moves_itself_alone(features):
-    layer = make_agent(units=32)
-    moved = reached(layer, features, lambda o: tf.reduce_sum(o["baselines"] ** 2))
-    assert moved == {"baseline"}
-
-
-def test_where_the_agent_looks_has_no_gradient(features):
-    layer = make_agent(units=32)
-    for name in ("regions", "locations"):
-        lose = lambda o, name=name: tf.reduce_sum(o[name] ** 2)  # noqa: E731
-        assert reached(layer, features, lose) == set()
-
-
-def test_the_policy_gradient_is_that_of_the_log_probability_through_numpy(features):
-    # d log pi / d b_loc = (l - m) / sigma^2 * (1 - m^2), with one step.
-    layer = make_agent(num_steps=1, episodes=5, sigma=0.3)
-    with tf.GradientTape() as tape:
-        outputs = layer(features, training=True)
-        loss = tf.reduce_sum(outputs["log_probabilities"])
-    locations = outputs["locations"].numpy()
-    expected = loop_by_numpy(layer, np.repeat(features, 5, 0), locations)["means"]
-    expected = ((locations - expected) / 0.3**2 * (1 - expected**2)).sum((0, 1))
-    gradient = tf.convert_to_tensor(tape.gradient(loss, layer.location_bias))
-    np.testing.assert_allclose(gradient[0], expected, rtol=1e-3)
-
-
-def test_the_policy_gradient_of_later_steps_comes_back_through_the_states(features):
-    # Against differences of the plain loop in float64, at the locations as sampled.
-    sigma = 0.3
-    layer = make_agent(sigma=sigma)
-    with tf.GradientTape() as tape:
-        outputs = layer(features, training=True)
-        loss = tf.reduce_sum(outputs["log_probabilities"][:, -1])
-    locations = outputs["locations"].numpy()
-    kernels = [
-        layer.region_lstm.cell.kernel,
-        layer.region_lstm.cell.recurrent_kernel,
-        layer.region_lstm.feature.kernel,
-    ]
-    for kernel, gradient in zip(kernels, tape.gradient(loss, kernels), strict=True):
-        gradient = tf.convert_to_tensor(gradient).numpy()
-        place = np.unravel_index(np.abs(gradient).argmax(), gradient.shape)
-        step, value, told = 2e-3, kernel.numpy(), []
-        for sign in (1, -1):
-            changed = value.copy()
-            changed[place] += sign * step
-            kernel.assign(changed)
-            mean = loop_by_numpy(layer, features, locations)["means"][:, -1]
-            told.append(-((locations[:, -1] - mean) ** 2).sum() / (2 * sigma**2))
-        kernel.assign(value)
-        difference = (told[0] - told[1]) / (2 * step)
-        assert abs(difference) > 0.01
-        np.testing.assert_allclose(gradient[place], difference, rtol=0.02)
-
-
-@pytest.mark.slow
-def test_reinforce_is_the_derivative_of_the_expected_reward_of_the_agent():
-    # One image, one step, one region: what it is worth to look at each place can be
-    # asked of an agent with fixed locations, and integrated over the policy.
-    sigma, count = 0.3, 40_000
-    rng = np.random.default_rng(2)
-    image = rng.normal(size=(1, 7, 7, CHANNELS)).astype("float32")
-    small = {"num_steps": 1, "sides": (0.2,), "ratios": (1.0,), "layout_channels": 0}
-    layer = make_agent(episodes=count, sigma=sigma, **small)
-    layer.location_kernel.assign(tf.zeros_like(layer.location_kernel))
-    layer.location_bias.assign([[0.4, -0.2]])
-    mean = np.tanh([0.4, -0.2])
-
-    grid = np.linspace(-1, 1, 81)
-    places = np.stack(np.meshgrid(grid, grid, indexing="ij"), -1).reshape(-1, 2)
-    maps = np.repeat(image, len(places), 0)
-    scores = loop_by_numpy(layer, maps, places[:, None])["region_scores"][:, 0]
-    # So that no label wins everywhere.
-    classifier = layer.region_lstm.classifier
-    classifier.bias.assign_sub(scores.mean(0))
-    best = (scores - scores.mean(0)).argmax(-1)
-    label = np.bincount(best).argmax()
-    worth = (best == label).reshape(81, 81)
-    assert 0.2 < worth.mean() < 0.8
-    # Places beyond the border are looked at on it: their share falls to the last cells.
-    edges = np.concatenate([[-np.inf], (grid[1:] + grid[:-1]) / 2, [np.inf]])
-
-    def expected_reward(mean):
-        shares = [np.diff(stats.norm(m, sigma).cdf(edges)) for m in mean]
-        return shares[0] @ worth @ shares[1]
-
-    step = 1e-4
-    derivative = [
-        (expected_reward(mean + move) - expected_reward(mean - move)) / (2 * step)
-        for move in step * np.eye(2)
-    ]
-    with tf.GradientTape() as tape:
-        outputs = layer(image, training=True)
-        labels = np.tile(np.eye(LABELS)[label], (count, 1))
-        rewards = policy_gradient.reward(labels, outputs["region_scores"][:, 0])
-        loss = policy_gradient.policy_loss(
-            rewards,
-            outputs["baselines"],
-            outputs["log_probabilities"],
-            tf.fill([count], True),
-        )
-    gradient = tf.convert_to_tensor(tape.gradient(loss, layer.location_bias))
-    gradient = -gradient.numpy()[0]
-    assert np.abs(derivative).max() > 0.15
-    # A standard error of at most 0.5 / sigma / sqrt(count) = 0.008.
-    np.testing.assert_allclose(gradient / (1 - mean**2), derivative, atol=0.03)
-
-
-def test_images_of_a_batch_do_not_see_each_other(features):
+def test_images_of_a_batch_do_not_affect_each_other(features):
     layer = make_agent()
     alone = [layer(features[i : i + 1]) for i in range(2)]
     joined = {name: np.concatenate([a[name] for a in alone]) for name in alone[0]}
@@ -367,7 +166,7 @@ def test_layer_works_on_symbolic_inputs(features):
 
 
 def gradients(layer, features):
-    """Of all that is learnt but the log-probabilities, which are of what was drawn."""
+    """Returns those of all outputs but the log-probabilities, which are random."""
     with tf.GradientTape() as tape:
         outputs = layer(features, training=True)
         finite = tf.reduce_mean(outputs["log_probabilities"] * 0.0)
@@ -378,7 +177,7 @@ def gradients(layer, features):
 
 
 def test_xla_computes_the_same_outputs_and_gradients(features):
-    # XLA draws other random numbers: here they hardly move the locations.
+    # XLA draws other random numbers; with this sigma they hardly change locations.
     layer = make_agent(episodes=2, starts=STARTS, sigma=1e-6)
     compiled = tf.function(layer, jit_compile=True)
     assert_same(compiled(features), layer(features), tolerance=1e-4)
@@ -426,7 +225,7 @@ def test_mixed_precision_gives_finite_float32_near_full_precision(features, poli
     assert layer.region_lstm.feature.compute_dtype == policy.removeprefix("mixed_")
 
 
-def test_layer_is_made_again_from_json(features):
+def test_layer_is_restored_from_json(features):
     arguments = {"dropout": 0.25, "sigma": 0.3, "episodes": 4, "seed": 3}
     layer = make_agent(starts=STARTS, ratios=(1.0, 3.0), **arguments)
     assert layer.get_config().items() >= arguments.items()
@@ -482,6 +281,6 @@ def test_dropout_acts_in_training_only(features):
         ({"locations": "fixed"}, "Received: None"),
     ],
 )
-def test_arguments_that_make_no_agent_are_refused(arguments, message):
+def test_invalid_arguments_are_refused(arguments, message):
     with pytest.raises(ValueError, match=message):
         make_agent(**arguments)

@@ -1,4 +1,4 @@
-"""The sampler against SciPy, resizing, PyTorch, TensorFlow Addons, and by hand."""
+"""Tests the sampler by hand and against SciPy, resizing, PyTorch and Addons."""
 
 import keras
 import numpy as np
@@ -8,9 +8,7 @@ import tensorflow as tf
 from ram_tf.models.attention.spatial_transformer import (
     SpatialTransformer,
     box_to_theta,
-    matrix_to_box,
     sample_region,
-    theta_to_matrix,
 )
 from tests.support.numpy_reference import sample_by_numpy
 from tests.support.paths import FILES
@@ -24,7 +22,7 @@ def load(name):
 
 
 def matrix_to_theta(matrices):
-    """The four free entries of `(B, 2, 3)`, as `sample_region` takes them."""
+    """Converts matrices `(B, 2, 3)` to the theta `(B, 4)` of `sample_region`."""
     cells = [(0, 0), (1, 1), (0, 2), (1, 2)]
     return np.stack([matrices[:, i, j] for i, j in cells], -1)
 
@@ -42,12 +40,12 @@ def gradients_of_squares(maps, theta, size, sample=sample_region):
 
 
 def assert_relatively_close(actual, expected, tolerance=1e-5):
-    """Relative to the largest entry: small ones are differences of large ones."""
+    """Compares relative to the largest entry, whose rounding small ones inherit."""
     scale = np.abs(expected).max()
     np.testing.assert_allclose(actual, expected, rtol=0, atol=tolerance * scale)
 
 
-def test_several_regions_of_a_map_are_those_of_each_by_itself():
+def test_sampling_several_regions_of_a_map_equals_sampling_each_separately():
     maps = random_maps(2, 5, 6, 3)
     theta = np.random.default_rng(1).normal(size=(2, 4, 4)).astype("float32")
     output = sample_region(maps, theta, (3, 2))
@@ -55,7 +53,7 @@ def test_several_regions_of_a_map_are_those_of_each_by_itself():
     np.testing.assert_allclose(output, np.stack(alone, 1), rtol=1e-5, atol=1e-6)
 
 
-# Mirrored regions, regions that overhang the map and its repeated cells, points.
+# Mirrored regions, regions that extend beyond the padding, and a point.
 REGIONS = np.array(
     [
         [0.52, 0.31, 0.23, -0.37],
@@ -90,7 +88,7 @@ def test_gradients_equal_differences_of_interpolation_by_scipy():
     for entry, by_entry in zip(np.eye(4) * step, by_theta.T, strict=True):
         change = weighted(maps, theta + entry) - weighted(maps, theta - entry)
         by_entry[:] = change / (2 * step)
-    # Every point is further from a kink than it was moved: none lies in between.
+    # No point crosses a kink: all are further from one than they were moved.
     parts = [(np.arange(m) + 0.5) / m * 2 - 1 for m in size[::-1]]
     for axis, (part, cells) in enumerate(zip(parts, (11, 8), strict=True)):
         points = theta[:, axis, None] * part + theta[:, axis + 2, None]
@@ -102,14 +100,14 @@ def test_gradients_equal_differences_of_interpolation_by_scipy():
         loss = tf.reduce_sum(weights * sample_region(*inputs, size))
     found = tape.gradient(loss, inputs)
     assert_relatively_close(found[1], by_theta)
-    # What is linear in the map changes with it by as much as it is of the change.
+    # Sampling is linear in the map: the gradient times a change is the sampled change.
     change = random_maps(*maps.shape, seed=2)
     by_change = (found[0] * change).numpy().sum((1, 2, 3))
     np.testing.assert_allclose(by_change, weighted(change, REGIONS), atol=1e-4)
 
 
-# Points by hand, in cells from the first one's middle: what a map of these four cells
-# has there, and the slope to the right.
+# For points of a map of these four cells, in cells from the centre of the first one:
+# the value and the slope to the right.
 CELLS = [2.0, 5.0, 3.0, 7.0]
 KINKS = {
     -2: (0, 2),  # from zero to the repeated cell
@@ -127,7 +125,7 @@ KINKS = {
 def test_at_a_kink_the_derivative_is_that_to_the_right(axis):
     line = np.reshape(CELLS, (1, 1, 4, 1) if axis == "x" else (1, 4, 1, 1))
     theta = np.zeros((len(KINKS), 4), "float32")
-    # -1 is half a cell before the first one's middle, and 4 cells are 2 units.
+    # -1 is half a cell before the first one's centre, and 4 cells are 2 units.
     theta[:, 2 + "xy".index(axis)] = (np.array([*KINKS]) + 0.5) / 2 - 1
     theta, maps = tf.constant(theta), np.repeat(line, len(KINKS), 0).astype("float32")
     with tf.GradientTape() as tape:
@@ -139,21 +137,21 @@ def test_at_a_kink_the_derivative_is_that_to_the_right(axis):
     np.testing.assert_array_equal(gradient, slopes * 2.0)
 
 
-# The golden values are those of aligned corners, -1 and 1 in the middle of the first
-# and the last cell, with zeros beyond. Their regions include mirrored ones (negative
-# scales) and ones that overhang the map.
+# The golden values use aligned corners: -1 and 1 are the centres of the first and the
+# last cell, with zeros beyond. Their regions include mirrored ones (negative scales)
+# and ones that extend beyond the map.
 
 
 def sample_aligned(maps, theta, size, ring=1, right=0.0):
-    """Samples where theta lies if corners are aligned.
+    """Samples regions whose theta is one of aligned corners.
 
     Args:
         maps: `(B, H, W, C)`.
         theta: `(B, 4)`, of aligned corners.
         size: `(h, w)`.
-        ring: Cells of zeros put around the map, which then are what is repeated, so
-            that it fades to zero as the golden values do.
-        right: Cells to move all points by.
+        ring: Width in cells of a border of zeros. The sampler's padding then repeats
+            zeros, as the golden values have it.
+        right: Shift of all points in cells.
     """
     maps = tf.pad(maps, [[0, 0], [ring, ring], [ring, ring], [0, 0]])
     wide = np.array(maps.shape[2:0:-1], "float32")  # x first, as in theta
@@ -165,7 +163,7 @@ def sample_aligned(maps, theta, size, ring=1, right=0.0):
 
 
 def inside(theta, size):
-    """Which samples of `sample_aligned` lie on the map: `(B, h, w)`."""
+    """Returns which samples of `sample_aligned` lie on the map: `(B, h, w)`."""
     x, y = (
         np.abs(theta[:, axis, None] * np.linspace(-1, 1, m) + theta[:, axis + 2, None])
         for axis, m in enumerate(size[::-1])
@@ -174,7 +172,7 @@ def inside(theta, size):
 
 
 def assert_aligned(maps, theta, expected):
-    """Inside the map as it is, and everywhere where zeros lie around it."""
+    """Compares all samples with a border of zeros, and those on the map without."""
     size = expected.shape[1:3]
     np.testing.assert_allclose(sample_aligned(maps, theta, size), expected, atol=1e-5)
     output, on_map = sample_aligned(maps, theta, size, ring=0), inside(theta, size)
@@ -192,8 +190,8 @@ def test_gradients_equal_grid_sample_of_pytorch():
     theta, size = matrix_to_theta(golden["theta"]), golden["output"].shape[1:3]
 
     def sample(maps, theta, size):
-        # Many points lie on cells, where PyTorch's derivative is that to the right,
-        # too, but the conversion rounds some of them to the left.
+        # PyTorch has the right derivative at cells, too, but the conversion rounds some
+        # of the many points there to the left.
         return sample_aligned(maps, theta, size, right=1e-5)
 
     by_maps, by_theta = gradients_of_squares(golden["maps"], theta, size, sample)
@@ -208,7 +206,7 @@ def test_regions_equal_crops_of_tensorflow_addons():
 
 @pytest.fixture
 def resampler():
-    """The resampler's points one by one: regions of a single sample."""
+    """Returns each of the resampler's points as a region of a single sample."""
     golden = load("addons.npz")
     batch, height, width, channels = golden["resampler_images"].shape
     x, y = golden["resampler_warp"].reshape(-1, 2).T
@@ -245,14 +243,14 @@ def test_the_whole_map_at_its_own_size_is_exactly_the_map(edges):
 
 
 @pytest.mark.parametrize("size", [(1, 1), (3, 4), (5, 8), (11, 6), (9, 15), (10, 32)])
-def test_the_whole_map_at_any_size_is_what_tensorflow_resizes_it_to(size):
+def test_the_whole_map_at_any_size_equals_resizing_by_tensorflow(size):
     maps = random_maps(2, 5, 8, 3)
     expected = tf.image.resize(maps, size, "bilinear", antialias=False)
     output = sample_region(maps, [WHOLE] * 2, size)
     np.testing.assert_allclose(output, expected, atol=1e-5)
 
 
-def test_a_box_of_whole_cells_holds_these_cells():
+def test_sampling_a_box_of_whole_cells_returns_these_cells():
     maps = random_maps(1, 8, 10, 2)
     # Rows 2 to 6 of 8, columns 1 to 4 of 10.
     theta = box_to_theta(tf.constant([[0.25, 0.1, 0.75, 0.4]]))
@@ -275,7 +273,7 @@ def test_x_is_first_and_runs_right_and_y_runs_down():
     np.testing.assert_allclose(sample_region(maps, [point], (1, 1)), [[[[1]]]])
 
 
-def test_outside_it_stays_for_half_a_cell_and_fades_to_zero_within_one():
+def test_padding_is_constant_for_half_a_cell_and_falls_to_zero_within_one():
     maps = np.ones((1, 5, 5, 1), "float32")
     beyond = [0.0, 0.25, 0.5, 0.75, 1.0, 1.5, 2.0]  # cells beyond the border
     theta = [[0.0, 0.0, 1 + 2 / 5 * distance, 0.0] for distance in beyond]
@@ -291,7 +289,7 @@ def test_a_map_of_one_cell_can_be_sampled():
 
 @pytest.mark.parametrize("edge", [1, 3])
 @pytest.mark.parametrize("entry", range(4))
-def test_a_region_that_is_not_a_number_stays_visible(entry, edge):
+def test_a_region_of_nan_gives_nan(entry, edge):
     theta = np.array([[0.5, 0.5, 0.0, 0.0]], "float32")
     theta[0, entry] = np.nan
     output = sample_region(random_maps(1, edge, edge, 1), theta, (2, 2))
@@ -339,8 +337,8 @@ def test_xla_samples_and_differentiates_the_same():
 @pytest.mark.parametrize(("dtype", "digits"), [("bfloat16", 8), ("float16", 11)])
 def test_half_precision_maps_are_sampled_to_their_own_precision(dtype, digits):
     maps = random_maps(2, 20, 20, 3)
-    # So near the last cell that half precision could not tell where: it would be wrong
-    # by a tenth of a cell.
+    # So near the last cell that coordinates in half precision would be wrong by a tenth
+    # of a cell.
     theta = np.array([[0.013, 0.017, 0.9013, 0.8967]] * 2, "float32")
     output = sample_region(tf.cast(maps, dtype), theta, (5, 5))
     assert output.dtype == dtype
@@ -353,7 +351,7 @@ def test_half_precision_maps_are_sampled_to_their_own_precision(dtype, digits):
 
 
 @pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
-def test_mixed_precision_leaves_coordinates_alone(policy):
+def test_mixed_precision_keeps_coordinates_in_float32(policy):
     maps = random_maps(1, 20, 20, 3)
     theta = tf.constant([[0.013, 0.017, 0.9013, 0.8967]])
     output = SpatialTransformer((5, 5), dtype=policy)(maps, theta)
@@ -362,64 +360,12 @@ def test_mixed_precision_leaves_coordinates_alone(policy):
     np.testing.assert_array_equal(output, sample_region(half, theta, (5, 5)))
 
 
-def test_layer_is_made_again_from_its_config():
-    layer = SpatialTransformer((3, 5), name="look")
+def test_spatial_transformer_is_restored_from_its_config():
+    layer = SpatialTransformer((3, 5), name="st")
     again = SpatialTransformer.from_config(layer.get_config())
-    assert (again.size, again.name) == ((3, 5), "look")
+    assert (again.size, again.name) == ((3, 5), "st")
 
 
 def test_layer_works_on_symbolic_inputs():
     maps, theta = keras.Input((None, None, 2)), keras.Input((4,))
     assert SpatialTransformer((3, 5))(maps, theta).shape == (None, 3, 5, 2)
-
-
-def test_theta_to_matrix_writes_equation_1():
-    matrix = theta_to_matrix(tf.constant([[0.1, 0.2, 0.3, 0.4]]))
-    expected = np.array([[[0.1, 0, 0.3], [0, 0.2, 0.4]]], "float32")
-    np.testing.assert_array_equal(matrix, expected)
-
-
-@pytest.mark.parametrize(
-    ("theta", "unclipped", "clipped"),
-    [
-        pytest.param(WHOLE, [0, 0, 1, 1], [0, 0, 1, 1], id="whole map"),
-        pytest.param(
-            # x from 0.25 to 0.75 of [-1, 1], y from -1 to 0.
-            [0.25, 0.5, 0.5, -0.5],
-            [0, 0.625, 0.5, 0.875],
-            [0, 0.625, 0.5, 0.875],
-            id="inside",
-        ),
-        pytest.param(
-            [-0.25, -0.5, 0.5, -0.5],
-            [0, 0.625, 0.5, 0.875],
-            [0, 0.625, 0.5, 0.875],
-            id="mirrored",
-        ),
-        pytest.param(
-            [0.5, 1.5, 1.0, 0.0],
-            [-0.25, 0.75, 1.25, 1.25],
-            [0, 0.75, 1, 1],
-            id="overhanging",
-        ),
-    ],
-)
-def test_matrix_to_box_by_hand(theta, unclipped, clipped):
-    matrix = theta_to_matrix(tf.constant([theta]))
-    np.testing.assert_allclose(matrix_to_box(matrix, clip=False), [unclipped])
-    np.testing.assert_allclose(matrix_to_box(matrix), [clipped])
-
-
-@pytest.mark.parametrize(
-    ("box", "theta"),
-    [
-        pytest.param([0, 0, 1, 1], WHOLE, id="whole map"),
-        pytest.param([0, 0.625, 0.5, 0.875], [0.25, 0.5, 0.5, -0.5], id="inside"),
-        pytest.param([-0.25, 0.75, 1.25, 1.25], [0.5, 1.5, 1, 0], id="overhanging"),
-    ],
-)
-def test_box_to_theta_by_hand_and_back(box, theta):
-    found = box_to_theta(tf.constant([box], tf.float32))
-    np.testing.assert_allclose(found, [theta])
-    back = matrix_to_box(theta_to_matrix(found), clip=False)
-    np.testing.assert_allclose(back, [box])

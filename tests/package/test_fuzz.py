@@ -1,4 +1,4 @@
-"""A short fuzz of each reader, and that a fuzz finds what is wrong."""
+"""Each reader passes a short fuzz, and fuzzing finds planted errors."""
 
 import argparse
 import importlib
@@ -10,17 +10,17 @@ pytest.importorskip("hypothesis", reason="needs the extra dev")
 from fuzz import run
 from fuzz.target import try_inputs
 
-FEW = {"decoding": 30, "pipeline": 1, "served_graph": 1, "server_answers": 30}
+INPUTS = {"decoding": 30, "pipeline": 1, "served_graph": 1, "server_answers": 30}
 
 
 @pytest.mark.parametrize("name", run.TARGETS)
-def test_a_reader_returns_or_says_in_a_sentence_why_not(name, tmp_path):
+def test_a_reader_returns_or_refuses_with_a_message(name, tmp_path):
     target = importlib.import_module(f"fuzz.{name}").target(tmp_path)
-    wrong = []
-    count = FEW.get(name, 60)
-    done = try_inputs(target, count, 0, 60, found=lambda *one: wrong.append(one))
+    errors = []
+    count = INPUTS.get(name, 60)
+    done = try_inputs(target, count, 0, 60, report=lambda *one: errors.append(one))
     assert done == count
-    assert not wrong
+    assert not errors
 
 
 @pytest.mark.parametrize(
@@ -34,7 +34,7 @@ def test_a_reader_returns_or_says_in_a_sentence_why_not(name, tmp_path):
         ("kept.append(b'x' * (300 << 20))", "memory"),
     ],
 )
-def test_what_is_wrong_with_a_reader_is_found(body, column, tmp_path, monkeypatch):
+def test_an_error_of_a_reader_is_found(body, column, tmp_path, monkeypatch):
     (tmp_path / "planted.py").write_text(
         "import os, time\n"
         "from hypothesis import strategies as st\n"
@@ -47,16 +47,16 @@ def test_what_is_wrong_with_a_reader_is_found(body, column, tmp_path, monkeypatc
         "    return Target(st.integers(0, 200), read, 1)\n"
     )
     monkeypatch.setenv("PYTHONPATH", f"{tmp_path}:.")
-    asked = argparse.Namespace(seed=0, seconds=1, memory=200)
-    row, findings = run.try_reader("planted", 6, asked)
-    assert run.is_bad(row, asked.memory)
+    arguments = argparse.Namespace(seed=0, seconds=1, memory=200)
+    row, findings = run.try_reader("planted", 6, arguments)
+    assert run.is_bad(row, arguments.memory)
     assert getattr(row, column) > (200 if column == "memory" else 0)
     if column != "memory":
-        assert findings[0]["said"]
+        assert findings[0]["message"]
         assert int(findings[0]["input"]) > 100
 
 
-def test_memory_that_was_taken_before_a_crash_is_told(tmp_path, monkeypatch):
+def test_memory_before_a_crash_is_reported(tmp_path, monkeypatch):
     (tmp_path / "planted.py").write_text(
         "import os\n"
         "from hypothesis import strategies as st\n"
@@ -71,13 +71,13 @@ def test_memory_that_was_taken_before_a_crash_is_told(tmp_path, monkeypatch):
         "    return Target(st.integers(0, 200), read, 1)\n"
     )
     monkeypatch.setenv("PYTHONPATH", f"{tmp_path}:.")
-    asked = argparse.Namespace(seed=0, seconds=5, memory=200)
-    row, _ = run.try_reader("planted", 500, asked)
+    arguments = argparse.Namespace(seed=0, seconds=5, memory=200)
+    row, _ = run.try_reader("planted", 500, arguments)
     assert row.crashes
     assert row.memory > 200
 
 
-def test_a_right_reader_has_nothing_found(tmp_path, monkeypatch):
+def test_a_correct_reader_has_no_findings(tmp_path, monkeypatch):
     (tmp_path / "planted.py").write_text(
         "from hypothesis import strategies as st\n"
         "from fuzz.target import Target\n"
@@ -88,8 +88,8 @@ def test_a_right_reader_has_nothing_found(tmp_path, monkeypatch):
         "    return Target(st.integers(0, 200), read, 2)\n"
     )
     monkeypatch.setenv("PYTHONPATH", f"{tmp_path}:.")
-    asked = argparse.Namespace(seed=0, seconds=5, memory=200)
-    row, findings = run.try_reader("planted", 50, asked)
+    arguments = argparse.Namespace(seed=0, seconds=5, memory=200)
+    row, findings = run.try_reader("planted", 50, arguments)
     assert row.inputs == 50
-    assert not run.is_bad(row, asked.memory)
+    assert not run.is_bad(row, arguments.memory)
     assert findings == []

@@ -1,3 +1,5 @@
+"""Folders, imports and public names of the package keep to their rules."""
+
 import ast
 import graphlib
 import pathlib
@@ -9,8 +11,8 @@ from tests.support.paths import ROOT
 
 PACKAGE = pathlib.Path(ram_tf.__file__).parent
 MODULES = sorted(PACKAGE.rglob("*.py"))
-# The way of the data. A wing imports only from itself and from those before it.
-WINGS = (
+# In the order of the data. A folder imports only from itself and from those before it.
+FOLDERS = (
     "storage",
     "data",
     "models",
@@ -23,23 +25,23 @@ WINGS = (
 )
 
 
-def place(path):
-    """The dotted path of a module or of a package, below `ram_tf`."""
+def dotted(path):
+    """Returns the dotted path of a module or package, relative to `ram_tf`."""
     parts = path.relative_to(PACKAGE).with_suffix("").parts
     return ".".join(part for part in parts if part != "__init__")
 
 
-PLACES = {place(path) for path in MODULES}
+NAMES = {dotted(path) for path in MODULES}
 
 
 def imports_of(path):
-    """The modules of `ram_tf` that a module imports."""
+    """Yields the modules of `ram_tf` that a module imports."""
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
             names = [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
             assert not node.level, f"{path.name}: relative import"
-            # What is imported from a package may be a module of it.
+            # A name that is imported from a package may be a module.
             names = [f"{node.module}.{alias.name}" for alias in node.names]
         else:
             continue
@@ -47,42 +49,42 @@ def imports_of(path):
             package, _, module = name.partition(".")
             if package == "ram_tf":
                 parent = module.rpartition(".")[0]
-                yield module if module in PLACES else parent
+                yield module if module in NAMES else parent
 
 
-def test_every_module_is_in_a_wing():
+def test_every_module_is_in_a_known_folder():
     assert len(MODULES) > 60
     found = {path.relative_to(PACKAGE).parts[0] for path in MODULES}
-    assert found == {"__init__.py", *WINGS}
+    assert found == {"__init__.py", *FOLDERS}
 
 
-def test_every_folder_says_what_it_is():
+def test_every_folder_has_a_docstring():
     for folder in {path.parent for path in MODULES}:
         assert ast.get_docstring(ast.parse((folder / "__init__.py").read_text())), (
             folder
         )
 
 
-def test_imports_between_wings_point_backward():
+def test_imports_between_folders_point_backward():
     counted = 0
     for path in MODULES:
-        wing = place(path).partition(".")[0]
-        if not wing:
+        top = dotted(path).partition(".")[0]
+        if not top:
             continue
-        allowed = {"", *WINGS[: WINGS.index(wing) + 1]}
+        allowed = {"", *FOLDERS[: FOLDERS.index(top) + 1]}
         for imported in imports_of(path):
             counted += 1
-            assert imported.partition(".")[0] in allowed, f"{place(path)}: {imported}"
+            assert imported.partition(".")[0] in allowed, f"{dotted(path)}: {imported}"
     assert counted > 200
 
 
-def test_no_imports_go_in_a_circle():
-    graph = {place(path): set(imports_of(path)) - {""} for path in MODULES}
+def test_imports_have_no_cycles():
+    graph = {dotted(path): set(imports_of(path)) - {""} for path in MODULES}
     graph = {name: found - {name} for name, found in graph.items()}
     assert len([*graphlib.TopologicalSorter(graph).static_order()]) >= len(MODULES) - 1
 
 
-def test_scripts_are_doors_of_under_80_lines():
+def test_scripts_have_fewer_than_80_lines():
     for path in (ROOT / "scripts").glob("*.py"):
         assert len(path.read_text().splitlines()) < 80, path.name
 
@@ -99,7 +101,7 @@ UNSAFE_CALLS = {
 
 
 def unsafe(source):
-    """What of a program's text would run what a file says."""
+    """Yields the names in source code that could run code from a file."""
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Import):
             names = {alias.name.partition(".")[0] for alias in node.names}
@@ -116,7 +118,7 @@ def unsafe(source):
                 yield "safe_mode"
 
 
-def test_nothing_that_is_read_is_run():
+def test_no_code_from_files_is_run():
     scripts = [*(ROOT / "scripts").glob("*.py")]
     assert len(scripts) > 5
     for path in [*MODULES, *scripts]:
@@ -137,11 +139,11 @@ def test_nothing_that_is_read_is_run():
         "keras.config.enable_unsafe_deserialization()",
     ],
 )
-def test_each_way_to_run_what_is_read_would_be_seen(source):
+def test_each_way_to_run_code_from_files_is_detected(source):
     assert [*unsafe(source)]
 
 
-def test_public_names_are_those_of_all():
+def test_public_names_are_in_all_and_documented():
     assert sorted(ram_tf.__all__) == sorted(ram_tf._HOMES)
     for name in ram_tf.__all__:
         assert getattr(ram_tf, name).__doc__

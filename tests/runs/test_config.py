@@ -1,4 +1,4 @@
-"""The settings, and what is worked out from them."""
+"""Tests `Config` and the values that it derives from settings."""
 
 import dataclasses
 
@@ -10,12 +10,12 @@ from ram_tf.runs.config import Config
 from ram_tf.runs.presets import PRESET_OF, PRESETS
 
 
-def test_every_data_set_has_a_preset():
+def test_every_dataset_has_a_preset():
     assert set(PRESET_OF) == set(datasets.NAMES)
     assert set(PRESET_OF.values()) <= set(PRESETS)
 
 
-def test_a_crop_is_what_the_margin_leaves():
+def test_the_crop_is_the_image_size_minus_the_margin():
     assert Config.of(image_size=65, crop_margin=64).image.crop == 1
     assert Config().image.crop == 512 - 64  # section 5.1
 
@@ -27,21 +27,21 @@ def test_zooms_are_factors_of_at_least_one():
             Config.of(zooms=wrong)
 
 
-def test_fractions_are_three_numbers():
+def test_split_fractions_are_three_numbers():
     assert Config.of(split_fraction="0.5,0.3,0.2").data.fractions == (0.5, 0.3, 0.2)
     for wrong in ("0.5,0.5", "a,b,c", ""):
         with pytest.raises(ValueError, match=f"three numbers.*Received: '{wrong}'"):
             _ = Config.of(split_fraction=wrong).data.fractions
 
 
-def test_the_objective_has_the_settings_numbers():
+def test_the_objective_has_the_values_of_the_settings():
     settings = Config.of(loss="asl", gamma=0.7, alpha=0.6, constraints="S")
     objective = settings.objective
     assert dataclasses.asdict(objective).items() <= settings.flat().items()
     assert (objective.loss, objective.gamma) == ("asl", 0.7)
 
 
-def test_the_objective_of_rarl_has_the_settings_numbers():
+def test_the_objective_of_rarl_has_the_values_of_the_settings():
     settings = Config.of(
         model="rarl", loss="bce", lambda_reinforce=0.7, lambda_baseline=0.2
     )
@@ -55,7 +55,7 @@ def test_given_regions_are_not_constrained():
     assert not Config().given_regions
 
 
-def test_settings_are_found_by_the_names_of_their_flags():
+def test_settings_are_accessed_by_flag_name():
     settings = Config.of(model="rarl", loss="bce", epochs=3, name="mine")
     assert (settings.model.kind, settings.loss.classification) == ("rarl", "bce")
     assert (settings["model"], settings["epochs"], settings["name"]) == (

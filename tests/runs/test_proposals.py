@@ -1,4 +1,4 @@
-"""EdgeBoxes on pictures whose answer is known, and a run on what it proposes."""
+"""Tests EdgeBoxes on simple images, and a run that uses its proposals."""
 
 import dataclasses
 import itertools
@@ -33,7 +33,7 @@ def square(top, left, bottom, right, size=(100, 100)):
 
 
 def noise(seed, size=(120, 160)):
-    """Blots of all sizes, so that there is something to choose from."""
+    """An image of coloured rectangles, with many possible boxes."""
     rng = np.random.default_rng(seed)
     coarse = rng.integers(0, 256, (6, 8, 3), "uint8")
     return np.asarray(Image.fromarray(coarse).resize(size[::-1], Image.Resampling.BOX))
@@ -56,8 +56,8 @@ def overlap(one, other):
 )
 def test_a_white_square_on_black_is_the_first_proposal(box, size):
     found = edge_boxes(square(*box, size))
-    wanted = np.array(box) / [*size, *size]
-    assert overlap(found[0], wanted) > 0.7
+    expected = np.array(box) / [*size, *size]
+    assert overlap(found[0], expected) > 0.7
 
 
 def test_two_proposals_overlap_by_less_than_the_limit():
@@ -69,7 +69,7 @@ def test_two_proposals_overlap_by_less_than_the_limit():
             assert overlap(one, other) <= proposals.OVERLAP + 1e-6
 
 
-def test_a_smaller_number_of_proposals_is_the_beginning_of_a_larger_one():
+def test_fewer_proposals_are_the_first_of_more():
     image = noise(0)
     np.testing.assert_array_equal(edge_boxes(image, 3), edge_boxes(image, 8)[:3])
 
@@ -83,12 +83,12 @@ def test_without_edges_every_proposal_is_the_whole_image(size):
     np.testing.assert_array_equal(found, [proposals.WHOLE_IMAGE] * 4)
 
 
-def test_edges_face_the_way_that_brightness_changes():
+def test_edge_directions_are_those_of_the_gradient():
     y, x = np.mgrid[-50:50, -50:50]
     disc = np.where(x**2 + y**2 < 30**2, 200, 50).astype("uint8")
     strength, direction = edge_map(np.repeat(disc[..., None], 3, -1))
     rows, columns = np.nonzero(strength)
-    # A thin ring, whose normals go through its middle.
+    # A thin ring, whose normals pass through its centre.
     assert abs(np.hypot(columns - 50, rows - 50) - 30).max() < 2
     assert 150 < len(rows) < 300
     normal = np.arctan2(rows - 49.5, columns - 49.5)
@@ -117,43 +117,43 @@ def test_proposals_of_a_split_are_those_of_its_images(splits, tmp_path):
         np.testing.assert_array_equal(boxes, edge_boxes(image, 2))
 
 
-def test_proposals_are_found_once_for_each_image(splits, tmp_path, monkeypatch):
-    searched = []
-    of_image = proposals._of_image
+def test_proposals_are_computed_once_for_each_image(splits, tmp_path, monkeypatch):
+    computed = []
+    original = proposals._propose
     monkeypatch.setattr(
-        proposals, "_of_image", lambda *a: searched.append(a[0]) or of_image(*a)
+        proposals, "_propose", lambda *a: computed.append(a[0]) or original(*a)
     )
     first = propose(splits.train.take(range(4)), tmp_path, 2, 10**6)
     again = propose(splits.train.take([5, 3, 0]), tmp_path, 2, 10**6)
-    assert sorted(searched) == sorted(splits.train.images[i] for i in (0, 1, 2, 3, 5))
+    assert sorted(computed) == sorted(splits.train.images[i] for i in (0, 1, 2, 3, 5))
     np.testing.assert_array_equal(again.proposals[1:], first.proposals[[3, 0]])
-    # Another number of them is another question.
+    # Another number of proposals has another cache.
     propose(splits.train.take([0]), tmp_path, 1, 10**6)
-    assert len(searched) == 6
+    assert len(computed) == 6
 
 
-def test_an_interrupted_search_keeps_what_it_found(splits, tmp_path, monkeypatch):
+def test_an_interrupted_call_caches_its_proposals(splits, tmp_path, monkeypatch):
     split = splits.train.take(range(5))
-    of_image = proposals._of_image
+    original = proposals._propose
 
     def interrupted(image, *arguments):
         if image == split.images[3]:
             raise KeyboardInterrupt
-        return of_image(image, *arguments)
+        return original(image, *arguments)
 
     def one_by_one(*_, **__):
-        """`joblib.Parallel`, but so that it is known which were found before."""
+        """`joblib.Parallel` in order, so that it is certain which came before."""
         return lambda tasks: (call(*args, **kwargs) for call, args, kwargs in tasks)
 
     monkeypatch.setattr(proposals.joblib, "Parallel", one_by_one)
-    monkeypatch.setattr(proposals, "_of_image", interrupted)
+    monkeypatch.setattr(proposals, "_propose", interrupted)
     with pytest.raises(KeyboardInterrupt):
         propose(split, tmp_path, 2, 10**6)
     with np.load(tmp_path / "proposals-2.npz") as kept:
         assert kept["boxes"].shape == (3, 2, 4)
 
 
-def test_without_opencv_one_sentence_says_what_to_install(monkeypatch):
+def test_without_opencv_the_error_names_the_package(monkeypatch):
     monkeypatch.setitem(sys.modules, "cv2", None)
     with pytest.raises(ModuleNotFoundError, match=r"opencv-contrib.*\[proposals\]"):
         edge_boxes(square(30, 20, 70, 80))
@@ -161,7 +161,7 @@ def test_without_opencv_one_sentence_says_what_to_install(monkeypatch):
 
 @pytest.fixture(scope="module")
 def trained(squares, tmp_path_factory):
-    """A short run that looks at proposals, and its report split."""
+    """A short run that uses proposals, and its test split."""
     settings = small_config(squares, region_source="proposals")
     splits = run_splits.load(settings)
     folder = tmp_path_factory.mktemp("runs") / "proposals"
@@ -171,7 +171,7 @@ def trained(squares, tmp_path_factory):
     return run, splits.report
 
 
-def test_a_run_learns_from_its_labels_alone(trained):
+def test_a_run_on_proposals_has_no_localisation_loss(trained):
     run, _ = trained
     lines = (run.folder / "step2" / "history.csv").read_text().splitlines()
     row = dict(zip(*(line.split(",") for line in lines), strict=True))
@@ -180,7 +180,7 @@ def test_a_run_learns_from_its_labels_alone(trained):
     assert float(row["val_loss"]) == pytest.approx(float(row["val_classification"]))
 
 
-def test_a_run_has_nothing_that_finds_regions(trained):
+def test_a_run_on_proposals_has_no_localisation_weights(trained):
     run, _ = trained
     model = run_models.load_attention(run)
     assert not any("W_zm" in v.path or "b_m" in v.path for v in model.variables)
@@ -199,16 +199,16 @@ def test_a_run_is_evaluated_on_the_proposals_of_the_split(trained):
         np.asarray(Image.open(path), "float32")[4:36, 4:36] for path in report.images
     ]
     expected = model((np.stack(images), tf.constant(whole)))
-    looked = infer_split.infer(run_models.view(run, model), split, run.config)
-    np.testing.assert_allclose(looked["scores"], expected["scores"], atol=1e-4)
-    np.testing.assert_allclose(looked["boxes"], boxes, atol=1e-5)
+    outputs = infer_split.infer(run_models.view(run, model), split, run.config)
+    np.testing.assert_allclose(outputs["scores"], expected["scores"], atol=1e-4)
+    np.testing.assert_allclose(outputs["boxes"], boxes, atol=1e-5)
     json.dumps(result, allow_nan=False)
     assert result["images"] == 16
     assert (run.folder.parent / "proposals-2.npz").is_file()
 
 
 @pytest.mark.slow
-def test_a_run_is_evaluated_with_svms_in_one_view_and_refused_in_ten(trained):
+def test_a_run_on_proposals_has_svms_in_one_view_but_not_in_ten(trained):
     run, report = trained
     views = ViewSettings(source="features", svm=True)
     result = infer_split.evaluate_runs([run], report, run.config, views)
@@ -224,7 +224,7 @@ def test_a_run_is_evaluated_with_svms_in_one_view_and_refused_in_ten(trained):
         )
 
 
-def test_a_run_is_neither_exported_nor_asked_for_predictions(trained, tmp_path):
+def test_a_run_on_proposals_can_be_neither_exported_nor_served(trained, tmp_path):
     run, report = trained
     view = run_models.served_view(run, run_models.load_attention(run))
     with pytest.raises(ValueError, match="cannot be found in its graph"):

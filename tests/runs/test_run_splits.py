@@ -1,4 +1,4 @@
-"""Which images a run learns from, on csv folders with real image files."""
+"""Tests the splits of a run on csv folders with real image files."""
 
 import dataclasses
 import shutil
@@ -34,7 +34,7 @@ def settings(folder, **changes):
     return Config.of(dataset="csv", data_dir=str(folder), **changes)
 
 
-def test_a_tenth_is_held_back_where_there_is_nothing_to_select_by(folder):
+def test_a_tenth_is_held_back_without_a_validation_split(folder):
     splits = run_splits.load(settings(folder))
     assert [len(split) for split in splits] == [27, 3, 3]
     both = splits.train.names + splits.selection.names
@@ -42,19 +42,19 @@ def test_a_tenth_is_held_back_where_there_is_nothing_to_select_by(folder):
     assert splits.report.names == ("val0.png", "val1.png", "val2.png")
 
 
-def test_a_run_learns_from_what_it_does_not_hold_back(folder):
+def test_a_run_is_trained_on_the_images_not_held_back(folder):
     own = settings(folder, seed=3)
     whole = run_splits.load_training(own)
-    learnt, held = run_splits.hold_back(own, whole)
+    train, held = run_splits.hold_back(own, whole)
     splits = run_splits.load(own)
-    assert learnt.names == splits.train.names
+    assert train.names == splits.train.names
     assert held.names == splits.selection.names
     chosen = settings(folder, seed=3, val_split="val")
-    learnt, held = run_splits.hold_back(chosen, whole)
-    assert (learnt.names, held) == (whole.names, None)
+    train, held = run_splits.hold_back(chosen, whole)
+    assert (train.names, held) == (whole.names, None)
 
 
-def test_what_is_held_back_depends_on_the_seed(folder):
+def test_the_images_held_back_depend_on_the_seed(folder):
     first, again, other = (
         run_splits.load(settings(folder, seed=seed)).selection.names
         for seed in (0, 0, 1)
@@ -63,7 +63,7 @@ def test_what_is_held_back_depends_on_the_seed(folder):
     assert first != other
 
 
-def test_the_data_sets_own_splits_are_taken(folder):
+def test_the_splits_of_the_dataset_are_the_default(folder):
     write(folder, "test", ["dog"] * 2)
     splits = run_splits.load(settings(folder))
     assert [len(split) for split in splits] == [30, 3, 2]
@@ -80,21 +80,21 @@ def damage(folder):
     (folder / "train7.png").write_text("no image")
 
 
-def test_unreadable_images_stop_and_are_named(folder):
+def test_unreadable_images_are_an_error_that_names_them(folder):
     damage(folder)
     with pytest.raises(ValueError, match="Images cannot be read") as refused:
         run_splits.load(settings(folder))
     assert str(refused.value).endswith("2 of 30: train3.png, train7.png")
 
 
-def test_unreadable_images_are_skipped_and_named_where_that_is_wanted(folder, capsys):
+def test_unreadable_images_are_skipped_and_named_on_request(folder, capsys):
     damage(folder)
     splits = run_splits.load(settings(folder, skip_unreadable=True))
     names = splits.train.names + splits.selection.names
     assert len(names) == 28
     assert not {"train3.png", "train7.png"} & set(names)
     assert "skipped 2 images" in capsys.readouterr().err
-    # What is left still has its own labels.
+    # The remaining images keep their labels.
     split = run_splits.load_split(settings(folder, skip_unreadable=True), "train")
     for name, row in zip(split.names, split.labels, strict=True):
         number = int(name.removeprefix("train").removesuffix(".png"))
@@ -107,27 +107,27 @@ def test_images_over_max_pixels_are_unreadable(folder):
         run_splits.load(settings(folder, max_pixels=24))
 
 
-def test_a_split_without_a_readable_image_stops_all_the_same(folder):
+def test_a_split_without_a_readable_image_is_an_error(folder):
     for i in range(3):
         (folder / f"val{i}.png").write_bytes(b"")
     with pytest.raises(ValueError, match="No image of the split can be read"):
         run_splits.load(settings(folder, skip_unreadable=True))
 
 
-def test_labels_that_no_image_shows_are_named(folder, capsys):
+def test_labels_without_positives_are_named(folder, capsys):
     (folder / "labels.txt").write_text("cat\nfox\ndog\nowl\n")
     run_splits.load(settings(folder))
-    said = capsys.readouterr().err
-    assert "no positives to learn from for 2 of 4 labels: fox, owl" in said
+    printed = capsys.readouterr().err
+    assert "no positives to train on for 2 of 4 labels: fox, owl" in printed
 
 
-def test_without_any_positive_there_is_nothing_to_learn(folder):
+def test_training_images_without_any_positive_are_refused(folder):
     write(folder, "train", [""] * 5)
-    with pytest.raises(ValueError, match="nothing to learn"):
+    with pytest.raises(ValueError, match="no positives to train on"):
         run_splits.load(settings(folder))
 
 
-def test_a_report_split_must_have_the_models_labels(folder):
+def test_a_test_split_must_have_the_labels_of_the_model(folder):
     split = run_splits.load_report(settings(folder), None, NAMES)
     assert split.names[0] == "val0.png"
     with pytest.raises(ValueError, match="not those of the model") as refused:
@@ -139,7 +139,7 @@ def test_a_report_split_must_have_the_models_labels(folder):
 
 def test_labels_in_another_order_are_refused(folder):
     split = run_splits.load_split(settings(folder), "val")
-    with pytest.raises(ValueError, match="in other order"):
+    with pytest.raises(ValueError, match="in another order"):
         run_splits.check_labels(split, NAMES[::-1])
     run_splits.check_labels(split, list(NAMES))
 
@@ -166,7 +166,7 @@ def test_an_image_in_two_splits_is_refused(squares, changes):
         run_splits.load(settings)
 
 
-def test_selecting_by_map_needs_positives_to_select_by(squares, tmp_path):
+def test_selection_by_map_needs_validation_images_with_labels(squares, tmp_path):
     folder = shutil.copytree(squares, tmp_path / "data")
     rows = [f"val{i}.png," for i in range(16)]
     (folder / "test.csv").write_text((folder / "val.csv").read_text())

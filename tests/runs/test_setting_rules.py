@@ -1,4 +1,4 @@
-"""What settings are refused, each by its name."""
+"""Tests that invalid settings are refused by name."""
 
 import pytest
 
@@ -49,23 +49,25 @@ def test_numbers_out_of_range_are_refused(name, value):
         Config.of(**{name: value})
 
 
-CHOSEN = [name for name, (_, field) in FIELDS.items() if field.metadata["choices"]]
+WITH_CHOICES = [
+    name for name, (_, field) in FIELDS.items() if field.metadata["choices"]
+]
 
 
-@pytest.mark.parametrize("name", CHOSEN)
-def test_a_choice_that_is_none_is_refused(name):
+@pytest.mark.parametrize("name", WITH_CHOICES)
+def test_an_unknown_choice_is_refused(name):
     expected = rf"Unknown {name}\. Expected one of.*'neither'"
     with pytest.raises(ValueError, match=expected):
         Config.of(**{name: "neither"})
 
 
 @pytest.mark.parametrize("name", ["../other", "/tmp/x", "a/b", ".."])
-def test_a_configuration_does_not_say_where_a_model_is_written(name):
+def test_a_name_with_folders_is_refused(name):
     with pytest.raises(ValueError, match="without folders"):
         Config.of(name=name)
 
 
-def test_rarl_takes_no_proposals():
+def test_rarl_with_proposals_is_refused():
     with pytest.raises(ValueError, match=r"region_source.*with rarl"):
         Config.of(model="rarl", region_source="proposals")
 
@@ -78,7 +80,7 @@ CONTENT = {
     "constraints": "SP",
     "loss": "bce",
 }
-FOUND = {**CONTENT, "head_start": "pooled"}
+POOLED_CONTENT = {**CONTENT, "head_start": "pooled"}
 
 
 @pytest.mark.parametrize(
@@ -96,29 +98,30 @@ FOUND = {**CONTENT, "head_start": "pooled"}
             "layout_channels",
         ),
         (CONTENT, "head_start"),
-        ({**FOUND, "pooled_units": 64}, "pooled_units"),
-        ({**FOUND, "pooling": "max"}, "pooling"),
-        ({**FOUND, "region_pooling": "centre"}, "region_pooling"),
-        ({**FOUND, "loss": "euclidean"}, "loss"),
-        ({**FOUND, "layout_channels": 4}, "layout_channels"),
-        ({**FOUND, "starts": "anchors"}, "starts"),
-        ({**FOUND, "constraints": "ASP"}, "constraints"),
+        ({**POOLED_CONTENT, "pooled_units": 64}, "pooled_units"),
+        ({**POOLED_CONTENT, "pooling": "max"}, "pooling"),
+        ({**POOLED_CONTENT, "region_pooling": "centre"}, "region_pooling"),
+        ({**POOLED_CONTENT, "loss": "euclidean"}, "loss"),
+        ({**POOLED_CONTENT, "layout_channels": 4}, "layout_channels"),
+        ({**POOLED_CONTENT, "starts": "anchors"}, "starts"),
+        ({**POOLED_CONTENT, "constraints": "ASP"}, "constraints"),
     ],
 )
-def test_settings_that_do_not_go_together_are_refused(changes, refused):
+def test_settings_that_cannot_be_combined_are_refused(changes, refused):
     with pytest.raises(ValueError, match=rf"^{refused} is out of range.*{refused}="):
         Config.of(**changes)
 
 
-def test_settings_that_go_together_are_taken():
+def test_settings_that_can_be_combined_are_accepted():
     assert Config.of(**AVERAGED, region_size=1).attention.region_size == 1
     assert (
         Config.of(**AVERAGED, **FEATURE, pooled_units=64).attention.head_start
         == "feature"
     )
     assert Config.of(region_source="proposals").given_regions
-    assert Config.of(**FOUND).attention.localization == "content"
-    # An agent has no constraints that could be in force.
+    assert Config.of(**POOLED_CONTENT).attention.localization == "content"
+    # RARL ignores the constraints.
     assert (
-        Config.of(**{**FOUND, "constraints": "ASP"}, model="rarl").model.kind == "rarl"
+        Config.of(**{**POOLED_CONTENT, "constraints": "ASP"}, model="rarl").model.kind
+        == "rarl"
     )

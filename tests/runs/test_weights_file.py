@@ -1,4 +1,4 @@
-"""Weights come back as they were, or not at all."""
+"""Tests that weights are loaded as saved, or refused."""
 
 import keras
 import numpy as np
@@ -12,7 +12,7 @@ def network(units=30):
     return keras.Sequential([keras.Input((20,)), keras.layers.Dense(units)])
 
 
-def test_weights_come_back_without_the_optimizer(tmp_path):
+def test_weights_are_saved_and_loaded_without_the_optimizer(tmp_path):
     saved, loaded = network(), network()
     saved.compile("adam")
     saved.optimizer.build(saved.trainable_variables)
@@ -22,12 +22,12 @@ def test_weights_come_back_without_the_optimizer(tmp_path):
     weights_file.load(loaded, tmp_path / "a.weights.h5")
     for one, other in zip(saved.get_weights(), loaded.get_weights(), strict=True):
         np.testing.assert_array_equal(one, other)
-    # A second reader.
+    # Keras reads the file, too.
     loaded.load_weights(tmp_path / "a.weights.h5")
     assert b"optimizer" not in (tmp_path / "a.weights.h5").read_bytes()
 
 
-def test_a_flipped_bit_of_a_weight_is_found(tmp_path):
+def test_a_flipped_bit_of_a_weight_is_detected(tmp_path):
     path = tmp_path / "a.weights.h5"
     model = network()
     weights_file.save(model, path)
@@ -35,7 +35,7 @@ def test_a_flipped_bit_of_a_weight_is_found(tmp_path):
     place = content.index(model.get_weights()[0].tobytes())
     content[place + 9] ^= 4
     path.write_bytes(content)
-    network().load_weights(path)  # Keras sees nothing
+    network().load_weights(path)  # Keras does not detect it
     before = model.get_weights()
     with pytest.raises(ValueError, match=r"changed since.*a\.weights\.h5"):
         weights_file.load(model, path)
@@ -43,7 +43,7 @@ def test_a_flipped_bit_of_a_weight_is_found(tmp_path):
 
 
 @pytest.mark.parametrize("other", [5, None])
-def test_weights_of_another_model_are_named(tmp_path, other):
+def test_weights_of_another_model_are_refused(tmp_path, other):
     path = tmp_path / "a.weights.h5"
     path.write_bytes(b"no weights")
     if other:

@@ -1,3 +1,5 @@
+"""The Beam pipeline: records of all images, resuming, and other file systems."""
+
 import json
 import os
 import pathlib
@@ -8,7 +10,7 @@ import time
 
 import pytest
 
-from tests.support.batch_inputs import REASONS, mixed, write_broken, write_model
+from tests.support.batch_inputs import REASONS, mixed, write_broken
 from tests.support.paths import ROOT
 from tests.support.scripts import script
 
@@ -22,11 +24,6 @@ from ram_tf.serving.batch.beam_pipeline import Image, WriteShards
 from ram_tf.serving.batch.shards import Batch, Shard
 from ram_tf.serving.predict_files import predict
 from ram_tf.serving.predictor import Predictor
-
-
-@pytest.fixture(scope="module")
-def version(squares, tmp_path_factory):
-    return write_model(squares, tmp_path_factory.mktemp("model"))
 
 
 @pytest.fixture(scope="module")
@@ -59,7 +56,7 @@ def lines(folder, kind):
     ]
 
 
-def test_every_image_is_accounted_for_exactly_once(done, images):
+def test_every_image_has_exactly_one_record_or_reason(done, images):
     names = {path.name for path in done.iterdir()}
     shards = [f"{i:05}-of-00004.jsonl" for i in range(4)]
     kinds = {f"{kind}-{shard}" for kind in ("part", "unread") for shard in shards}
@@ -84,7 +81,7 @@ def test_images_without_a_record_have_a_reason(done):
     assert all(line["detail"] for line in unread)
 
 
-def test_records_are_the_lines_of_predict(done, version, images):
+def test_records_equal_those_of_predict(done, version, images):
     readable = [path for path in images if pathlib.Path(path).name not in REASONS]
     expected = list(predict(Predictor.load(version), readable))
     for record, line in zip(lines(done, "part"), expected, strict=True):
@@ -96,7 +93,7 @@ def test_records_are_the_lines_of_predict(done, version, images):
                 assert record[name][key] == pytest.approx(value, abs=1e-4)
 
 
-def test_only_shards_that_are_left_are_done(done, version, images, capsys):
+def test_only_unfinished_shards_are_processed(done, version, images, capsys):
     part = done / "part-00001-of-00004.jsonl"
     before = {path: path.stat().st_mtime_ns for path in done.iterdir()}
     content = json.loads(part.read_text().splitlines()[0])
@@ -118,7 +115,7 @@ def test_only_shards_that_are_left_are_done(done, version, images, capsys):
 
 
 class Shelf(LocalFileSystem):
-    """Another storage: what is `shelf://a/b` here is `/a/b` on disk."""
+    """A file system in which `shelf://a/b` is `/a/b` on disk."""
 
     @classmethod
     def scheme(cls):
@@ -149,7 +146,7 @@ def _strip(given):
     return given.removeprefix("shelf:/") if isinstance(given, str) else given
 
 
-def test_every_path_may_be_of_another_storage(version, squares, tmp_path):
+def test_every_path_may_be_on_another_file_system(version, squares, tmp_path):
     assert Shelf in FileSystem.get_all_subclasses()
     status = script("predict_beam")(
         *("--model_dir", f"shelf:/{version}", "--images", f"shelf:/{squares}/val?.png"),
@@ -160,18 +157,18 @@ def test_every_path_may_be_of_another_storage(version, squares, tmp_path):
     assert [each["image"] for each in lines(tmp_path / "out[1]", "part")] == expected
 
 
-def test_a_shard_that_comes_apart_is_not_lost_in_silence(version, tmp_path):
+def test_a_divided_shard_is_an_error_and_stays_unfinished(version, tmp_path):
     batch = Batch.open(str(tmp_path), ["a", "b"], str(version), "jsonl", 2)
     write = WriteShards(batch)
     write.start_bundle()
     image = Image(batch.shards[0], 0, "a", b"")
     write.process(PredictionResult(image, {"image": "a", "valid": True}))
-    with pytest.raises(RuntimeError, match="came apart"):
+    with pytest.raises(RuntimeError, match="were divided"):
         write.finish_bundle()
     assert batch.unfinished() == [Shard(0, 0, 2)]
 
 
-def test_a_pipeline_that_fails_ends_in_a_sentence(version, images, tmp_path, capsys):
+def test_a_failed_pipeline_is_reported_in_one_line(version, images, tmp_path, capsys):
     (tmp_path / "out" / "part-00000-of-00004.jsonl" / "in the way").mkdir(parents=True)
     (tmp_path / "out" / "part-00000-of-00004.jsonl").rename(tmp_path / "way")
     listed = arguments(version, images, tmp_path / "out")
@@ -181,7 +178,7 @@ def test_a_pipeline_that_fails_ends_in_a_sentence(version, images, tmp_path, cap
     assert "error: The pipeline failed; start it again" in capsys.readouterr().err
 
 
-def test_a_flag_that_nobody_knows_is_refused(version, images, tmp_path, capsys):
+def test_an_unknown_flag_is_refused(version, images, tmp_path, capsys):
     listed = arguments(version, images, tmp_path / "out", "--fromat", "parquet")
     assert script("predict_beam")(*listed) == 1
     assert "Received: --fromat" in capsys.readouterr().err
@@ -189,7 +186,7 @@ def test_a_flag_that_nobody_knows_is_refused(version, images, tmp_path, capsys):
 
 
 @pytest.mark.slow
-def test_killed_and_started_again_equals_undisturbed(version, images, done, tmp_path):
+def test_a_resumed_batch_equals_an_undisturbed_one(version, images, done, tmp_path):
     many = images * 20
     command = [sys.executable, str(ROOT / "scripts" / "predict_beam.py")]
     workers = ("--direct_num_workers", "2", "--direct_running_mode", "multi_processing")

@@ -1,6 +1,6 @@
-"""What was made before half-pixel centres is used as it was, and predicts the same.
+"""Models exported before the change to half-pixel centres still predict the same.
 
-How the files were made, by which commit: data/before_half_pixel/make.py.
+files/before_half_pixel/make.py wrote the files; it names the commit.
 """
 
 import argparse
@@ -46,11 +46,11 @@ def exported(request):
     return Predictor.load(BEFORE / request.param)
 
 
-def test_an_exported_model_of_before_predicts_the_same(exported):
+def test_an_old_exported_model_predicts_the_same(exported):
     encoded = [path.read_bytes() for path in sorted(BEFORE.glob("[abc].*"))]
     outputs, expected = exported(encoded), load("outputs.npz")
     assert outputs.keys() == expected.keys()
-    # Other formats have never been nearer to a SavedModel.
+    # The outputs of other formats have always differed more.
     tolerance = 1e-5 if hasattr(exported, "loaded") else 1e-4
     for name, values in expected.items():
         np.testing.assert_allclose(
@@ -58,7 +58,7 @@ def test_an_exported_model_of_before_predicts_the_same(exported):
         )
 
 
-def test_of_its_settings_what_serving_needs_is_read(exported):
+def test_its_settings_are_read_as_far_as_serving_needs_them(exported):
     config = exported.config
     assert exported.label_names == LABELS
     assert (config.data.dataset, config.saved_name, config.loss.classification) == (
@@ -78,7 +78,7 @@ def test_of_its_settings_what_serving_needs_is_read(exported):
     ) == (3, 1, 4)
 
 
-def test_a_batch_is_begun_with_it():
+def test_a_batch_reads_its_settings():
     batch = pytest.importorskip(
         "ram_tf.serving.batch.shards", reason="needs the extra beam"
     )
@@ -86,20 +86,20 @@ def test_a_batch_is_begun_with_it():
     assert (tuple(label_names), settings.data.max_pixels) == (LABELS, 50_000_000)
 
 
-def test_it_is_evaluated_on_the_data_that_it_was_trained_on(squares):
+def test_it_can_be_evaluated_on_the_dataset_it_was_trained_on(squares):
     parser = argparse.ArgumentParser()
     evaluation_flags.add_model_arguments(parser)
     arguments = parser.parse_args(
         [f"--model_dir={BEFORE / 'saved_model'}", f"--data_dir={squares}"]
     )
-    seen, split, settings = evaluation_flags.infer_as_asked(arguments, ViewSettings())
-    result = results.evaluate(seen.outputs, split, settings, about=seen.about)
+    found, split, settings = evaluation_flags.run_inference(arguments, ViewSettings())
+    result = results.evaluate(found.outputs, split, settings, about=found.about)
     assert (result["split"], result["images"]) == ("val", 16)
     assert result["mAP"] > 0.95
 
 
 def hat_weights(scale, translation, samples, cells):
-    """How far each sample is of each cell, where -1 and 1 are the outermost centres."""
+    """Bilinear weights if -1 and 1 are the centres of the outermost cells."""
     grid = tf.linspace(-1.0, 1.0, samples)
     points = scale[..., None] * grid + translation[..., None]
     points = (points + 1.0) * tf.cast(cells - 1, tf.float32) / 2.0
@@ -119,21 +119,21 @@ def sample_as_before(maps, theta, size):
 
 @pytest.fixture
 def sampled(monkeypatch):
-    """Puts the sampler of before into the layer; what it is asked for is kept."""
-    asked = []
+    """Replaces the layer's sampler by the old one; returns the sampled regions."""
+    thetas = []
 
     def sample_region(maps, theta, size):
-        asked.append(theta)
+        thetas.append(theta)
         return sample_as_before(maps, theta, size)
 
-    # Wherever the layer may look it up.
+    # In every module that the layer may take it from.
     for module in (spatial_transformer, region_attention, recurrent_attention):
         monkeypatch.setattr(module, "sample_region", sample_region, raising=False)
-    return asked
+    return thetas
 
 
 def make_linear(case):
-    """The layer as `make.py` began it."""
+    """Builds the layer as make.py initialised it."""
     keras.utils.set_random_seed(0)
     layer = RecurrentMemorizedAttention(
         *(4, 3, 16, (4, 4), "average"), starts=STARTS[case], name="attention"
@@ -142,10 +142,10 @@ def make_linear(case):
     return layer
 
 
-def assert_as_before(layer, case, state, asked):
+def assert_as_before(layer, case, state, thetas):
     stored = load("linear.npz")
     outputs = layer(stored["features"])
-    assert len(asked) == 4, "the whole map and each region come from this sampler"
+    assert len(thetas) == 4, "the whole map and each region use this sampler"
     for name in ("region_scores", "regions"):
         expected = stored[f"{case}/{state}/outputs/{name}"]
         np.testing.assert_allclose(
@@ -155,18 +155,16 @@ def assert_as_before(layer, case, state, asked):
 
 @pytest.mark.parametrize("case", STARTS)
 @pytest.mark.parametrize("state", ["begun", "changed"])
-def test_linear_localization_with_the_sampler_of_before_is_as_it_was(
-    case, state, sampled
-):
+def test_linear_localization_with_the_old_sampler_is_unchanged(case, state, sampled):
     layer, stored = make_linear(case), load("linear.npz")
-    beginning = f"{case}/{state}/weights/"
-    weights = {n.removeprefix(beginning) for n in stored if n.startswith(beginning)}
+    prefix = f"{case}/{state}/weights/"
+    weights = {n.removeprefix(prefix) for n in stored if n.startswith(prefix)}
     assert weights == {weight.path for weight in layer.weights}
     for weight in layer.weights:
-        weight.assign(stored[beginning + weight.path])
+        weight.assign(stored[prefix + weight.path])
     assert_as_before(layer, case, state, sampled)
 
 
 @pytest.mark.parametrize("case", STARTS)
-def test_linear_localization_begins_from_a_seed_as_it_did(case, sampled):
+def test_linear_localization_is_initialised_from_a_seed_as_before(case, sampled):
     assert_as_before(make_linear(case), case, "begun", sampled)

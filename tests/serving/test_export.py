@@ -1,3 +1,5 @@
+"""Exported SavedModels: signatures, unreadable images, versions and warm-up."""
+
 import os
 import pathlib
 import shutil
@@ -25,7 +27,7 @@ OUTPUTS = {"scores", "probabilities", "regions", "boxes", "region_scores", "vali
 
 @pytest.fixture(scope="module")
 def run(request, tmp_path_factory):
-    """Of RDAR, or of what a test asks for by `of_both`."""
+    """A run of RDAR, or of the model that `of_both` chooses."""
     settings = SMALL.replace(
         model=getattr(request, "param", "rdar"),
         steps=2,
@@ -44,11 +46,8 @@ slowly_of_both = pytest.mark.parametrize(
 
 @pytest.fixture(scope="module")
 def model(run):
-    built = run_models.build_attention(
-        run,
-        run_models.build_pooled(run, "average"),
-    )
-    # A different value in every weight, so that a swapped one cannot hide.
+    built = run_models.build_attention(run, run_models.build_pooled(run, "average"))
+    # Different values in all weights, so that swapped weights change the outputs.
     rng = np.random.default_rng(0)
     for variable in built.trainable_variables:
         variable.assign(variable + rng.normal(0, 0.05, variable.shape))
@@ -85,7 +84,7 @@ def test_both_signatures_equal_the_keras_model(run, model, version, encoded):
 
 
 @of_both
-def test_broken_bytes_are_marked_and_harm_no_other_row(run, model, encoded):
+def test_unreadable_images_are_marked_and_do_not_affect_other_rows(run, model, encoded):
     served = tf.function(serve(run, model))
     broken = [b"", b"text", encoded[0][: len(encoded[0]) // 2], b"GIF89a\x01\x00"]
     alone = served(tf.constant(encoded))
@@ -106,7 +105,7 @@ def test_an_image_above_max_pixels_is_not_valid(run, model, encoded):
 
 
 @of_both
-def test_bombs_take_no_memory_and_harm_no_other_row(run, model, encoded):
+def test_bombs_take_no_memory_and_do_not_affect_other_rows(run, model, encoded):
     served = tf.function(serve_bytes(run_models.view(run, model), MAX_PIXELS))
     alone = served(tf.constant(encoded[:1]))["scores"]
     bombs = [bomb for bomb, _ in BOMBS.values()]
@@ -126,14 +125,14 @@ def test_an_empty_batch_gives_no_rows(run, model):
 
 
 @of_both
-def test_one_pixel_is_an_image_like_any_other(run, model):
+def test_an_image_of_one_pixel_is_scored(run, model):
     pixel = tf.io.encode_png(tf.zeros([1, 1, 3], tf.uint8)).numpy()
     outputs = serve(run, model)(tf.constant([pixel]))
     assert outputs["valid"].numpy().all()
     assert np.isfinite(outputs["scores"]).all()
 
 
-def test_versions_count_up_and_nothing_else_is_left(run, model, tmp_path):
+def test_versions_count_up_and_no_other_files_remain(run, model, tmp_path):
     first, second = (
         export(run_models.view(run, model), run, tmp_path / "name") for _ in range(2)
     )
@@ -141,7 +140,7 @@ def test_versions_count_up_and_nothing_else_is_left(run, model, tmp_path):
     assert sorted(p.name for p in (tmp_path / "name").iterdir()) == ["1", "2"]
 
 
-def test_what_a_killed_export_left_is_removed_and_what_is_at_work_stays(
+def test_folders_of_killed_exports_are_removed_and_of_running_ones_kept(
     run, model, tmp_path
 ):
     left, ours = tmp_path / "partial-1", tmp_path / f"partial-{os.getpid()}"
@@ -157,10 +156,10 @@ def test_what_a_killed_export_left_is_removed_and_what_is_at_work_stays(
     assert names == {"1", "partial-2", "partial-2.lock"}
 
 
-def test_a_version_without_room_is_named_and_not_there(run, model, tmp_path):
-    with full_above(20_000), pytest.raises(OSError, match="SavedModel cannot") as said:
+def test_a_version_without_room_is_named_and_not_written(run, model, tmp_path):
+    with full_above(20_000), pytest.raises(OSError, match="SavedModel cannot") as error:
         export(run_models.view(run, model), run, tmp_path / "name")
-    assert str(tmp_path / "name") in str(said.value)
+    assert str(tmp_path / "name") in str(error.value)
     assert list((tmp_path / "name").iterdir()) == []
 
 
@@ -180,18 +179,18 @@ def test_a_changed_file_of_a_version_is_named(version, tmp_path, name):
     content = bytearray(path.read_bytes())
     content[len(content) // 2] ^= 1
     path.write_bytes(content)
-    with pytest.raises(ValueError, match="changed since it was written") as refused:
+    with pytest.raises(ValueError, match="changed since it was written") as caught:
         Predictor.load(version)
-    assert str(path) in str(refused.value)
+    assert str(path) in str(caught.value)
 
 
-def test_labels_stand_in_the_assets_in_order(version):
+def test_the_assets_hold_the_labels_in_order(version):
     text = (version / "assets" / "labels.txt").read_text()
     assert tuple(text.split()) == LABELS
 
 
 @slowly_of_both
-def test_it_runs_without_the_package(version, encoded, tmp_path):
+def test_a_savedmodel_runs_without_ram_tf(version, encoded, tmp_path):
     script = tmp_path / "client.py"
     script.write_text(
         "import sys\n"
@@ -220,7 +219,7 @@ def saved_model_cli(*arguments):
 
 
 def test_saved_model_cli_shows_the_signatures(version):
-    # As fit.py and the README print it.
+    # The command that fit.py and the README print.
     signature = ("--tag_set", "serve", "--signature_def", "serving_default")
     shown = saved_model_cli("show", "--dir", version, *signature)
     assert shown.returncode == 0, shown.stderr[-2000:]
@@ -249,11 +248,11 @@ def test_saved_model_cli_runs_encoded_and_decoded_images(version, encoded, tmp_p
     np.testing.assert_allclose(results[0], results[1], atol=1e-5)
 
 
-def test_a_server_can_warm_up_by_both_signatures(run, model, tmp_path):
+def test_warm_up_requests_run_both_signatures(run, model, tmp_path):
     logs = pytest.importorskip("tensorflow_serving.apis.prediction_log_pb2")
     warm = export(run_models.view(run, model), run, tmp_path / "tiny", warm_up=True)
     path = warm / "assets.extra" / "tf_serving_warmup_requests"
-    signatures, asked = tf.saved_model.load(str(warm)).signatures, []
+    signatures, requested = tf.saved_model.load(str(warm)).signatures, []
     for record in tf.data.TFRecordDataset(str(path)).as_numpy_iterator():
         request = logs.PredictionLog.FromString(record).predict_log.request
         assert request.model_spec.name == "tiny"
@@ -263,10 +262,10 @@ def test_a_server_can_warm_up_by_both_signatures(run, model, tmp_path):
         }
         outputs = signatures[request.model_spec.signature_name](**inputs)
         assert outputs["valid"].numpy().tolist() == [True]
-        asked.append(request.model_spec.signature_name)
-    assert asked == ["serving_default", "serving_images"]
+        requested.append(request.model_spec.signature_name)
+    assert requested == ["serving_default", "serving_images"]
 
 
-def test_nothing_to_warm_up_by_is_written_unasked(version):
+def test_warm_up_requests_are_not_written_by_default(version):
     written = sorted(path.name for path in (version / "assets.extra").iterdir())
     assert written == ["checksums", "config.json", "views.json"]

@@ -1,4 +1,4 @@
-"""One model in every format that it is exported in."""
+"""Models exported to ONNX and LiteRT, and run from C, equal the Keras model."""
 
 import dataclasses
 import functools
@@ -18,7 +18,7 @@ from ram_tf.evaluation import svm
 from ram_tf.runs import run_models
 from ram_tf.runs.run import Run
 from ram_tf.serving import litert_model, onnx_model, single_size
-from ram_tf.serving.export import described, export
+from ram_tf.serving.export import export, metadata
 from ram_tf.serving.predictor import Predictor
 from tests.support.paths import ROOT
 from tests.support.small_settings import BY_CONTENT, SMALL
@@ -62,7 +62,7 @@ def trained(folder, changes):
     pooled = run_models.build_pooled(run, "average")
     pooled.save_weights(run.pooled_weights)
     built = run_models.build_attention(run, pooled)
-    # A different value in every weight, so that a swapped one cannot hide.
+    # Different values in all weights, so that swapped weights change the outputs.
     rng = np.random.default_rng(0)
     for variable in built.trainable_variables:
         variable.assign(variable + rng.normal(0, 0.05, variable.shape))
@@ -88,7 +88,7 @@ def ten(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def exported(tmp_path_factory):
-    """Writes a run's file of a format, once for each way of writing it."""
+    """Exports a run to a format, once for each choice of arguments."""
 
     @functools.cache
     def write(kind, run, **how):
@@ -112,7 +112,7 @@ def assert_equal(outputs, expected, tolerance=1e-4):
 
 
 @pytest.mark.parametrize("kind", FORMATS)
-def test_ten_photographs_get_what_the_keras_model_says(run, ten, kind, exported):
+def test_outputs_for_ten_photographs_equal_those_of_keras(run, ten, kind, exported):
     encoded = [path.read_bytes() for path in ten]
     file = Predictor.load(exported(kind, run))
     keras_model = Predictor.load(run.folder)
@@ -123,7 +123,7 @@ def test_ten_photographs_get_what_the_keras_model_says(run, ten, kind, exported)
 
 @pytest.fixture(scope="module")
 def in_c(tmp_path_factory):
-    """The program of deploy/c_api, compiled against TensorFlow's wheel."""
+    """Runs the program of deploy/c_api, compiled with the wheel of TensorFlow."""
     if not (shutil.which("cc") and shutil.which("make")):
         pytest.skip("needs a C compiler and make")
     program = tmp_path_factory.mktemp("c") / "predict"
@@ -136,7 +136,7 @@ def in_c(tmp_path_factory):
 
 
 @pytest.mark.slow
-def test_ten_photographs_get_the_same_scores_from_c(version, ten, in_c, tmp_path):
+def test_scores_for_ten_photographs_are_the_same_from_c(version, ten, in_c, tmp_path):
     text = tmp_path / 'a "quoted".jpg'
     text.write_text("no image")
     done = in_c(version, *ten, text)
@@ -151,7 +151,7 @@ def test_ten_photographs_get_the_same_scores_from_c(version, ten, in_c, tmp_path
 
 
 @pytest.mark.slow
-def test_in_c_what_is_no_model_ends_in_a_sentence(in_c, ten, tmp_path):
+def test_in_c_a_folder_without_a_model_is_reported_in_one_sentence(in_c, ten, tmp_path):
     done = in_c(tmp_path, ten[0])
     assert done.returncode == 1
     assert "error: The SavedModel cannot be run." in done.stderr
@@ -159,7 +159,7 @@ def test_in_c_what_is_no_model_ends_in_a_sentence(in_c, ten, tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", FORMATS)
-def test_scores_of_svms_are_kept(rdar, ten, kind, tmp_path):
+def test_a_file_with_svms_gives_the_same_outputs(rdar, ten, kind, tmp_path):
     rng = np.random.default_rng(0)
     view = run_models.view(
         rdar, run_models.load_attention(rdar), count=5, source="features", describe="z"
@@ -180,7 +180,7 @@ def test_scores_of_svms_are_kept(rdar, ten, kind, tmp_path):
 
 
 @pytest.mark.parametrize("kind", FORMATS)
-def test_broken_bytes_and_empty_batches_are_as_in_the_savedmodel(
+def test_unreadable_images_and_empty_batches_are_as_in_the_keras_model(
     rdar, ten, kind, exported
 ):
     file = Predictor.load(exported(kind, rdar))
@@ -189,14 +189,14 @@ def test_broken_bytes_and_empty_batches_are_as_in_the_savedmodel(
         assert_equal(file(encoded), keras_model(encoded))
 
 
-def test_litert_needs_built_in_operations_only(run, exported):
+def test_litert_files_use_built_in_operations_only(run, exported):
     content = exported(litert_model, run).read_bytes()
-    # Others stand in the file by their names: TensorFlow's own with this prefix.
+    # Other operations are listed by name; those of TensorFlow have this prefix.
     assert b"Flex" not in content
     assert b"images" in content
 
 
-def test_quantised_weights_are_small_and_scores_stay_near(rdar, ten, exported):
+def test_quantised_weights_are_small_and_change_scores_little(rdar, ten, exported):
     whole = exported(litert_model, rdar)
     small = exported(litert_model, rdar, quantize=True)
     assert small.stat().st_size < 0.5 * whole.stat().st_size
@@ -206,21 +206,21 @@ def test_quantised_weights_are_small_and_scores_stay_near(rdar, ten, exported):
 
 
 @pytest.mark.parametrize("kind", FORMATS)
-def test_labels_and_settings_go_along(rdar, kind, exported):
+def test_a_file_holds_labels_and_settings(rdar, kind, exported):
     path = exported(kind, rdar)
     _, texts = kind.load(path)
-    assert texts == described(served(rdar), rdar)
+    assert texts == metadata(served(rdar), rdar)
     assert texts["labels.txt"].split() == list(LABELS)
     assert [p.name for p in path.parent.iterdir()] == [path.name]
 
 
-def test_unzip_takes_the_labels_out_of_litert(rdar, exported):
+def test_unzip_extracts_the_labels_from_a_litert_file(rdar, exported):
     with zipfile.ZipFile(exported(litert_model, rdar)) as appended:
         assert appended.read("labels.txt").decode().split() == list(LABELS)
 
 
 @pytest.mark.parametrize("kind", FORMATS)
-def test_what_is_no_such_file_is_said_to_be_none(kind, tmp_path):
+def test_a_file_without_a_model_is_refused(kind, tmp_path):
     needs(kind)
     path = tmp_path / f"text{kind.ENDING}"
     path.write_text("no model")
@@ -229,7 +229,7 @@ def test_what_is_no_such_file_is_said_to_be_none(kind, tmp_path):
 
 
 def with_texts(kind, path, texts, how=zipfile.ZIP_STORED):
-    """Gives an exported file other texts."""
+    """Replaces the texts in an exported file."""
     if kind is onnx_model:
         import onnx
 
@@ -249,7 +249,7 @@ def with_texts(kind, path, texts, how=zipfile.ZIP_STORED):
 
 @pytest.mark.parametrize("kind", FORMATS)
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "message"),
     [
         ({"views.json": "[]"}, r"views\.json cannot be read"),
         ({"views.json": "[" * 100_000}, r"views\.json cannot be read"),
@@ -263,17 +263,17 @@ def with_texts(kind, path, texts, how=zipfile.ZIP_STORED):
     ],
 )
 def test_texts_in_a_file_that_cannot_be_read_are_named(
-    rdar, kind, change, said, exported, tmp_path
+    rdar, kind, change, message, exported, tmp_path
 ):
     path = shutil.copy(exported(kind, rdar), tmp_path)
-    with_texts(kind, pathlib.Path(path), {**described(served(rdar), rdar), **change})
-    with pytest.raises(ValueError, match=f"no model that can be run.*{said}"):
+    with_texts(kind, pathlib.Path(path), {**metadata(served(rdar), rdar), **change})
+    with pytest.raises(ValueError, match=f"no model that can be run.*{message}"):
         Predictor.load(path)
 
 
 def test_compressed_texts_are_refused(rdar, exported, tmp_path):
     path = pathlib.Path(shutil.copy(exported(litert_model, rdar), tmp_path))
-    texts = described(served(rdar), rdar)
+    texts = metadata(served(rdar), rdar)
     with_texts(litert_model, path, texts, zipfile.ZIP_DEFLATED)
     with pytest.raises(ValueError, match=r"labels\.txt is compressed"):
         Predictor.load(path)
@@ -282,7 +282,7 @@ def test_compressed_texts_are_refused(rdar, exported, tmp_path):
 @pytest.mark.parametrize(
     ("kind", "package"), [(onnx_model, "onnxruntime"), (litert_model, "ai_edge_litert")]
 )
-def test_without_its_extra_a_format_names_it(kind, package, tmp_path, monkeypatch):
+def test_a_format_without_its_extra_names_it(kind, package, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, package, None)
     monkeypatch.setitem(sys.modules, f"{package}.interpreter", None)
     path = tmp_path / f"any{kind.ENDING}"
@@ -291,24 +291,19 @@ def test_without_its_extra_a_format_names_it(kind, package, tmp_path, monkeypatc
         Predictor.load(path)
 
 
-def test_export_without_the_extra_names_it(rdar, tmp_path, monkeypatch):
+def test_export_without_the_extra_names_the_extra(rdar, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "tf2onnx", None)
     with pytest.raises(ModuleNotFoundError, match="needs the extra onnx"):
         onnx_model.export(served(rdar), rdar, tmp_path / "tiny.onnx")
 
 
 @pytest.mark.parametrize("kind", FORMATS)
-def test_what_a_format_cannot_do_is_said_and_nothing_written(rdar, kind, tmp_path):
+def test_an_unsupported_operation_is_refused_and_nothing_written(rdar, kind, tmp_path):
     needs(kind)
     settings = rdar.config.replace(model="rarl", locations="random")
     run = dataclasses.replace(rdar, config=settings)
-    view = run_models.view(
-        run,
-        run_models.build_attention(
-            run,
-            run_models.build_pooled(run, "average"),
-        ),
-    )
+    model = run_models.build_attention(run, run_models.build_pooled(run, "average"))
+    view = run_models.view(run, model)
     with pytest.raises(ValueError, match="lacks an operation of this model"):
         kind.export(view, run, tmp_path / f"tiny{kind.ENDING}")
     assert not list(tmp_path.iterdir())

@@ -1,3 +1,5 @@
+"""Predictions for image files, and the example files of a run."""
+
 import dataclasses
 import json
 import pathlib
@@ -54,7 +56,7 @@ def test_run_and_saved_model_predict_the_same(run, squares, tmp_path):
         assert one["labels"] == other["labels"]
 
 
-def test_a_line_names_the_labels_above_the_threshold_with_their_boxes(run, squares):
+def test_a_record_has_the_labels_above_the_threshold_with_their_boxes(run, squares):
     predictor = Predictor.load(run.folder)
     (line,) = lines(predictor, [squares / "val0.png"], threshold=0.5)
     above = {name for name, p in line["probabilities"].items() if p >= 0.5}
@@ -66,7 +68,7 @@ def test_a_line_names_the_labels_above_the_threshold_with_their_boxes(run, squar
     assert len(values) == len(LABELS)
 
 
-def test_an_unreadable_image_has_a_line_and_no_picture(run, squares, tmp_path):
+def test_an_unreadable_image_has_a_record_and_no_picture(run, squares, tmp_path):
     broken = tmp_path / "broken.jpg"
     broken.write_bytes(b"this is text")
     paths = [broken, squares / "val0.png"]
@@ -76,7 +78,7 @@ def test_an_unreadable_image_has_a_line_and_no_picture(run, squares, tmp_path):
     assert [p.name for p in (tmp_path / "out").iterdir()] == ["val0.png"]
 
 
-def test_images_of_one_name_get_pictures_of_their_own(run, squares, tmp_path):
+def test_images_of_the_same_name_get_different_pictures(run, squares, tmp_path):
     again = tmp_path / "val0.png"
     again.write_bytes((squares / "val0.png").read_bytes())
     paths = [squares / "val0.png", again]
@@ -92,7 +94,7 @@ def test_a_picture_does_not_replace_its_image(run, squares):
     assert (squares / "val0.png").read_bytes() == before
 
 
-def test_batches_do_not_change_the_lines(run, squares):
+def test_the_batch_size_does_not_change_the_scores(run, squares):
     predictor = Predictor.load(run.folder)
     paths = [squares / f"val{i}.png" for i in range(5)]
     for one, other in zip(
@@ -111,38 +113,38 @@ def test_folders_are_searched_and_missing_files_are_named(squares, tmp_path):
         find_images([tmp_path])
 
 
-def test_what_is_no_model_is_said_to_be_none(tmp_path):
+def test_a_folder_without_a_model_is_refused(tmp_path):
     with pytest.raises(FileNotFoundError, match="There is no model"):
         Predictor.load(tmp_path)
 
 
-def test_samples_hold_the_bytes_of_the_images(run, squares):
+def test_examples_hold_the_bytes_of_the_images(run, squares):
     split = load_split(run.config, "val")
-    samples = write_examples(
+    examples = write_examples(
         run, run_models.view(run, run_models.load_attention(run)), split, count=3
     )
-    stored = np.load(samples.npy, allow_pickle=True)
+    stored = np.load(examples.npy, allow_pickle=True)
     assert (
-        stored[0] == (squares / "val0.png").read_bytes() == samples.image.read_bytes()
+        stored[0] == (squares / "val0.png").read_bytes() == examples.image.read_bytes()
     )
     assert len(stored) == 3
-    with Image.open(samples.picture) as picture:
+    with Image.open(examples.picture) as picture:
         assert picture.width > 3 * 360
 
 
-def test_samples_of_one_name_are_all_kept(run, squares):
+def test_examples_of_the_same_name_are_all_kept(run, squares):
     split = load_split(run.config, "val").take(range(2))
     twins = dataclasses.replace(split, names=("2023/a.png", "2024/a.png"))
-    samples = write_examples(
+    examples = write_examples(
         run, run_models.view(run, run_models.load_attention(run)), twins, count=2
     )
-    kept = [samples.image.with_name(name) for name in ("a.png", "a-2.png")]
-    assert samples.image == kept[0]
+    kept = [examples.image.with_name(name) for name in ("a.png", "a-2.png")]
+    assert examples.image == kept[0]
     for path, original in zip(kept, split.images, strict=True):
         assert path.read_bytes() == pathlib.Path(original).read_bytes()
 
 
-def test_a_runs_picture_names_labels_by_its_fitted_thresholds(squares, tmp_path):
+def test_the_picture_of_a_run_uses_its_fitted_thresholds(squares, tmp_path):
     run = untrained(squares, tmp_path / "run", calibrate=True)
     split = load_split(run.config, "val")
     drawn = []
@@ -162,17 +164,17 @@ def test_pictures_show_a_region_in_the_colour_of_its_step(squares, tmp_path):
     predictor, image = Predictor.load(run.folder), squares / "val0.png"
     (line,) = lines(predictor, [image], tmp_path)
     outputs = predictor([image.read_bytes()])
-    spoke = outputs["region_scores"][0].argmax(0)[outputs["probabilities"][0] >= 0.5]
-    own = {colour(region // 9) for region in spoke}
-    assert own != {colour(region) for region in spoke}
-    samples = write_examples(
+    best = outputs["region_scores"][0].argmax(0)[outputs["probabilities"][0] >= 0.5]
+    own = {colour(region // 9) for region in best}
+    assert own != {colour(region) for region in best}
+    examples = write_examples(
         run,
         run_models.view(run, run_models.load_attention(run)),
         load_split(run.config, "val"),
         1,
     )
-    for path in (line["picture"], samples.picture):
+    for path in (line["picture"], examples.picture):
         with Image.open(path) as picture:
-            seen = {shade for _, shade in picture.convert("RGB").getcolors(2**24)}
-        drawn = seen & {colour(number) for number in range(7)}
+            found = {shade for _, shade in picture.convert("RGB").getcolors(2**24)}
+        drawn = found & {colour(number) for number in range(7)}
         assert drawn == own

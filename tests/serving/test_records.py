@@ -1,3 +1,5 @@
+"""The output formats of the batch pipeline hold the records."""
+
 import io
 import json
 

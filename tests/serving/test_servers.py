@@ -1,4 +1,4 @@
-"""Servers of deploy/ over real sockets, asked by the client about a real SavedModel."""
+"""The servers of deploy/ and the benchmark of servers, over real sockets."""
 
 import json
 import socket
@@ -13,27 +13,12 @@ import requests
 import tensorflow as tf
 
 from benchmarks import serving
-from ram_tf.runs import run_models
-from ram_tf.runs.run import Run
 from ram_tf.serving.clients import connection
 from ram_tf.serving.clients.responses import MEGABYTE, TooLargeError
-from ram_tf.serving.export import export
 from ram_tf.serving.predictor import Predictor
 from tests.support.paths import ROOT
-from tests.support.small_settings import SMALL
 
 KSERVE = ROOT / "deploy" / "kserve" / "server.py"
-
-
-@pytest.fixture(scope="module")
-def version(squares, tmp_path_factory):
-    settings = SMALL.replace(data_dir=str(squares))
-    run = Run(tmp_path_factory.mktemp("run"), settings, ("blue", "green", "red"))
-    model = run_models.build_attention(
-        run,
-        run_models.build_pooled(run, "average"),
-    )
-    return export(run_models.view(run, model), run, tmp_path_factory.mktemp("saved"))
 
 
 @pytest.fixture(scope="module")
@@ -96,18 +81,16 @@ def encoded(squares):
     return [*found[:3], found[3][:100], *found[4:]]
 
 
-def test_all_but_the_broken_image_are_answered_as_by_the_local_model(
-    url, version, encoded
-):
-    seen = connection.connect(url)(encoded)
-    assert seen["valid"].tolist() == [True] * 3 + [False] + [True] * 4
-    assert not seen["scores"][3].any()
-    for name, expected in Predictor.load(version)(encoded).items():
-        assert seen[name].dtype == expected.dtype
-        np.testing.assert_allclose(seen[name], expected, atol=1e-4)
+def test_a_server_predicts_the_same_as_the_local_model(url, local, encoded):
+    found = connection.connect(url)(encoded)
+    assert found["valid"].tolist() == [True] * 3 + [False] + [True] * 4
+    assert not found["scores"][3].any()
+    for name, expected in local(encoded).items():
+        assert found[name].dtype == expected.dtype
+        np.testing.assert_allclose(found[name], expected, atol=1e-4)
 
 
-def test_another_models_name_is_not_found(url):
+def test_the_name_of_another_model_is_not_found(url):
     with pytest.raises(ValueError, match=r"(404|NOT_FOUND).* (not found|not exist)"):
         connection.connect(url.replace("squares", "circles"))([b"x"])
 
@@ -123,13 +106,13 @@ def test_another_models_name_is_not_found(url):
         [],
     ],
 )
-def test_kserve_answers_what_is_no_request_by_what_it_expected(kserve_url, body):
+def test_kserve_answers_an_invalid_request_with_the_expected_form(kserve_url, body):
     answer = requests.post(kserve_url, json=body, timeout=60)
     assert answer.status_code == 400
     assert 'Expected {"instances": [{"b64":' in answer.json()["error"]
 
 
-def test_grpc_knows_one_version(grpc_url):
+def test_the_grpc_server_serves_one_version(grpc_url):
     assert connection.connect(f"{grpc_url}/1")([b"x"])["valid"].tolist() == [False]
     with pytest.raises(ValueError, match="NOT_FOUND"):
         connection.connect(f"{grpc_url}/2")([b"x"])
@@ -141,7 +124,7 @@ def test_a_request_beyond_the_grpc_servers_megabytes_is_refused(start, version):
         remote([b"x" * 2 * MEGABYTE])
 
 
-def test_a_grpc_model_of_other_inputs_says_which_it_takes(start, tmp_path):
+def test_the_error_for_other_inputs_names_those_of_the_model(start, tmp_path):
     module = tf.Module()
     spec = tf.TensorSpec([None], tf.string, name="text")
     module.length = tf.function(lambda text: {"n": tf.strings.length(text)}, [spec])
@@ -150,12 +133,12 @@ def test_a_grpc_model_of_other_inputs_says_which_it_takes(start, tmp_path):
         connection.connect(start(tmp_path / "1"))([b"x"])
 
 
-def test_a_folder_that_is_no_version_is_not_served(start, tmp_path):
-    with pytest.raises(ValueError, match="no version"):
+def test_a_folder_without_a_version_number_is_not_served(start, tmp_path):
+    with pytest.raises(ValueError, match="not a version"):
         start(tmp_path)
 
 
-def test_the_benchmark_keeps_what_it_measured_of_a_running_server(
+def test_the_benchmark_stores_the_metrics_of_a_running_server(
     url, version, squares, tmp_path, capsys
 ):
     path = tmp_path / "results.json"
@@ -171,7 +154,7 @@ def test_the_benchmark_keeps_what_it_measured_of_a_running_server(
         details = content["details"][f"{name}_requests_a_second"]
         assert details["low"] <= details["value"] <= details["high"]
         assert details["settings"]["clients"] == clients
-    assert capsys.readouterr().out.count("requests a second") == 2
+    assert capsys.readouterr().out.count("requests per second") == 2
 
 
 def test_the_benchmark_refuses_a_server_of_another_model(
@@ -189,33 +172,33 @@ def test_the_benchmark_refuses_a_server_of_another_model(
 
 
 def test_requests_are_timed_one_by_one_until_the_time_is_over():
-    now, asked = [0.0], []
+    now, sent = [0.0], []
 
-    def ask(batch):
-        asked.append(batch)
-        now[0] += len(asked)
+    def send(batch):
+        sent.append(batch)
+        now[0] += len(sent)
 
-    taken, lasted = serving.load(ask, "abc", 1, 5, lambda: now[0])
-    # At 3 of 5 seconds the third request begins.
-    assert (taken, lasted, asked) == ([1, 2, 3], 6, ["a", "b", "c"])
+    taken, lasted = serving.load(send, "abc", 1, 5, lambda: now[0])
+    # The third request begins at 3 of 5 seconds, so it is the last.
+    assert (taken, lasted, sent) == ([1, 2, 3], 6, ["a", "b", "c"])
 
 
-def test_clients_ask_at_the_same_time_about_different_images():
+def test_clients_send_different_images_at_the_same_time():
     together = threading.Barrier(3, timeout=10)
-    asked = []
+    sent = []
 
-    def ask(batch):
+    def send(batch):
         together.wait()
-        asked.append(batch)
+        sent.append(batch)
 
-    taken, _ = serving.load(ask, "abc", 3, 0)
-    assert sorted(asked) == ["a", "b", "c"]
+    taken, _ = serving.load(send, "abc", 3, 0)
+    assert sorted(sent) == ["a", "b", "c"]
     assert len(taken) == 3
 
 
-def test_figures_of_serving_are_worked_out_from_seconds():
-    asked = [float(second) for second in range(1, 102)]
-    assert serving.summary(asked, [12.75, 1, 90], 7) == {
+def test_metrics_of_serving_are_computed_from_seconds():
+    latencies = [float(second) for second in range(1, 102)]
+    assert serving.summary(latencies, [12.75, 1, 90], 7) == {
         "requests_a_second": 7,
         "p50": 51,
         "p99": 100,

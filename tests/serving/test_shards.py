@@ -1,3 +1,5 @@
+"""Batches: shards, manifest, output folder and list of images."""
+
 import shutil
 
 import pytest
@@ -13,7 +15,7 @@ PATHS = [f"photos/{i}\n{i}.jpg" for i in range(7)]
 
 @pytest.fixture
 def version(tmp_path_factory):
-    """What a batch reads of a SavedModel before it is loaded."""
+    """A version folder with the files that a batch reads before loading a model."""
     folder = tmp_path_factory.mktemp("model") / "1"
     (folder / "assets.extra").mkdir(parents=True)
     config = SMALL.to_json(("blue", "red"))
@@ -22,8 +24,8 @@ def version(tmp_path_factory):
     return folder
 
 
-def opened(folder, version, images=PATHS, ending="jsonl", size=3, threshold=None):
-    return Batch.open(str(folder), images, str(version), ending, size, threshold)
+def opened(folder, version, images=PATHS, file_format="jsonl", size=3, threshold=None):
+    return Batch.open(str(folder), images, str(version), file_format, size, threshold)
 
 
 def test_shards_hold_the_list_in_order(version, tmp_path):
@@ -32,7 +34,7 @@ def test_shards_hold_the_list_in_order(version, tmp_path):
     assert [path for shard in batch.shards for path in batch.paths(shard)] == PATHS
 
 
-def test_a_shard_is_finished_when_its_records_are_there(version, tmp_path):
+def test_a_shard_is_finished_when_its_records_exist(version, tmp_path):
     batch = opened(tmp_path, version)
     unread = [{"image": "a", "reason": "empty", "detail": ""}]
     batch.finish(batch.shards[1], [], unread)
@@ -44,7 +46,7 @@ def test_a_shard_is_finished_when_its_records_are_there(version, tmp_path):
     assert again.unread() == {}
 
 
-def test_what_a_killed_start_left_half_is_removed(version, tmp_path):
+def test_incomplete_files_of_a_killed_process_are_removed(version, tmp_path):
     opened(tmp_path, version)
     half = tmp_path / "partial-0-part-00001-of-00003.jsonl"
     half.write_text("{")
@@ -60,7 +62,7 @@ def test_a_folder_may_have_any_name(version, tmp_path, name):
     batch.finish(batch.shards[1], [], [])
     half = out / "partial-0-part-00000-of-00003.jsonl"
     half.write_text("{")
-    # Neither is the folder's, and patterns may match them.
+    # Not directly in the folder, but its name as a pattern may match them.
     (out / "below").mkdir()
     (out / "below" / "part-00000-of-00003.jsonl").touch()
     shutil.copytree(out, tmp_path / "out1")
@@ -72,19 +74,19 @@ def test_a_folder_may_have_any_name(version, tmp_path, name):
 
 
 @pytest.mark.parametrize(
-    ("other", "named"),
+    ("other", "message"),
     [
         ({"images": PATHS[::-1]}, "the same list as"),
         ({"images": [*PATHS, PATHS[0]]}, "the same images, list as"),
-        ({"ending": "parquet"}, "the same format as"),
+        ({"file_format": "parquet"}, "the same format as"),
         ({"size": 2}, "the same shard_size as"),
         ({"threshold": 0.5}, "the same threshold as"),
     ],
 )
-def test_another_batch_in_the_folder_is_refused(version, tmp_path, other, named):
+def test_another_batch_in_the_folder_is_refused(version, tmp_path, other, message):
     opened(tmp_path, version)
     before = (tmp_path / "manifest.json").read_bytes()
-    with pytest.raises(ValueError, match=named):
+    with pytest.raises(ValueError, match=message):
         opened(tmp_path, version, **other)
     assert (tmp_path / "manifest.json").read_bytes() == before
 
@@ -103,9 +105,9 @@ def test_records_without_a_manifest_are_not_added_to(version, tmp_path):
         opened(tmp_path, version)
 
 
-@pytest.mark.parametrize("other", [{"images": []}, {"size": 0}, {"ending": "csv"}])
-def test_what_is_no_batch_is_refused(version, tmp_path, other):
-    with pytest.raises(ValueError, match="This is no batch"):
+@pytest.mark.parametrize("other", [{"images": []}, {"size": 0}, {"file_format": "csv"}])
+def test_a_batch_without_images_size_or_format_is_refused(version, tmp_path, other):
+    with pytest.raises(ValueError, match="batch cannot be created"):
         opened(tmp_path, version, **other)
 
 
@@ -114,7 +116,7 @@ def test_a_folder_without_a_saved_model_is_refused(tmp_path):
         opened(tmp_path, tmp_path)
 
 
-def test_patterns_are_searched_and_paths_are_taken_as_they_are(squares, tmp_path):
+def test_patterns_are_expanded_and_paths_are_taken_as_they_are(squares, tmp_path):
     found = list_images([f"{squares}/val?.png", "none.png"], ["a[1].png"])
     assert found == [
         *(f"{squares}/val{i}.png" for i in range(10)),
@@ -126,7 +128,7 @@ def test_patterns_are_searched_and_paths_are_taken_as_they_are(squares, tmp_path
         list_images([f"{tmp_path}/*.jpg"])
 
 
-def test_a_file_with_brackets_is_itself_and_others_are_patterns(tmp_path):
+def test_brackets_are_a_pattern_unless_a_file_has_the_name(tmp_path):
     for name in ("a[1].png", "a1.png", "a2.png"):
         (tmp_path / name).touch()
     assert list_images([f"{tmp_path}/a[1].png"]) == [f"{tmp_path}/a[1].png"]

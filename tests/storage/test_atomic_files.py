@@ -1,4 +1,4 @@
-"""Files are whole or not there, and a changed one is not read."""
+"""Tests atomic writes and checksums of files."""
 
 import hashlib
 import signal
@@ -13,7 +13,7 @@ from tests.support.full_disk import full_above
 from tests.support.paths import ROOT
 
 
-def test_replacing_shows_the_old_content_until_all_is_written(tmp_path):
+def test_an_atomic_write_keeps_the_old_content_until_it_is_complete(tmp_path):
     path = tmp_path / "text.txt"
     with atomic_write(path) as temporary:
         temporary.write_text("half")
@@ -27,7 +27,7 @@ def test_replacing_shows_the_old_content_until_all_is_written(tmp_path):
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_replacing_leaves_the_old_content_and_nothing_else_after_an_error(tmp_path):
+def test_a_failed_atomic_write_leaves_only_the_old_content(tmp_path):
     path = tmp_path / "text.txt"
     path.write_text("old")
 
@@ -42,7 +42,7 @@ def test_replacing_leaves_the_old_content_and_nothing_else_after_an_error(tmp_pa
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_replacing_keeps_the_ending(tmp_path):
+def test_the_temporary_file_keeps_the_suffix(tmp_path):
     with atomic_write(tmp_path / "model.weights.h5") as temporary:
         assert temporary.name.endswith(".weights.h5")
         temporary.touch()
@@ -68,14 +68,14 @@ def write(path, text):
         temporary.write_text(text)
 
 
-def test_a_sealed_file_is_read_as_it_was_written(tmp_path):
+def test_a_file_with_a_checksum_is_read_as_it_was_written(tmp_path):
     for text in ("old", "new"):
         write(tmp_path / "a.txt", text)
         assert atomic_files.read(tmp_path / "a.txt") == text.encode()
         assert atomic_files.read_text(tmp_path / "a.txt") == text
 
 
-def test_checksums_are_those_of_sha256sum(tmp_path):
+def test_checksum_files_have_the_format_of_sha256sum(tmp_path):
     write(tmp_path / "a.txt", "content")
     expected = f"{hashlib.sha256(b'content').hexdigest()}  a.txt\n"
     assert (tmp_path / "checksums" / "a.txt").read_text() == expected
@@ -93,10 +93,10 @@ def test_a_changed_file_is_refused_and_named(tmp_path, changed):
     assert str(tmp_path / "checksums" / "a.txt") in str(refused.value)
 
 
-@pytest.mark.parametrize("spoilt", [b"", b"\xff\x00", b"0  a.txt\n"])
-def test_a_file_with_a_spoilt_checksum_is_refused(tmp_path, spoilt):
+@pytest.mark.parametrize("corrupt", [b"", b"\xff\x00", b"0  a.txt\n"])
+def test_a_file_with_a_corrupt_checksum_is_refused(tmp_path, corrupt):
     write(tmp_path / "a.txt", "content")
-    (tmp_path / "checksums" / "a.txt").write_bytes(spoilt)
+    (tmp_path / "checksums" / "a.txt").write_bytes(corrupt)
     with pytest.raises(ValueError, match="changed since it was written"):
         atomic_files.read(tmp_path / "a.txt")
 
@@ -106,16 +106,14 @@ def test_a_file_without_a_checksum_is_read(tmp_path):
     assert atomic_files.read_text(tmp_path / "old.txt") == "of an older release"
 
 
-def test_bytes_that_are_no_text_are_named(tmp_path):
+def test_a_file_that_is_not_text_is_named(tmp_path):
     (tmp_path / "a.txt").write_bytes(b"\xff")
-    with pytest.raises(ValueError, match=r"no text.*a\.txt"):
+    with pytest.raises(ValueError, match=r"not text.*a\.txt"):
         atomic_files.read_text(tmp_path / "a.txt")
 
 
 @pytest.mark.parametrize("renames", range(4))
-def test_a_process_killed_between_its_renames_leaves_a_file_that_is_read(
-    tmp_path, renames
-):
+def test_a_process_killed_between_its_renames_leaves_a_readable_file(tmp_path, renames):
     path = tmp_path / "a.txt"
     write(path, "old")
     writer = (
@@ -136,7 +134,7 @@ def test_a_process_killed_between_its_renames_leaves_a_file_that_is_read(
         check=False,
         cwd=ROOT,
     )
-    # The checksums of both, the file, its checksum alone.
+    # Three renames: both checksums, the file, and its checksum alone.
     assert done.returncode == (-signal.SIGKILL if renames < 3 else 0)
     assert atomic_files.read_text(path) == ("old" if renames < 2 else "new")
     write(path, "newer")

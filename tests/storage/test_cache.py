@@ -1,4 +1,4 @@
-"""What is kept of a model's outputs: by which name, read when, written how."""
+"""Tests the cache of model outputs: its keys, reading and writing."""
 
 import dataclasses
 import os
@@ -19,7 +19,7 @@ from tests.support.broken_array_files import (
     truncated,
 )
 
-ABOUT = {"views": 1, "views_from": "image", "scales": [40], "describe": None}
+INFERENCE = {"views": 1, "views_from": "image", "scales": [40], "describe": None}
 CONFIG = Config.of(image_size=40, crop_margin=8)
 ARRAYS = {"scores": np.arange(6.0).reshape(2, 3), "boxes": np.ones((2, 4), "float32")}
 
@@ -47,10 +47,10 @@ def split_of(*images, names=("cat", "dog")):
 
 
 def key_of_files(files, weights):
-    return cache.key_of(ABOUT, [weights], split_of(*map(str, files)), CONFIG)
+    return cache.key_of(INFERENCE, [weights], split_of(*map(str, files)), CONFIG)
 
 
-def test_the_same_has_the_same_key(files, weights):
+def test_the_same_inputs_have_the_same_key(files, weights):
     key = key_of_files(files, weights)
     assert key == key_of_files(files, weights)
     assert len(key) == cache.KEY_LENGTH
@@ -70,8 +70,8 @@ def test_the_same_has_the_same_key(files, weights):
 def test_other_views_have_another_key(weights, changes):
     split = split_of(b"one")
     before, after = (
-        cache.key_of(about, [weights], split, CONFIG)
-        for about in (ABOUT, {**ABOUT, **changes})
+        cache.key_of(inference, [weights], split, CONFIG)
+        for inference in (INFERENCE, {**INFERENCE, **changes})
     )
     assert before != after
 
@@ -85,7 +85,7 @@ def test_other_weights_have_another_key(files, weights):
 def test_the_order_of_models_is_in_the_key(files, weights):
     split, other = split_of(b"one"), files[0]
     before, after = (
-        cache.key_of(ABOUT, paths, split, CONFIG)
+        cache.key_of(INFERENCE, paths, split, CONFIG)
         for paths in ([weights, other], [other, weights])
     )
     assert before != after
@@ -94,18 +94,18 @@ def test_the_order_of_models_is_in_the_key(files, weights):
 def test_other_settings_and_label_names_have_another_key(weights):
     split, other = split_of(b"one"), split_of(b"one", names=("cat", "cow"))
     keys = {
-        cache.key_of(ABOUT, [weights], split, CONFIG),
-        cache.key_of(ABOUT, [weights], other, CONFIG),
-        cache.key_of(ABOUT, [weights], split, CONFIG.replace(max_pixels=9)),
+        cache.key_of(INFERENCE, [weights], split, CONFIG),
+        cache.key_of(INFERENCE, [weights], other, CONFIG),
+        cache.key_of(INFERENCE, [weights], split, CONFIG.replace(max_pixels=9)),
     }
     assert len(keys) == 3
 
 
 def test_another_release_has_another_key(weights, monkeypatch):
     split = split_of(b"one")
-    before = cache.key_of(ABOUT, [weights], split, CONFIG)
+    before = cache.key_of(INFERENCE, [weights], split, CONFIG)
     monkeypatch.setattr(ram_tf, "__version__", ram_tf.__version__ + ".1")
-    assert cache.key_of(ABOUT, [weights], split, CONFIG) != before
+    assert cache.key_of(INFERENCE, [weights], split, CONFIG) != before
 
 
 def test_other_arrays_have_another_key(weights):
@@ -117,7 +117,7 @@ def test_other_arrays_have_another_key(weights):
         (np.array([0, 0, 1, 0], "int8"),),
     ]
     split = split_of(b"one")
-    keys = {cache.key_of(ABOUT, [weights], split, CONFIG, *some) for some in arrays}
+    keys = {cache.key_of(INFERENCE, [weights], split, CONFIG, *some) for some in arrays}
     assert len(keys) == len(arrays)
 
 
@@ -155,7 +155,7 @@ def test_other_image_files_have_another_key(files, weights, change):
 )
 def test_other_image_bytes_have_another_key(weights, images):
     before, after = (
-        cache.key_of(ABOUT, [weights], split_of(*some), CONFIG)
+        cache.key_of(INFERENCE, [weights], split_of(*some), CONFIG)
         for some in ((b"one", b"two"), images)
     )
     assert before != after
@@ -164,7 +164,7 @@ def test_other_image_bytes_have_another_key(weights, images):
 def test_other_proposals_have_another_key(weights):
     keys = {
         cache.key_of(
-            ABOUT,
+            INFERENCE,
             [weights],
             dataclasses.replace(split_of(b"one"), proposals=proposals),
             CONFIG,
@@ -185,25 +185,25 @@ def assert_same_arrays(actual, expected):
         assert actual[name].dtype == array.dtype
 
 
-def test_what_is_kept_is_not_computed_again(tmp_path):
+def test_cached_arrays_are_not_computed_again(tmp_path):
     folder = tmp_path / "new" / "outputs"
-    assert_same_arrays(cache.remember(folder, "key", lambda: ARRAYS), ARRAYS)
-    assert_same_arrays(cache.remember(folder, "key", never), ARRAYS)
+    assert_same_arrays(cache.read_or_compute(folder, "key", lambda: ARRAYS), ARRAYS)
+    assert_same_arrays(cache.read_or_compute(folder, "key", never), ARRAYS)
     assert [path.name for path in folder.iterdir()] == ["key.npz"]
 
 
-def test_another_key_is_computed(tmp_path):
-    cache.remember(tmp_path, "key", lambda: ARRAYS)
+def test_arrays_of_another_key_are_computed(tmp_path):
+    cache.read_or_compute(tmp_path, "key", lambda: ARRAYS)
     other = {"scores": np.zeros(1)}
-    assert_same_arrays(cache.remember(tmp_path, "other", lambda: other), other)
+    assert_same_arrays(cache.read_or_compute(tmp_path, "other", lambda: other), other)
 
 
-def test_a_file_in_anothers_place_is_named_and_computed_again(tmp_path, capsys):
-    cache.remember(tmp_path, "other", lambda: {"scores": np.zeros(1)})
+def test_a_renamed_file_is_named_and_computed_again(tmp_path, capsys):
+    cache.read_or_compute(tmp_path, "other", lambda: {"scores": np.zeros(1)})
     (tmp_path / "other.npz").rename(tmp_path / "key.npz")
-    assert_same_arrays(cache.remember(tmp_path, "key", lambda: ARRAYS), ARRAYS)
+    assert_same_arrays(cache.read_or_compute(tmp_path, "key", lambda: ARRAYS), ARRAYS)
     assert f"another key: {tmp_path / 'key.npz'}" in capsys.readouterr().err
-    assert_same_arrays(cache.remember(tmp_path, "key", never), ARRAYS)
+    assert_same_arrays(cache.read_or_compute(tmp_path, "key", never), ARRAYS)
 
 
 def objects(path):
@@ -218,16 +218,16 @@ def encrypted(path):
 
 
 @pytest.mark.parametrize(
-    "spoil", [truncated, flipped, empty, text, single_array, objects, encrypted]
+    "corrupt", [truncated, flipped, empty, text, single_array, objects, encrypted]
 )
-def test_a_spoilt_file_is_named_and_computed_again(tmp_path, capsys, spoil):
-    cache.remember(tmp_path, "key", lambda: ARRAYS)
-    spoil(tmp_path / "key.npz")
-    assert_same_arrays(cache.remember(tmp_path, "key", lambda: ARRAYS), ARRAYS)
+def test_a_corrupt_file_is_named_and_computed_again(tmp_path, capsys, corrupt):
+    cache.read_or_compute(tmp_path, "key", lambda: ARRAYS)
+    corrupt(tmp_path / "key.npz")
+    assert_same_arrays(cache.read_or_compute(tmp_path, "key", lambda: ARRAYS), ARRAYS)
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith("computed again, since unreadable")
     assert str(tmp_path / "key.npz") in line
-    assert_same_arrays(cache.remember(tmp_path, "key", never), ARRAYS)
+    assert_same_arrays(cache.read_or_compute(tmp_path, "key", never), ARRAYS)
     assert capsys.readouterr().err == ""
 
 
@@ -236,7 +236,7 @@ def test_nothing_is_written_where_computing_fails(tmp_path):
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        cache.remember(tmp_path, "key", fail)
+        cache.read_or_compute(tmp_path, "key", fail)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -245,9 +245,9 @@ def full_disk(path, **arrays):
     raise OSError("No space left on device")
 
 
-def test_a_full_disk_loses_neither_results_nor_room(tmp_path, capsys, monkeypatch):
+def test_a_full_disk_loses_no_results_and_leaves_no_file(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(np, "savez", full_disk)
-    assert cache.remember(tmp_path, "key", lambda: ARRAYS) is ARRAYS
+    assert cache.read_or_compute(tmp_path, "key", lambda: ARRAYS) is ARRAYS
     assert list(tmp_path.iterdir()) == []
     (line,) = capsys.readouterr().err.splitlines()
     assert line == f"not kept: {tmp_path / 'key.npz'} (No space left on device)"
@@ -255,18 +255,18 @@ def test_a_full_disk_loses_neither_results_nor_room(tmp_path, capsys, monkeypatc
 
 def test_a_folder_that_cannot_be_made_loses_no_results(tmp_path, capsys):
     (tmp_path / "outputs").write_text("in the way")
-    assert cache.remember(tmp_path / "outputs", "key", lambda: ARRAYS) is ARRAYS
+    assert cache.read_or_compute(tmp_path / "outputs", "key", lambda: ARRAYS) is ARRAYS
     assert "not kept" in capsys.readouterr().err
 
 
-def test_a_file_that_is_missing_is_not_called_unreadable(tmp_path):
+def test_a_missing_file_is_not_reported_as_unreadable(tmp_path):
     with pytest.raises(FileNotFoundError):
         cache.load(tmp_path / "key.npz")
 
 
-def test_a_file_that_stands_for_more_than_it_holds_is_refused(tmp_path):
+def test_a_compressed_file_is_refused(tmp_path):
     np.savez_compressed(tmp_path / "a.npz", scores=np.zeros(1_000_000))
-    with pytest.raises(ValueError, match="that stand for 8"):
+    with pytest.raises(ValueError, match="claim 8"):
         cache.load(tmp_path / "a.npz")
 
 
@@ -278,7 +278,7 @@ def test_a_file_that_stands_for_more_than_it_holds_is_refused(tmp_path):
         "(" * 4000,
     ],
 )
-def test_a_header_that_asks_for_the_impossible_is_refused(tmp_path, header):
+def test_an_array_with_an_invalid_header_is_refused(tmp_path, header):
     head = header.encode() + b"\n"
     with zipfile.ZipFile(tmp_path / "a.npz", "w") as file:
         start = b"\x93NUMPY\x01\0" + len(head).to_bytes(2, "little")

@@ -1,4 +1,4 @@
-"""A lock is one process's, and ends with it."""
+"""Tests that a lock belongs to one process and ends with it."""
 
 import errno
 import fcntl
@@ -43,7 +43,7 @@ def test_a_released_lock_is_free_and_leaves_no_file(tmp_path):
         locks.take(path)
 
 
-def test_a_lock_whose_file_is_gone_is_released(tmp_path):
+def test_a_lock_whose_file_was_removed_can_be_released(tmp_path):
     path = tmp_path / "lock"
     locks.take(path)
     path.unlink()
@@ -52,7 +52,7 @@ def test_a_lock_whose_file_is_gone_is_released(tmp_path):
         locks.take(path)
 
 
-def test_another_process_keeps_the_lock_that_took_the_place_of_ours(tmp_path):
+def test_releasing_a_removed_lock_keeps_the_new_lock_of_another_process(tmp_path):
     path = tmp_path / "lock"
     locks.take(path)
     path.unlink()
@@ -62,8 +62,8 @@ def test_another_process_keeps_the_lock_that_took_the_place_of_ours(tmp_path):
             locks.take(path)
 
 
-def test_of_processes_that_remove_each_others_locks_one_is_at_work(tmp_path):
-    # Each takes and releases again and again; a folder inside says that one is at work.
+def test_processes_that_take_and_release_a_lock_run_one_at_a_time(tmp_path):
+    # Each process creates a folder while it holds the lock, which fails for a second.
     program = (
         "import os, sys, time\n"
         "from ram_tf.storage import locks\n"
@@ -82,8 +82,8 @@ def test_of_processes_that_remove_each_others_locks_one_is_at_work(tmp_path):
         subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True)
         for _ in range(3)
     ]
-    said = [process.communicate()[1] for process in several]
-    assert said == [""] * 3
+    errors = [process.communicate()[1] for process in several]
+    assert errors == [""] * 3
 
 
 def test_a_file_system_without_locks_is_named(tmp_path, capsys, monkeypatch):

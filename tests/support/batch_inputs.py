@@ -1,4 +1,4 @@
-"""A small SavedModel, and images of which some cannot be read."""
+"""Makes a small SavedModel, and a list of images of which some cannot be read."""
 
 from ram_tf.data.image_header import PNG_START
 from ram_tf.runs import run_models
@@ -6,7 +6,7 @@ from ram_tf.runs.run import Run
 from ram_tf.serving.export import export
 from tests.support.small_settings import SMALL
 
-# A header that promises 60,000 x 60,000 pixels.
+# The PNG header of an image of 60,000 x 60,000 pixels.
 HUGE = PNG_START + 2 * (60_000).to_bytes(4, "big") + b"\x08\2\0\0\0"
 REASONS = {
     "text.png": "unreadable",
@@ -18,7 +18,7 @@ REASONS = {
 
 
 def write_model(squares, folder):
-    """Exports an untrained model; returns its version folder."""
+    """Exports an untrained model, and returns its version's folder."""
     settings = SMALL.replace(data_dir=str(squares))
     run = Run.start(folder / "run", settings, ("blue", "green", "red"))
     pooled = run_models.build_pooled(run, "average")
@@ -30,7 +30,7 @@ def write_model(squares, folder):
 
 
 def write_broken(folder):
-    """Writes what cannot be read, under the names of `REASONS`."""
+    """Writes the unreadable files of `REASONS`, and returns their paths."""
     (folder / "text.png").write_bytes(b"this is text")
     (folder / "empty.png").write_bytes(b"")
     (folder / "huge.png").write_bytes(HUGE + bytes(20))
@@ -39,6 +39,6 @@ def write_broken(folder):
 
 
 def mixed(squares, broken):
-    """Lists 16 images, one of them again, with the broken ones among them."""
+    """Returns 16 images, the first of them twice, mixed with the broken ones."""
     images = [str(squares / f"val{i}.png") for i in range(16)]
     return [images[0], *broken[:2], *images[1:9], *broken[2:], *images[9:], images[0]]

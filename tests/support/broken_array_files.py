@@ -1,4 +1,4 @@
-"""Ways in which a file of arrays may be spoilt."""
+"""Functions that damage a file of arrays, each in another way."""
 
 import numpy as np
 

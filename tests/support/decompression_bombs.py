@@ -1,11 +1,11 @@
-"""Small files that ask for gigabytes or for hours, and what is said of each."""
+"""Makes small image files that need gigabytes or hours, with their expected errors."""
 
 import zlib
 
 from fuzz import pictures
 
 HIDDEN = pictures.png(
-    # The first chunk says one pixel, in the place of the header; libpng passes over it.
+    # An unknown first chunk looks like the header of one pixel; libpng skips it.
     *(20_000, 20_000, 8, 0),
 )
 HIDDEN = (

@@ -1,4 +1,4 @@
-"""A disk that is full above some size of file."""
+"""Simulates a full disk."""
 
 import contextlib
 import resource
@@ -6,9 +6,9 @@ import resource
 
 @contextlib.contextmanager
 def full_above(size):
-    """Lets writes beyond `size` bytes of any file fail, as on a full disk."""
+    """Makes writes beyond `size` bytes of any file fail, as on a full disk."""
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    # Python ignores the signal that would come with the error.
+    # Python ignores the signal that comes with this error.
     resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
     try:
         yield

@@ -1,10 +1,10 @@
-"""What a Keras weights file holds, read by h5py."""
+"""Reads the arrays of a Keras weights file with h5py."""
 
 import h5py
 
 
 def arrays(path):
-    """All arrays of the file, by their place in it."""
+    """Returns all arrays of the file, by their path in it."""
     found = {}
     with h5py.File(path) as file:
         file.visititems(

@@ -1,4 +1,4 @@
-"""Pictures made for a test, and the files that Pillow writes of them."""
+"""Makes test images, and encodes images with Pillow."""
 
 import io
 
@@ -7,7 +7,7 @@ import PIL.Image
 
 
 def encode(image, form="PNG", **options):
-    """The bytes of a file that Pillow writes."""
+    """Returns the bytes of the image file that Pillow writes."""
     file = io.BytesIO()
     if not isinstance(image, PIL.Image.Image):
         image = PIL.Image.fromarray(image)
@@ -16,7 +16,7 @@ def encode(image, form="PNG", **options):
 
 
 def smooth(height=24, width=32, channels=3):
-    """A picture without edges, where JPEG decoders differ most."""
+    """Returns an image without edges, on which JPEG decoders differ most."""
     y, x = np.mgrid[:height, :width]
     planes = [5 * x + y, 200 - 3 * y, 100 + 2 * x - y, 30 + 4 * y][:channels]
     return np.squeeze(np.stack(planes, -1).astype("uint8"))

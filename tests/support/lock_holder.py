@@ -1,4 +1,4 @@
-"""Another process that holds a lock."""
+"""Starts another process that holds a lock."""
 
 import contextlib
 import subprocess
@@ -9,7 +9,7 @@ from tests.support.paths import ROOT
 
 @contextlib.contextmanager
 def at_work(path):
-    """Lets a process hold the lock of a file; gives the process."""
+    """Runs a process that holds the lock of a file, and yields the process."""
     process = subprocess.Popen(
         [
             *(sys.executable, "-c"),

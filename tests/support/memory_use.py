@@ -1,4 +1,4 @@
-"""The memory that a part of a test takes."""
+"""Measures the memory that a part of a test takes."""
 
 import pathlib
 
@@ -8,9 +8,9 @@ FORGET = pathlib.Path("/proc/self/clear_refs")
 
 
 class Taken:
-    """The most MiB that the process has had since, above what it had then.
+    """The process's peak memory in MiB, above that at construction.
 
-    Elsewhere than on Linux what earlier tests took is not forgotten, and may hide it.
+    Only Linux can reset the peak; elsewhere that of earlier tests may hide it.
     """
 
     def __init__(self):

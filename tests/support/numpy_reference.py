@@ -1,4 +1,4 @@
-"""Eq. 2-5 written once more, in NumPy: what the layers are compared with."""
+"""A NumPy implementation of Eq. 2-5, with which the layers are compared."""
 
 import numpy as np
 from scipy import ndimage
@@ -7,7 +7,7 @@ from ram_tf.models.attention.region_lstm import pool_region
 
 
 def sample_by_numpy(maps, theta, size):
-    """What `sample_region` returns of one region a map, by SciPy's interpolation.
+    """Computes `sample_region` for one region per map with SciPy's interpolation.
 
     Args:
         maps: `(B, H, W, C)` array.
@@ -25,7 +25,7 @@ def sample_by_numpy(maps, theta, size):
         for (middle, half), samples, cells in axes:
             parts = np.linspace(middle - half, middle + half, samples + 1)
             from_border = ((parts[:-1] + parts[1:]) / 2 + 1) / 2 * cells
-            # The first cell's middle is half a cell from it, and 1 in `padded`.
+            # The first cell's centre is half a cell from the border, and 1 in `padded`.
             places.append(from_border - 0.5 + 1)
         grid = np.meshgrid(*places, indexing="ij")
         channels = [
@@ -45,7 +45,7 @@ def relu(x):
 
 
 def cell_by_numpy(weights, x, hidden, memory):
-    """Eq. 4 as printed; `weights` in Keras' order of gates: i, g, m, o."""
+    """Computes Eq. 4 as printed; `weights` has Keras' order of gates: i, g, m, o."""
     kernel, recurrent, bias = (np.split(w, 4, -1) for w in weights)
     i, g, m, o = (
         x @ kernel[n] + hidden @ recurrent[n] + bias[n] for n in range(4)
@@ -55,7 +55,7 @@ def cell_by_numpy(weights, x, hidden, memory):
 
 
 def read_by_numpy(layer, region, states):
-    """What a `RegionLSTM` returns; pooling has its own tests.
+    """Computes the outputs of a `RegionLSTM`, except for pooling, as NumPy arrays.
 
     Args:
         layer: The `RegionLSTM`, whose weights are used.

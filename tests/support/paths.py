@@ -1,4 +1,4 @@
-"""Where tests find things: the checkout, kept files, and what may lie beside it."""
+"""The folders that tests use: the checkout, its test files, and shared photographs."""
 
 import pathlib
 

@@ -1,10 +1,10 @@
-"""What tests ask of every setting."""
+"""Makes a value for every setting that is not its default."""
 
 from ram_tf.runs.config import FIELDS
 
 
 def other_value(name):
-    """A value of a setting that is not the default."""
+    """Returns a valid value of a setting that is not the default."""
     field = FIELDS[name][1]
     if field.metadata["choices"]:
         return field.metadata["choices"][-1]

@@ -1,4 +1,4 @@
-"""Settings of a run on the `squares` that takes seconds."""
+"""Settings of runs on the `squares` that train in seconds."""
 
 from ram_tf.runs.config import Config
 
@@ -25,7 +25,7 @@ FROM_STEP_1 = {
     "region_pooling": "average",
     "probe_cost": 0.01,
 }
-# The same, with regions found by content.
+# The same, with content localization.
 BY_CONTENT = {
     **FROM_STEP_1,
     "starts": "whole",

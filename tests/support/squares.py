@@ -1,4 +1,4 @@
-"""A small data set that can be learnt: coloured squares on grey."""
+"""Makes a small dataset of coloured squares on grey that models can learn."""
 
 import json
 

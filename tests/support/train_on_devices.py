@@ -1,8 +1,9 @@
-"""Twenty steps of training on devices that are as asked for, in a process of its own.
+"""Trains twenty steps on a number of devices, and writes the results to a file.
 
-    python tests/several_devices.py DATA_DIR OUTPUT [--devices N] [--cases CASE ...]
+    python tests/support/train_on_devices.py DATA_DIR OUTPUT [--devices N]
+        [--cases CASE ...]
 
-The number of devices can be set once in a process, before TensorFlow does anything.
+A process of its own, since the number of devices must be set before TensorFlow starts.
 """
 
 import argparse
@@ -22,7 +23,7 @@ from ram_tf.training.devices import Devices, add_argument
 from tests.support.small_settings import SMALL
 
 EPOCHS, STEPS = 5, 4
-# What draws at random draws other numbers on other devices: no dropout, no sampling.
+# No dropout and no sampling: other devices would draw other random numbers.
 CASES = {
     "sgd": {},
     "adam": {"ema": 0.9, "clip_norm": 0.1, "learning_rate": 1e-3},
@@ -31,7 +32,7 @@ CASES = {
 
 
 def train_steps(devices, data_dir, case):
-    """The history and the variables after five epochs of four steps."""
+    """Returns the history and the weights after five epochs of four steps."""
     settings = SMALL.replace(data_dir=data_dir, dropout=0.0, **CASES[case])
     split = partly_labelled(run_splits.load(settings).train)
     tf.config.experimental.enable_op_determinism()
@@ -75,7 +76,7 @@ def train_steps(devices, data_dir, case):
 
 
 def partly_labelled(split):
-    """With unknown labels, and with images without any known or any present one."""
+    """Returns the split with unknown labels, some images without positives."""
     labels = split.labels.copy()
     labels[::3, 0] = -1
     labels[::7] = -1
@@ -92,21 +93,21 @@ def train_cases(devices, data_dir, cases):
 
 
 def refusals(devices):
-    """What is said of settings that do not do, or of other data."""
+    """Yields the errors for unsuitable settings and for different data."""
     if devices.workers > 1:
         changes = ({"region_source": "proposals"},)
-        tries = [lambda: devices.check_same("numbers", f"{devices.position}")]
+        checks = [lambda: devices.check_same("numbers", f"{devices.position}")]
     else:
         changes = (
             {"batch_size": 9},
             {"jit_compile": True},
             {"precision": "mixed_float16"},
         )
-        tries = [lambda: devices.even_batch_size(1)]
-    tries += [lambda c=change: devices.check(SMALL.replace(**c)) for change in changes]
-    for each in tries:
+        checks = [lambda: devices.even_batch_size(1)]
+    checks += [lambda c=change: devices.check(SMALL.replace(**c)) for change in changes]
+    for check in checks:
         try:
-            each()
+            check()
         except ValueError as error:
             yield str(error)
 
@@ -120,9 +121,8 @@ def main():
     arguments = parser.parse_args()
     devices = Devices.start(arguments.devices)
     found = train_cases(devices, arguments.data_dir, arguments.cases)
-    # The chief's word reaches every worker, and so do its weights.
-    said = f"ä {devices.chief}" if devices.chief else None
-    found["said"] = devices.broadcast([said, float("-inf"), True])[0]
+    value = f"ä {devices.chief}" if devices.chief else None
+    found["broadcast"] = devices.broadcast([value, float("-inf"), True])[0]
     found["count"] = devices.count
     found["shared"] = devices.even_batch_size(2 * devices.count + 1)
     found["refused"] = "\n".join(refusals(devices))

@@ -1,4 +1,4 @@
-"""A folder in the layout of PASCAL VOC."""
+"""Makes a folder in the layout of PASCAL VOC."""
 
 from PIL import Image
 
@@ -6,7 +6,7 @@ from ram_tf.data.readers import voc
 
 
 def write_split(root, split, marks):
-    """Writes the class files: `marks` is {stem: {class: mark}}, -1 unless named."""
+    """Writes images and class files; `marks`: {stem: {class: mark}}, -1 by default."""
     main = root / "ImageSets" / "Main"
     main.mkdir(parents=True, exist_ok=True)
     (root / "JPEGImages").mkdir(exist_ok=True)

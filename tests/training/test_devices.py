@@ -1,4 +1,4 @@
-"""Several devices and several workers: the weights of one, and one that writes."""
+"""Tests that training on several devices or workers gives the weights of one device."""
 
 import functools
 import json
@@ -21,7 +21,7 @@ from tests.support.train_on_devices import CASES, train_cases
 
 STEPS = str(ROOT / "tests" / "support" / "train_on_devices.py")
 FIT = str(ROOT / "scripts" / "fit.py")
-# What Adam divides small gradients by makes more of rounding.
+# Adam divides by the size of the gradients, which amplifies rounding errors.
 TOLERANCE = {"sgd": 1e-5, "adam": 1e-4, "rarl": 1e-5}
 
 
@@ -41,7 +41,7 @@ def start(*command, tf_config=None):
 
 
 def finish(processes, timeout=600):
-    """Waits for all and gives what each printed and its status."""
+    """Waits for all, and returns the status and the output of each."""
     outputs = [process.communicate(timeout=timeout) for process in processes]
     return [
         (process.returncode, "".join(output))
@@ -56,7 +56,7 @@ def succeed(processes):
 
 @pytest.fixture(scope="module")
 def one_device(squares):
-    """What a case ends with on one device, trained once."""
+    """A cached function from a case to its results on one device."""
     return functools.cache(lambda case: train_cases(Devices(), str(squares), [case]))
 
 
@@ -94,16 +94,16 @@ def test_two_devices_end_with_the_weights_and_history_of_one(two_devices, one_de
 
 @pytest.mark.slow
 @pytest.mark.parametrize("case", ["sgd", "rarl"])
-def test_two_devices_end_so_with_other_optimisers_and_models(
+def test_two_devices_equal_one_with_other_optimisers_and_models(
     squares, one_device, tmp_path, case
 ):
     two_devices = on_two_devices(squares, tmp_path, case)
     assert_equal_to_one_device(two_devices, one_device(case), case)
 
 
-def test_a_batch_is_what_all_devices_share_equally(two_devices):
+def test_the_batch_size_is_one_that_devices_share_equally(two_devices):
     assert two_devices["shared"] == 4  # of 5
-    assert Devices().shared(5) == 5
+    assert Devices().even_batch_size(5) == 5
 
 
 @pytest.mark.slow
@@ -117,15 +117,15 @@ def test_two_workers_end_with_the_weights_and_history_of_one_device(
 
 
 @pytest.mark.slow
-def test_what_the_chief_says_reaches_every_worker(two_workers):
-    assert [str(worker["said"]) for worker in two_workers] == ["ä True"] * 2
+def test_the_value_that_the_chief_broadcasts_reaches_every_worker(two_workers):
+    assert [str(worker["broadcast"]) for worker in two_workers] == ["ä True"] * 2
 
 
 @pytest.mark.slow
-def test_workers_that_have_other_data_are_all_told(two_workers):
+def test_every_worker_refuses_data_that_differ_between_workers(two_workers):
     for worker, place in zip(two_workers, ("is", "differs from"), strict=True):
         assert "do not have the same numbers" in str(worker["refused"])
-        assert f"this one {place} the chief's" in str(worker["refused"])
+        assert f"this worker {place} the chief" in str(worker["refused"])
 
 
 @pytest.mark.slow
@@ -181,7 +181,7 @@ def fit_flags(data_dir, folder, **changes):
 
 
 def fit_on_two_workers(data_dir, folder):
-    """Starts both; the second one has another output folder, as another machine."""
+    """Starts both; the second has another output folder, as on another machine."""
     return [
         start(FIT, *fit_flags(data_dir, each), "--resume", tf_config=text)
         for each, text in zip((folder, folder / "of_worker"), cluster(2), strict=True)
@@ -197,7 +197,7 @@ def undisturbed_workers(squares, tmp_path_factory):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("which", ["chief", "worker"])
-def test_workers_of_which_one_is_killed_end_as_undisturbed_ones_and_one_writes(
+def test_workers_resume_after_one_is_killed_and_only_the_chief_writes(
     which, undisturbed_workers, squares, tmp_path
 ):
     killed = tmp_path / "killed"
@@ -216,7 +216,7 @@ def test_workers_of_which_one_is_killed_end_as_undisturbed_ones_and_one_writes(
     assert not (killed / "model.weights.h5").exists()
     succeed(fit_on_two_workers(squares, killed))
 
-    # The last epoch's weights and all state, since the best epoch may be an early one.
+    # The checkpoint, because the final weights may be those of an early epoch.
     for step in ("step1", "step2"):
         expected, resumed = (
             dict(np.load(folder / step / "checkpoint.npz"))
@@ -247,13 +247,13 @@ def test_fit_on_two_devices_reports_and_exports_what_fit_on_one_does(
         for each in found
     )
     np.testing.assert_allclose(two, one, atol=1e-3)
-    # The best epoch, which may be the start, and the last one.
-    learnt = [arrays(tmp_path / str(n) / "model.weights.h5") for n in (1, 2)]
-    assert_close(*learnt, atol=1e-5)
-    ended = [
+    # The best weights, which may be the initial ones, and the last ones.
+    best = [arrays(tmp_path / str(n) / "model.weights.h5") for n in (1, 2)]
+    assert_close(*best, atol=1e-5)
+    last = [
         numbers(np.load(tmp_path / str(n) / "step2" / "checkpoint.npz")) for n in (1, 2)
     ]
-    assert_close(*ended, atol=1e-5)
+    assert_close(*last, atol=1e-5)
 
 
 def numbers(checkpoint):
@@ -269,23 +269,23 @@ def assert_close(found, expected, atol):
 
 
 @pytest.mark.slow
-def test_a_worker_that_never_comes_ends_the_others_which_have_said_so():
-    waiting = "from ram_tf.training.devices import Devices; Devices.start(patience=1)"
+def test_a_worker_exits_after_a_timeout_if_another_is_missing():
+    waiting = "from ram_tf.training.devices import Devices; Devices.start(timeout=1)"
     process = start("-c", waiting, tf_config=cluster(2)[0])
     ((status, output),) = finish([process], timeout=120)
     assert status == 1
     assert "worker 1 of 2: waiting" in output
-    assert "ends if they have not come within 1 seconds" in output
+    assert "exits if they are not there after 1 seconds" in output
 
 
-def test_one_device_has_nothing_to_share():
+def test_one_device_broadcasts_nothing():
     devices = Devices.start()
     assert (devices.count, devices.workers, devices.chief) == (1, 1, True)
     assert devices.broadcast({"any": None}) == {"any": None}
 
 
 @pytest.mark.parametrize("count", [0, -1])
-def test_there_is_no_such_number_of_devices(count):
+def test_a_number_of_devices_below_1_is_refused(count):
     with pytest.raises(ValueError, match=f"Received: --devices {count}"):
         Devices.start(count)
 
@@ -303,7 +303,7 @@ def config_of(kind, index, **jobs):
         (config_of("worker", 0, worker=["a:1"]), 0),
     ],
 )
-def test_the_chief_comes_first(text, position):
+def test_the_chief_has_position_0(text, position):
     assert devices_module._cluster(text)[1] == position
 
 
@@ -318,13 +318,13 @@ def test_the_chief_comes_first(text, position):
         json.dumps({"cluster": {"worker": ["a:1", "b:1"]}}),
     ],
 )
-def test_a_tf_config_that_cannot_be_used_says_so(monkeypatch, text):
+def test_an_invalid_tf_config_is_refused(monkeypatch, text):
     monkeypatch.setenv("TF_CONFIG", text)
     with pytest.raises(ValueError, match="TF_CONFIG cannot be used"):
         Devices.start()
 
 
-def test_devices_are_not_counted_beside_tf_config(monkeypatch):
+def test_a_number_of_devices_is_refused_with_tf_config(monkeypatch):
     monkeypatch.setenv("TF_CONFIG", cluster(2)[0])
     with pytest.raises(ValueError, match="Received: --devices 2"):
         Devices.start(2)

@@ -1,4 +1,4 @@
-"""A linear probe, by its optimum, its invariants and on colours that tell labels."""
+"""Tests of the linear probe: optimum, invariants, and images that it classifies."""
 
 import numpy as np
 import pytest
@@ -25,13 +25,13 @@ def labels(features):
     return (features[:, :2] + noise > 1).astype("int8")
 
 
-def test_a_probe_is_where_the_regularised_likelihood_has_no_slope(features, labels):
+def test_the_regularised_likelihood_has_no_gradient_at_the_probe(features, labels):
     kernel, bias = linear_probe.fit(features, labels, COST)
     scale = np.sqrt(np.mean(np.square(features)))
     excess = expit(features @ kernel + bias) - labels
-    # Of ||w||^2 / 2 + C * likelihood, with w and x as they are once scaled.
-    by_kernel = kernel * scale + COST * (features / scale).T @ excess
-    np.testing.assert_allclose(by_kernel, 0, atol=1e-2)
+    # The gradient of ||w||^2 / 2 + C * loss for scaled features.
+    gradient = kernel * scale + COST * (features / scale).T @ excess
+    np.testing.assert_allclose(gradient, 0, atol=1e-2)
     np.testing.assert_allclose(excess.sum(0), 0, atol=1e-2)
 
 
@@ -45,19 +45,19 @@ def test_a_probe_scores_the_same_whatever_the_scale_of_the_features(features, la
 def test_unknown_labels_do_not_change_a_probe(features, labels):
     extended = np.concatenate([features, features[:20]])
     unknown = np.concatenate([labels, np.full((20, 2), -1, "int8")])
-    # The scale is that of all features, which is the same for repeated ones here.
+    # Rescaled so that the mean square of all features stays the same.
     extended[60:] *= np.sqrt(
         np.mean(np.square(features)) / np.mean(np.square(extended[60:]))
     )
-    for seen, expected in zip(
+    for found, expected in zip(
         linear_probe.fit(extended, unknown, COST),
         linear_probe.fit(features, labels, COST),
         strict=True,
     ):
-        np.testing.assert_allclose(seen, expected, rtol=1e-3, atol=1e-4)
+        np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-4)
 
 
-def test_labels_that_are_never_or_always_present_are_told_by_the_bias(features):
+def test_labels_that_are_never_or_always_present_are_predicted_by_the_bias(features):
     labels = np.tile(np.array([0, 1], "int8"), (60, 1))
     kernel, bias = linear_probe.fit(features, labels, COST)
     assert not kernel.any()
@@ -83,7 +83,7 @@ def run(tmp_path):
 
 
 def painted(labels, edge):
-    """Plain images: the red of each says its first label, the blue its second."""
+    """Plain images whose red shows the first label and whose blue shows the second."""
     colours = 120 + 100 * np.stack([labels[:, 0], 0 * labels[:, 0], labels[:, 1]], -1)
     return np.tile(colours[:, None, None].astype("uint8"), (1, edge, edge, 1))
 
@@ -96,18 +96,18 @@ def split(run):
     return Split(tuple(images), names, labels, run.label_names)
 
 
-def test_a_probed_classifier_knows_what_untouched_features_tell(run, split):
+def test_a_probe_classifies_with_the_features_of_a_frozen_backbone(run, split):
     pooled = run_models.build_pooled(run, "average")
     before = [w.numpy() for w in pooled.backbone.weights]
     linear_probe.start(pooled, split, run.config)
     images = painted(split.labels, 16).astype("float32")
     probabilities = pooled(images)["probabilities"]
     np.testing.assert_array_equal(probabilities > 0.5, split.labels > 0)
-    for weights, untouched in zip(pooled.backbone.weights, before, strict=True):
-        np.testing.assert_array_equal(weights, untouched)
+    for weights, expected in zip(pooled.backbone.weights, before, strict=True):
+        np.testing.assert_array_equal(weights, expected)
 
 
-def test_a_probe_is_the_same_to_the_bit_when_it_is_fitted_again(run, split):
+def test_a_probe_that_is_fitted_again_is_bit_identical(run, split):
     found = []
     for _ in range(2):
         pooled = run_models.build_pooled(run, "average")
@@ -118,21 +118,21 @@ def test_a_probe_is_the_same_to_the_bit_when_it_is_fitted_again(run, split):
         np.testing.assert_array_equal(first, second)
 
 
-def test_mirrored_images_teach_a_probe_what_their_labels_are(run):
-    # The label is red on the left; mirrored it is on the right, and still present.
+def test_mirrored_images_are_added_to_the_features_of_a_probe(run):
+    # The label is a red left half; mirrored, it is on the right and still present.
     labels = np.array([[1, 0], [0, 0]] * 6, "int8")
     images = painted(np.zeros_like(labels), 24)
     images[::2, :, :12, 0] = 220
     encoded = tuple(tf.io.encode_png(image).numpy() for image in images)
     split = Split(encoded, tuple(map(str, range(12))), labels, run.label_names)
     pooled = run_models.build_pooled(run, "average")
-    seen = {}
+    features = {}
     for flip in (False, True):
         settings = run.config.replace(flip=flip)
-        seen[flip] = linear_probe._features(pooled, split, settings)
-    plain, known = seen[False]
-    both, twice = seen[True]
+        features[flip] = linear_probe._features(pooled, split, settings)
+    plain, plain_labels = features[False]
+    both, both_labels = features[True]
     mirrored = pooled.pool(images[:, 4:20, 4:20][:, :, ::-1].astype("float32"))
     np.testing.assert_allclose(both, np.concatenate([plain, mirrored]), rtol=1e-5)
-    np.testing.assert_array_equal(twice, np.concatenate([known, known]))
+    np.testing.assert_array_equal(both_labels, np.tile(plain_labels, (2, 1)))
     assert np.abs(plain - mirrored).max() > 1e-3

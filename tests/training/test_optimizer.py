@@ -1,14 +1,14 @@
-"""Adam with scaled rates against Keras' own."""
+"""Tests of Adam with scaled learning rates, and of its schedules."""
 
 import keras
 import numpy as np
 import pytest
 
-from ram_tf.training.optimizer import Adam
+from ram_tf.training.optimizer import Adam, _schedule
 
 
 def steps(optimizer, start, gradients):
-    """Where a few steps with these gradients lead, one array per variable."""
+    """Returns the variables after one step for each of the gradients."""
     variables = [keras.Variable(value) for value in start]
     optimizer = optimizer(variables)
     for gradient in gradients:
@@ -26,7 +26,7 @@ def gradients():
     return np.random.default_rng(1).normal(size=(4, 2, 3)).astype("float32")
 
 
-def test_without_scales_it_is_keras_adam(start, gradients):
+def test_without_scales_adam_equals_that_of_keras(start, gradients):
     ours = steps(lambda _: Adam(0.01), start, gradients)
     keras_ = steps(lambda _: keras.optimizers.Adam(0.01), start, gradients)
     np.testing.assert_array_equal(ours, keras_)
@@ -49,7 +49,7 @@ def test_a_scale_of_zero_holds_the_variable(start, gradients):
     assert np.abs(ours[1] - start[1]).min() > 1e-4
 
 
-def test_groups_have_scales_of_their_own(start, gradients):
+def test_each_group_of_variables_has_its_own_scale(start, gradients):
     ours = steps(lambda v: Adam(0.01, [([v[1]], 0.5), ([v[0]], 2.0)]), start, gradients)
     keras_ = steps(lambda _: keras.optimizers.Adam(0.01), start, gradients)
     for i, scale in enumerate([2.0, 0.5]):
@@ -57,7 +57,7 @@ def test_groups_have_scales_of_their_own(start, gradients):
         np.testing.assert_allclose(ours[i] - start[i], expected, rtol=1e-4, atol=1e-7)
 
 
-def test_scales_hold_with_a_schedule_and_compiled_training(start):
+def test_scales_apply_with_a_schedule_and_compiled_training(start):
     x = np.random.default_rng(2).normal(size=(8, 3)).astype("float32")
     y = np.random.default_rng(3).normal(size=(8, 2)).astype("float32")
     schedule = keras.optimizers.schedules.CosineDecay(0.01, 10)
@@ -67,10 +67,26 @@ def test_scales_hold_with_a_schedule_and_compiled_training(start):
         model = keras.Sequential([keras.Input((3,)), dense])
         dense.set_weights([np.ones((3, 2)), np.zeros(2)])
         scales = [([dense.bias], 0.0)] if scaled else ()
-        # One step: afterwards the gradients of the two differ.
+        # Only one step, because afterwards the gradients of the two models differ.
         model.compile(Adam(schedule, scales), "mse")
         model.fit(x, y, batch_size=8, verbose=0)
         ends.append(dense.get_weights())
     np.testing.assert_array_equal(ends[0][0], ends[1][0])
     np.testing.assert_array_equal(ends[0][1], np.zeros(2))
     np.testing.assert_allclose(np.abs(ends[1][1]), 0.01, rtol=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("schedule", "expected"),
+    [
+        ("step", [1e-5, 1e-5, 1e-6, 1e-6]),  # divided by 10 after two thirds
+        ("constant", [1e-5] * 4),
+    ],
+)
+def test_the_learning_rate_follows_its_schedule(schedule, expected):
+    optimizer = keras.optimizers.Adam(_schedule(schedule, 1e-5, 45))
+    rates = []
+    for step in (0, 30, 31, 44):
+        optimizer.iterations.assign(step)
+        rates.append(float(optimizer.learning_rate))
+    np.testing.assert_allclose(rates, expected, rtol=1e-6)

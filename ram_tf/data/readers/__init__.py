@@ -1,4 +1,4 @@
-"""One module for each format of data set: a folder in, a `Split` out.
+"""Reads datasets, with one module per format: from a folder to a `Split`.
 
-Start reading at `csv_folder`, the format for one's own pictures.
+Start reading at `csv_folder`, the format for a user's own images.
 """

@@ -1,27 +1,27 @@
-"""Reads `boxes.json`, the boxes that people bring beside a csv or VOC folder."""
+"""Reads `boxes.json`, the boxes of objects in a csv or VOC folder."""
 
 import json
 
 import numpy as np
 
 
-def note_strangers(path, keys, known):
-    """What is to be told of keys that name no image.
+def unknown_key_notes(path, keys, image_keys):
+    """Returns the sentence for the log on keys that name no image.
 
     Args:
         path: The `boxes.json`.
         keys: Its keys.
-        known: The keys that an image could have.
+        image_keys: All keys that name an image.
 
     Returns:
-        A tuple of one sentence, empty where there is nothing to tell.
+        A tuple of one sentence, empty if all keys name images.
     """
-    strangers = sorted(set(keys) - set(known))
-    if not strangers:
+    unknown = sorted(set(keys) - set(image_keys))
+    if not unknown:
         return ()
     return (
-        f"{len(strangers)} of {len(keys)} keys of {path} name no image of the data "
-        f"set, such as {strangers[0]!r}: their boxes count for nothing",
+        f"{len(unknown)} of {len(keys)} keys of {path} name no image of the dataset, "
+        f"such as {unknown[0]!r}: their boxes are ignored",
     )
 
 
@@ -29,17 +29,17 @@ def read_boxes(path, label_names):
     """Reads the boxes of a `boxes.json`.
 
     Args:
-        path: A file that holds, per image, a list of
-            `{"label": name, "box": [xmin, ymin, xmax, ymax]}`, in fractions of the
-            image.
-        label_names: The names that may occur.
+        path: A JSON file with a list of
+            `{"label": name, "box": [xmin, ymin, xmax, ymax]}` per image, in fractions
+            of the image.
+        label_names: The allowed label names.
 
     Returns:
         A dict from the image's key to a dict from label name to a `(m, 4)` float32
         array of `ymin, xmin, ymax, xmax`.
 
     Raises:
-        ValueError: The file is not of that form, or names another label.
+        ValueError: The file has another form, or names another label.
     """
     with open(path, encoding="utf-8") as file:
         try:
@@ -82,28 +82,25 @@ def read_boxes(path, label_names):
 
 
 def as_boxes(rows):
-    """Makes the array of a list of boxes.
-
-    Returns:
-        `(m, 4)` float32.
+    """Returns a list of m boxes as a `(m, 4)` float32 array.
 
     Raises:
-        ValueError: They are not four finite numbers each.
+        ValueError: A box is not four finite numbers.
     """
     try:
         with np.errstate(over="ignore"):
             boxes = np.asarray(rows, np.float32)
     except (TypeError, OverflowError) as error:
-        raise ValueError(f"a box that is no four numbers ({error})") from error
+        raise ValueError(f"a box is not four numbers ({error})") from error
     if boxes.shape != (len(rows), 4) or not np.isfinite(boxes).all():
-        raise ValueError("a box that is no four finite numbers")
+        raise ValueError("a box is not four finite numbers")
     return boxes
 
 
 def _is_box(box):
     if not isinstance(box, list) or len(box) != 4:
         return False
-    # Beyond this they are none of an image, and some no floats.
+    # Larger ones are not fractions, and integers may be too large for a float.
     if not all(isinstance(v, int | float) and abs(v) < 1e6 for v in box):
         return False
     return box[0] <= box[2] and box[1] <= box[3]

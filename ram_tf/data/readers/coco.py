@@ -1,4 +1,4 @@
-"""Reads MS-COCO in its own layout, 2014 and 2017 alike."""
+"""Reads MS-COCO 2014 or 2017 from its own folder layout."""
 
 import json
 import re
@@ -15,14 +15,14 @@ YEARS = (2014, 2017)
 def load(data_dir, split, year=None):
     """Reads one split of COCO.
 
-    A label is present where the image has an annotation of that category, crowds
-    included. Images without any label are dropped, as the paper does, and counted in
-    the notes. The labels are in the order of their category ids, which have gaps.
+    A label is present if the image has an annotation of that category, crowds included.
+    Images without any label are dropped, as in the paper, and counted in the notes. The
+    labels are in the order of their category IDs, which have gaps.
 
     Args:
-        data_dir: The folder that holds `annotations/`.
+        data_dir: The folder that contains `annotations/`.
         split: "train" or "val", with or without the year ("train2014").
-        year: 2014 or 2017; None for the one that the folder holds.
+        year: 2014 or 2017; None for the year found in the folder.
 
     Returns:
         A `Split`, with the boxes of all annotations.
@@ -30,17 +30,17 @@ def load(data_dir, split, year=None):
     Raises:
         FileNotFoundError: The folder, or the annotations or images of the split, are
             missing.
-        ValueError: The year is not clear, the annotations cannot be read, or the split
+        ValueError: The year is ambiguous, the annotations cannot be read, or the split
             has no images with labels.
     """
     data_dir = Path(data_dir)
     split = _with_year(data_dir, split, year)
     path = data_dir / "annotations" / f"instances_{split}.json"
     folder = data_dir / split
-    for place in (path, folder):
-        if not place.exists():
+    for required in (path, folder):
+        if not required.exists():
             raise FileNotFoundError(
-                f"There is no {place}. Expected\n{_tree(split)}\n"
+                f"There is no {required}. Expected\n{_tree(split)}\n"
                 f"Received: data_dir={str(data_dir)!r}, split={split!r}"
             )
     try:
@@ -98,7 +98,7 @@ def load(data_dir, split, year=None):
 
 
 def dropped_notes(count, total):
-    """Returns the sentence for the log on how many images had no label."""
+    """Returns the sentence for the log on images without labels, in a tuple."""
     if not count:
         return ()
     return (f"{count} of {total} images without any label: dropped.",)
@@ -109,7 +109,7 @@ def _tree(split):
 
 
 def _with_year(data_dir, split, year):
-    """Returns the split's name with the year in it, found in the folder if need be."""
+    """Returns the split's name with the year, found in the folder if needed."""
     named = re.fullmatch(r"(.+?)(\d{4})", split)
     if named:
         if year is not None and str(year) != named[2]:
@@ -127,8 +127,8 @@ def _with_year(data_dir, split, year):
     ]
     if len(found) > 1:
         raise ValueError(
-            f"{data_dir} holds {split!r} of several years. Expected one to be named, "
-            f"as year={found[0]} or split='{split}{found[0]}'. "
+            f"{data_dir} contains {split!r} of several years. Expected one to be "
+            f"chosen, by year={found[0]} or split='{split}{found[0]}'. "
             f"Received: {' and '.join(map(str, found))}"
         )
     if not found:

@@ -1,4 +1,4 @@
-"""Reads a folder of images with csv files: how people bring their own pictures."""
+"""Reads a folder of images with csv files, the format for a user's own images."""
 
 import csv
 from collections import Counter
@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ram_tf.data.readers.boxes_json import note_strangers, read_boxes
+from ram_tf.data.readers.boxes_json import read_boxes, unknown_key_notes
 from ram_tf.data.split import Split, check_label_names, path_inside
 
 SPLITS = ("train", "val", "test")
@@ -24,44 +24,42 @@ DATA_DIR/
 
 
 class _Row(NamedTuple):
-    """A line of a csv file: what it says of an image, and what it says of the rest."""
+    """A csv row: an image, 1, 0 or -1 of its listed labels, and that of all others."""
 
     image: str
     marks: dict[str, int]
-    otherwise: int
-    where: str
+    default: int
 
 
 def load(data_dir, split, split_fraction=FRACTIONS, seed=0):
     """Reads one split of a folder with csv files.
 
-    The split is read from `<split>.csv`. A folder with none of `train.csv`, `val.csv`
-    and `test.csv` may hold a single csv instead (`data.csv`, `labels.csv`, or the only
-    one there), whose rows are divided by chance into the three.
+    The split is read from `<split>.csv`. A folder without `train.csv`, `val.csv` and
+    `test.csv` may contain a single csv file instead (`data.csv`, `labels.csv`, or the
+    only csv file), whose rows are divided at random into the three splits.
 
-    The column `image`, or else the first, holds paths below `data_dir`; that the files
-    exist is not checked here. The labels stand either in a column `labels`, separated
-    by `;`, where a name prefixed with `?` is unknown and all that are not named are
-    absent (ours); or in one column per label: 1, 0, and empty or -1 for unknown, as is
-    a label that the file has no column for. An image named twice is an error: which of
-    the two rows holds is not ours to guess.
+    The column `image`, or else the first, contains paths below `data_dir`, which are
+    not opened here. The labels are either in a column `labels`, separated by `;`, where
+    the prefix `?` marks an unknown label and all other labels are absent (ours); or in
+    one column per label: 1, 0, and empty or -1 for unknown. Labels without a column are
+    unknown. Each image has only one row.
 
-    `labels.txt` fixes the label names and their order; without it they are the sorted
-    names of all the csv files, so that the splits agree. `boxes.json` holds boxes as
+    `labels.txt` defines the label names and their order; otherwise they are the sorted
+    names of all csv files, so that the splits agree. `boxes.json` contains boxes as
     described at `read_boxes`, by relative path or by stem.
 
     Args:
         data_dir: The folder.
         split: "train", "val" or "test".
-        split_fraction: The shares of train, val and test of a single csv.
-        seed: Of that division.
+        split_fraction: The fractions of train, val and test of a single csv file.
+        seed: The seed of that division.
 
     Returns:
         A `Split`; `boxes` is None without a `boxes.json`.
 
     Raises:
-        FileNotFoundError: The folder or the csv of the split is missing.
-        ValueError: A file does not say what it should, or the split has no images.
+        FileNotFoundError: The folder or the csv file of the split is missing.
+        ValueError: The content of a file is invalid, or the split has no images.
     """
     data_dir = Path(data_dir)
     available = split_names(data_dir)
@@ -70,11 +68,11 @@ def load(data_dir, split, split_fraction=FRACTIONS, seed=0):
             f"There is no split {split!r} in {data_dir}. Expected one of: "
             f"{', '.join(available)}; as in\n{TREE}\nReceived: split={split!r}"
         )
-    listed = _read_label_list(data_dir / "labels.txt")
+    allowed = _read_label_list(data_dir / "labels.txt")
     single = _single_csv(data_dir)
     files = [single] if single else [data_dir / f"{name}.csv" for name in available]
-    tables = {file.name: _read_table(file, listed) for file in files}
-    label_names = listed or tuple(
+    tables = {file.name: _read_table(file, allowed) for file in files}
+    label_names = allowed or tuple(
         sorted({name for names, _ in tables.values() for name in names})
     )
     if not label_names:
@@ -98,23 +96,23 @@ def load(data_dir, split, split_fraction=FRACTIONS, seed=0):
     columns = {name: i for i, name in enumerate(label_names)}
     labels = np.empty((len(rows), len(label_names)), np.int8)
     for i, row in enumerate(rows):
-        labels[i] = row.otherwise
+        labels[i] = row.default
         for name, mark in row.marks.items():
             labels[i, columns[name]] = mark
-    everywhere = {row.image for _, table in tables.values() for row in table}
-    boxes, strangers = _boxes(data_dir / "boxes.json", rows, everywhere, label_names)
+    all_images = {row.image for _, table in tables.values() for row in table}
+    boxes, box_notes = _boxes(data_dir / "boxes.json", rows, all_images, label_names)
     return Split(
         images=tuple(str(data_dir / row.image) for row in rows),
         names=tuple(row.image for row in rows),
         labels=labels,
         label_names=label_names,
         boxes=boxes,
-        notes=(*_notes(split, tables), *strangers),
+        notes=(*_notes(split, tables), *box_notes),
     )
 
 
 def split_names(data_dir):
-    """Returns the splits that a folder with csv files has, in the order of `SPLITS`."""
+    """Returns the splits of a folder with csv files, in the order of `SPLITS`."""
     data_dir = Path(data_dir)
     if not data_dir.is_dir():
         raise FileNotFoundError(
@@ -134,7 +132,7 @@ def split_names(data_dir):
 
 
 def _single_csv(data_dir):
-    """Returns the csv that stands for all three splits, None where they have theirs."""
+    """Returns the single csv file of all splits, None if the splits have their own."""
     if any((data_dir / f"{name}.csv").is_file() for name in SPLITS):
         return None
     for name in SINGLE_NAMES:
@@ -150,8 +148,8 @@ def _divide(count, fractions, seed):
     positive = all(fraction >= 0 for fraction in fractions)
     if len(fractions) != 3 or not positive or abs(sum(fractions) - 1) > 1e-6:
         raise ValueError(
-            "Three shares (train, val, test), none negative, that add up to 1 are "
-            f"expected of `split_fraction`. Received: {fractions}"
+            "`split_fraction` is invalid. Expected three fractions (train, val, test), "
+            f"none negative, that add up to 1. Received: {fractions}"
         )
     order = np.random.default_rng(seed).permutation(count)
     ends = np.round(np.cumsum(fractions) * count).astype(int)
@@ -160,37 +158,37 @@ def _divide(count, fractions, seed):
 
 
 def _read_label_list(path):
-    """Returns the names of `labels.txt`, an empty tuple where there is none."""
+    """Returns the names of `labels.txt`, an empty tuple without the file."""
     if not path.is_file():
         return ()
     try:
         lines = path.read_text(encoding="utf-8-sig").splitlines()
     except UnicodeDecodeError as error:
-        raise _unreadable(path, "a label name a line, in UTF-8", error) from error
+        raise _unreadable(path, "one label name per line, in UTF-8", error) from error
     names = tuple(line.strip() for line in lines if line.strip())
     counts = Counter(names)
     check_label_names(tuple(counts), path)
     twice = sorted(name for name, count in counts.items() if count > 1)
     if twice or not names:
         raise ValueError(
-            f"{path} should name every label once, one a line. Expected at least one "
-            f"name and none twice. Received: {', '.join(twice) or 'an empty file'}"
+            f"{path} is not a list of labels. Expected at least one name, one per line "
+            f"and each once. Received: {', '.join(twice) or 'an empty file'}"
         )
     return names
 
 
-def _read_table(path, listed):
+def _read_table(path, allowed):
     """Reads a csv file.
 
     Args:
         path: The file.
-        listed: The label names that are allowed; empty for all.
+        allowed: The label names that are allowed; empty for all.
 
     Returns:
-        The label names it speaks of and its list of rows.
+        The set of label names in the file and its list of rows.
     """
     try:
-        # Excel puts a byte order mark before the first column's name.
+        # Excel writes a byte order mark before the first column's name.
         with open(path, encoding="utf-8-sig", newline="") as file:
             reader = csv.reader(file)
             lines = [(reader.line_num, line) for line in reader if any(line)]
@@ -210,9 +208,9 @@ def _read_table(path, listed):
             f"each named once. Expected\n{TREE}\nReceived: columns {header}"
         )
     by_name = "labels" in header
-    rows, names, seen = [], set() if by_name else {header[i] for i in rest}, {}
+    rows, names, row_of = [], set() if by_name else {header[i] for i in rest}, {}
     if not by_name:
-        _check_known(names, listed, f"the columns of {path}")
+        _check_allowed(names, allowed, f"the columns of {path}")
     for number, line in lines[1:]:
         where = f"row {number} of {path}"
         if len(line) != len(header):
@@ -221,21 +219,20 @@ def _read_table(path, listed):
                 f"{len(header)} of them. Received: {line}"
             )
         image = path_inside(line[image_column].strip(), where)
-        if image in seen:
+        if image in row_of:
             raise ValueError(
-                f"An image is named twice. Expected one row an image. Received: "
-                f"{image!r} in {where} and in {seen[image]}"
+                f"An image is named twice. Expected one row per image. Received: "
+                f"{image!r} in {where} and in {row_of[image]}"
             )
-        seen[image] = where
+        row_of[image] = where
         if by_name:
             marks = _named_marks(line[header.index("labels")], where)
-            _check_known(marks, listed, where)
+            _check_allowed(marks, allowed, where)
             names |= set(marks)
         else:
             marks = {header[i]: _column_mark(line[i], header[i], where) for i in rest}
-        # Labels that a row of names leaves out are absent; labels that a table has no
-        # column for were never annotated.
-        rows.append(_Row(image, marks, 0 if by_name else -1, where))
+        # A label without a column was never annotated.
+        rows.append(_Row(image, marks, 0 if by_name else -1))
     return names, rows
 
 
@@ -243,12 +240,12 @@ def _unreadable(path, expected, error):
     return ValueError(f"{path} cannot be read. Expected {expected}. Received: {error}")
 
 
-def _check_known(names, listed, where):
-    unknown = sorted(set(names) - set(listed)) if listed else []
+def _check_allowed(names, allowed, where):
+    unknown = sorted(set(names) - set(allowed)) if allowed else []
     if unknown:
         raise ValueError(
             f"Unknown label in {where}. Expected the names of labels.txt: "
-            f"{', '.join(listed)}. Received: {', '.join(map(repr, unknown))}"
+            f"{', '.join(allowed)}. Received: {', '.join(map(repr, unknown))}"
         )
 
 
@@ -262,7 +259,7 @@ def _named_marks(cell, where):
         if not name or marks.get(name, mark) != mark:
             raise ValueError(
                 f"The labels of {where} cannot be read. Expected names separated by "
-                f"';', unknown ones as '?name', each one or the other. "
+                f"';', unknown ones as '?name', and no name as both. "
                 f"Received: {cell!r}"
             )
         marks[name] = mark
@@ -273,14 +270,14 @@ def _column_mark(cell, name, where):
     marks = {"1": 1, "0": 0, "": -1, "-1": -1}
     if cell.strip() not in marks:
         raise ValueError(
-            f"The label {name!r} in {where} cannot be read. Expected 1, 0, or for "
-            f"unknown -1 or nothing. Received: {cell!r}"
+            f"The label {name!r} in {where} cannot be read. Expected 1, 0, or -1 or "
+            f"nothing if it is unknown. Received: {cell!r}"
         )
     return marks[cell.strip()]
 
 
-def _boxes(path, rows, everywhere, label_names):
-    """Returns the boxes of the rows, None without the file, and what is to be told."""
+def _boxes(path, rows, all_images, label_names):
+    """Returns the boxes of the rows, None without the file, and notes for the log."""
     if not path.is_file():
         return None, ()
     by_key = {
@@ -288,12 +285,12 @@ def _boxes(path, rows, everywhere, label_names):
         for key, boxes in read_boxes(path, label_names).items()
     }
     stems = {}
-    for image in everywhere:
+    for image in all_images:
         stems.setdefault(PurePosixPath(image).stem, set()).add(image)
     for key in by_key:
-        if key not in everywhere and len(stems.get(key, ())) > 1:
+        if key not in all_images and len(stems.get(key, ())) > 1:
             raise ValueError(
-                f"A key of {path} stands for several images. Expected relative paths "
+                f"A key of {path} names several images. Expected relative paths "
                 f"where stems are not unique. Received: {key!r} for "
                 f"{', '.join(sorted(stems[key]))}"
             )
@@ -301,11 +298,11 @@ def _boxes(path, rows, everywhere, label_names):
         by_key.get(row.image, by_key.get(PurePosixPath(row.image).stem, {}))
         for row in rows
     )
-    return boxes, note_strangers(path, by_key, {*everywhere, *stems})
+    return boxes, unknown_key_notes(path, by_key, {*all_images, *stems})
 
 
 def _notes(split, tables):
-    """Returns a sentence where images of the split are in another one, too."""
+    """Returns a sentence per other split that contains images of this one."""
     notes = []
     own = {row.image for row in tables.get(f"{split}.csv", ((), ()))[1]}
     for name, (_, rows) in tables.items():

@@ -1,7 +1,7 @@
-"""The embedded data set: real handwritten digits, scattered among clutter.
+"""Composes the embedded dataset: handwritten digits among clutter.
 
-Every canvas is composed from scikit-learn's 8x8 digits, so nothing is downloaded, and
-where each digit lies is known, so that localisation can be measured.
+The canvases are made of scikit-learn's 8x8 digits, so that nothing is downloaded, and
+the boxes of all digits are known.
 """
 
 import functools
@@ -15,37 +15,37 @@ from ram_tf.data.split import Split
 
 LABEL_NAMES = tuple("0123456789")
 CANVAS = 96
-# All of these are ours. The smallest digit is a quarter of the canvas and the largest
-# three of them: too small to count once features are averaged over the canvas, and too
-# large to be told by what one cell of the small backbone sees.
+# Heights in pixels, ours: a quarter to three quarters of the canvas. The smallest digit
+# is lost when features are averaged over the canvas, the largest one exceeds the
+# receptive field of the small backbone's cells.
 SMALLEST, LARGEST = 26, 74
 MOST_DIGITS = 4
-# Room around a digit in pixels, so that neighbours do not run together.
+# Pixels around a digit that stay free of others.
 MARGIN = 2
 COUNTS = {"train": 3000, "val": 500, "test": 1000}
-# Of the 1797 digits, in the order of a fixed permutation.
+# Ranges of the 1797 digits in a fixed permutation.
 SOURCES = {"train": (0, 1100), "val": (1100, 1340), "test": (1340, 1797)}
 
 
 def load(split, seed=0, count=None):
     """Composes the canvases of one split.
 
-    A canvas holds one to four digits, log-uniform from 26 to 74 pixels high, anywhere,
-    apart from each other, over a shaded and noisy background with blobs, thin strokes
-    and pieces of digits too small or too short to be read. Canvas `i` depends on
-    `(split, seed, i)` only: a larger `count` begins with the canvases of a smaller one.
+    A canvas contains one to four digits, at random places without overlap, with heights
+    log-uniform from 26 to 74 pixels. The background is shaded and noisy, with blobs,
+    thin strokes and illegible pieces of digits. Canvas `i` depends on `(split, seed,
+    i)` only: a larger `count` begins with the canvases of a smaller one.
 
     Args:
         split: "train", "val" or "test"; no source digit occurs in two of them.
-        seed: Of everything but the division of the source digits; 0 or more.
-        count: How many canvases; None for 3000, 500 and 1000.
+        seed: The seed of all but the division of the source digits; 0 or more.
+        count: The number of canvases; None for 3000, 500 or 1000.
 
     Returns:
-        A `Split` whose images are PNG bytes (96x96, grey) and whose boxes are the
-        tight boxes of the digits.
+        A `Split` whose images are PNG bytes (96x96, grey), with the tight boxes of the
+        digits.
 
     Raises:
-        ValueError: The split is unknown, or the count or seed out of range.
+        ValueError: The split is unknown, or the count or seed is out of range.
     """
     if split not in COUNTS:
         raise ValueError(
@@ -55,7 +55,7 @@ def load(split, seed=0, count=None):
     count = COUNTS[split] if count is None else count
     if count < 1 or seed < 0:
         raise ValueError(
-            "The digits need at least one canvas and a seed that is not negative. "
+            "The digits cannot be composed. Expected count >= 1 and seed >= 0. "
             f"Received: count={count}, seed={seed}"
         )
     sources = _source_digits(split)
@@ -86,8 +86,8 @@ def _source_digits(split):
     distance = norms[:, None] + norms[None] - 2 * flat @ flat.T
     np.fill_diagonal(distance, np.inf)
     nearest = np.argpartition(distance, 5, axis=1)[:, :5]
-    # At 8x8 a few digits cannot be told apart even by eye. They stand among digits of
-    # another class, so we keep those whose five nearest others are all of their own.
+    # At 8x8 a few digits are ambiguous even to people, and close to digits of another
+    # class: we keep those whose five nearest neighbours are of their own class.
     legible = (data.target[nearest] == data.target[:, None]).all(1)
     order = np.random.default_rng(0).permutation(len(flat))[slice(*SOURCES[split])]
     images = (data.images / 16).astype(np.float32)
@@ -96,7 +96,7 @@ def _source_digits(split):
 
 
 def _is_blot(image):
-    """Says whether the ink fills a wide box, as a "1" of the broadest pen does."""
+    """Whether the ink fills a wide box, as that of a "1" in very bold strokes does."""
     ink = image[_extent(image.max(1)), _extent(image.max(0))]
     return ink.shape[1] >= 4 and ink.mean() > 0.6
 
@@ -113,7 +113,7 @@ def _compose(rng, sources, classes):
     found = {}
     count = rng.integers(1, MOST_DIGITS + 1)
     heights = np.exp(rng.uniform(np.log(SMALLEST), np.log(LARGEST), count))
-    # Largest first: a large one finds no room once small ones are scattered about.
+    # Largest first, as large digits find no room among scattered small ones.
     for height in sorted(heights, reverse=True):
         which = rng.integers(len(sources))
         place = None
@@ -122,7 +122,7 @@ def _compose(rng, sources, classes):
             place = _free_place(rng, digit, occupied)
             height *= 0.8
         if place is None:
-            continue  # the others left no room even for a small one
+            continue  # no room even for a small one
         ymin, xmin = place
         ymax, xmax = ymin + digit.shape[0], xmin + digit.shape[1]
         occupied[
@@ -134,8 +134,8 @@ def _compose(rng, sources, classes):
     for _ in range(rng.integers(6, 15)):
         draw = (_fragment, _stroke, _blob)[rng.choice(3, p=(0.6, 0.25, 0.15))]
         piece = draw(rng, sources)
-        # A piece that would touch a digit is given up, so that clutter never stops
-        # short at the border of a digit's box and so gives the digit away.
+        # A piece that would touch a digit is left out instead of cut, since a cut edge
+        # of the clutter would show where the digit's box is.
         place = _free_place(rng, piece, occupied, tries=8)
         if place is not None:
             _blend(canvas, piece, place, rng.uniform(0.45, 1.0))
@@ -145,20 +145,20 @@ def _compose(rng, sources, classes):
 
 
 def _background(rng):
-    """Returns a smooth shading, dark enough for every digit to stand out."""
+    """Returns a smooth shading, dark enough for all digits to be visible."""
     coarse = rng.uniform(0.0, 0.4, (4, 4)).astype(np.float32)
     return np.clip(_resize(coarse, CANVAS, CANVAS), 0, 0.45)
 
 
 def _upscale(source, height):
-    """Returns the digit `height` pixels high, cut to its ink."""
+    """Returns the digit resized to `height` pixels and cropped to its ink."""
     side = round(height * 10 / 8)
     digit = np.clip(_resize(_rim(source), side, side), 0, 1)
     return digit[_extent(digit.max(1)), _extent(digit.max(0))]
 
 
 def _rim(ink):
-    """Returns the ink in a dark rim, so that at its border it fades as elsewhere."""
+    """Returns the ink with a dark border, so that resizing fades its edges."""
     framed = np.zeros((ink.shape[0] + 2, ink.shape[1] + 2), np.float32)
     framed[1:-1, 1:-1] = ink
     return framed
@@ -170,13 +170,13 @@ def _extent(profile):
 
 
 def _fragment(rng, sources):
-    """Returns a piece of a digit: a small quarter, or a flat strip of any size."""
+    """Returns a piece of a digit: a small quarter, or a horizontal strip."""
     source = sources[rng.integers(len(sources))]
     if rng.random() < 0.5:
         y, x = rng.integers(0, 5, 2)
         side = rng.integers(6, 11)
         return np.clip(_resize(_rim(source[y : y + 4, x : x + 4]), side, side), 0, 1)
-    # Lying strips only: an upright one is a fair "1".
+    # Horizontal strips only: a vertical one looks like a "1".
     y = rng.integers(0, 6)
     width = round(np.exp(rng.uniform(np.log(SMALLEST), np.log(LARGEST))))
     height = max(4, round(width * 0.4))
@@ -184,14 +184,14 @@ def _fragment(rng, sources):
 
 
 def _stroke(rng, sources):
-    """Returns a thin slanted line, thinner than any digit's of that height."""
+    """Returns a slanted line, thinner than those of digits of that height."""
     del sources
     height, width = rng.integers(4, 30), rng.integers(12, 40)
     y, x = np.mgrid[:height, :width].astype(np.float32)
     line = np.linspace(0, height - 1, width) + rng.uniform(-3, 3) * np.sin(
         np.linspace(0, np.pi, width)
     )
-    # The distance is measured across the line, so that steep ones are thin, too.
+    # Distance perpendicular to the line, so that steep lines are thin, too.
     across = np.abs(y - line[x.astype(int)]) / np.hypot(1, height / width)
     stroke = np.clip(1.3 - across, 0, 1).astype(np.float32)
     return stroke[:, ::-1] if rng.random() < 0.5 else stroke
@@ -205,7 +205,7 @@ def _blob(rng, sources):
 
 
 def _free_place(rng, piece, occupied, tries=40):
-    """Returns `(ymin, xmin)` of a place for the piece, None where none was found."""
+    """Returns `(ymin, xmin)` of a free place for the piece, None if none is found."""
     height, width = piece.shape
     for _ in range(tries):
         y = rng.integers(0, CANVAS - height + 1)
@@ -216,7 +216,7 @@ def _free_place(rng, piece, occupied, tries=40):
 
 
 def _blend(canvas, piece, place, brightness):
-    """Lays the piece over the canvas, in place: it shows where the piece is opaque."""
+    """Blends the piece into the canvas, in place, with the piece as its opacity."""
     y, x = place
     under = canvas[y : y + piece.shape[0], x : x + piece.shape[1]]
     under += piece * (brightness - under)
@@ -230,8 +230,7 @@ def _resize(image, height, width):
 def _weights(size, resized):
     """Returns the `(resized, size)` matrix that resizes a column of pixels.
 
-    Two small products are ten times as fast as a call of Pillow, and there are fifty
-    thousand pieces to resize.
+    For the fifty thousand pieces, two small products are ten times as fast as Pillow.
     """
     unit = Image.fromarray(np.eye(size, dtype=np.float32))
     return np.asarray(unit.resize((size, resized), Image.Resampling.BICUBIC))

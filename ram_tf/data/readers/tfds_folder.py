@@ -1,7 +1,7 @@
-"""Brings VOC and COCO through tensorflow-datasets, once, as a folder of image files.
+"""Reads VOC and COCO through tensorflow-datasets (TFDS).
 
-Everything after the readers sees files, so what TFDS has is written out: the encoded
-images as they are, and what is known of them in an `index.json`.
+The encoded images are written to a folder once, with their labels and boxes in an
+`index.json`, so that the pipelines read files as for other datasets.
 """
 
 import contextlib
@@ -22,7 +22,7 @@ from ram_tf.data.split import Split, check_label_names, path_inside
 from ram_tf.storage import locks
 from ram_tf.storage.atomic_files import atomic_write
 
-# TFDS's name of each data set, and the archives that it asks for.
+# TFDS's name of each dataset, and the archives that it needs.
 BUILDERS = {
     "voc2007": "voc/2007",
     "voc2012": "voc/2012",
@@ -36,7 +36,7 @@ ARCHIVES = {
         "train2014.zip",
         "val2014.zip",
         "annotations_trainval2014.zip",
-        # TFDS prepares all splits or none.
+        # TFDS prepares all splits at once.
         "test2014.zip",
         "image_info_test2014.zip",
         "test2015.zip",
@@ -61,29 +61,29 @@ UNLABELLED = {(name, "test") for name in BUILDERS if name != "voc2007"}
 
 
 def load(name, split, data_dir=None, manual_dir=None, difficult="unknown"):
-    """Reads one split, having TFDS download and prepare the data set if need be.
+    """Reads one split; TFDS downloads and prepares the dataset first if needed.
 
     The images are written to `<data_dir>/ram_tf/<name>/<TFDS's split>/`, then the
-    index; from then on only these files are read. What was interrupted is continued.
+    index; later calls only read these files. An interrupted call is continued.
 
     Args:
         name: "voc2007", "voc2012", "coco2014" or "coco2017".
         split: "train", "val", "trainval" or, for "voc2007", "test".
-        data_dir: TFDS's own data folder; None for the environment's `TFDS_DATA_DIR` or
+        data_dir: TFDS's data folder; None for the environment's `TFDS_DATA_DIR`, or
             else `~/tensorflow_datasets`.
-        manual_dir: A folder with archives that were fetched by hand, for a machine
+        manual_dir: A folder of archives that were downloaded manually, for machines
             without a network.
-        difficult: As in `voc.load`. TFDS's `labels` take difficult objects as positive;
-            the labels here are derived from the objects, so that a label is positive
-            where any object of its class is easy.
+        difficult: As in `voc.load`. The labels are derived from the objects, as TFDS's
+            own `labels` take difficult objects as positive: a label is positive if any
+            object of its class is not difficult.
 
     Returns:
-        A `Split`; of COCO, images without any label are dropped and counted.
+        A `Split`; images of COCO without any label are dropped and counted.
 
     Raises:
-        FileNotFoundError: The data set is not there and cannot be had.
-        ValueError: The name, split or policy is unknown, or the split has no labels in
-            public.
+        FileNotFoundError: The dataset is missing and cannot be downloaded.
+        ValueError: The name, split or policy is unknown, or the split has no public
+            labels.
     """
     if name not in BUILDERS or split not in PARTS or difficult not in voc.DIFFICULT:
         raise ValueError(
@@ -127,12 +127,12 @@ def load(name, split, data_dir=None, manual_dir=None, difficult="unknown"):
 
 
 class _Index(NamedTuple):
-    """What an `index.json` says.
+    """The content of an `index.json`.
 
     Args:
         label_names: The L labels.
-        dropped: How many images had none.
-        objects: From the name of a file to its list of `[label, is_difficult, box]`.
+        dropped: The number of images without labels.
+        objects: From file name to the list of its `[label, is_difficult, box]`.
     """
 
     label_names: tuple[str, ...]
@@ -155,27 +155,27 @@ def _read_index(path):
         return _Index(label_names, int(content["dropped"]), objects)
     except (LookupError, TypeError, ValueError, ArithmeticError, RecursionError) as e:
         raise ValueError(
-            f"{path} cannot be read. Expected the index that was written when the data "
-            "set was prepared; remove the file to have it written again. "
+            f"{path} cannot be read. Expected the index that was written when the "
+            "dataset was prepared; remove the file to have it written again. "
             f"Received: {type(e).__name__} {e}"
         ) from e
 
 
 def default_data_dir():
-    """Returns where TFDS keeps its data, without importing it to ask."""
+    """Returns TFDS's data folder, without importing TFDS."""
     return Path(os.environ.get("TFDS_DATA_DIR", "~/tensorflow_datasets")).expanduser()
 
 
 def _labels(objects, count, difficult):
-    """Returns the `(n, count)` labels, and how many had difficult objects only."""
+    """Returns `(n, count)` labels, and the number with difficult objects only."""
     labels = np.zeros((len(objects), count), np.int8)
     only_difficult = 0
     for row, found in zip(labels, objects, strict=True):
         easy = {label for label, is_difficult, _ in found if not is_difficult}
-        doubtful = {label for label, _, _ in found} - easy
+        hard = {label for label, _, _ in found} - easy
         row[list(easy)] = 1
-        row[list(doubtful)] = voc.DIFFICULT[difficult]
-        only_difficult += len(doubtful)
+        row[list(hard)] = voc.DIFFICULT[difficult]
+        only_difficult += len(hard)
     return labels, only_difficult
 
 
@@ -188,7 +188,7 @@ def _boxes(found, label_names):
 
 def _write_part(name, part, folder, data_dir, manual_dir):
     """Writes the images and the index of one of TFDS's splits."""
-    # Importing TFDS takes seconds, which a finished folder need not pay for.
+    # Imported here, as it takes seconds that a finished folder does not need.
     import tensorflow_datasets as tfds
 
     builder = tfds.builder(BUILDERS[name], data_dir=data_dir)
@@ -199,7 +199,7 @@ def _write_part(name, part, folder, data_dir, manual_dir):
         shuffle_files=False,
     )
     folder.mkdir(parents=True, exist_ok=True)
-    with _tidied(folder):
+    with _without_leftovers(folder):
         images, dropped = [], 0
         total = int(dataset.cardinality())
         for example in tqdm(
@@ -214,17 +214,17 @@ def _write_part(name, part, folder, data_dir, manual_dir):
                 continue
             file = Path(example["image/filename"].decode()).name
             if not (folder / file).is_file():
-                _write_whole(folder / file, example["image"])
+                _write_atomically(folder / file, example["image"])
             images.append({"file": file, "objects": found})
-        # TFDS shuffles when it prepares; by name the order is everywhere the same.
+        # TFDS shuffles when it prepares; the order by name is always the same.
         images.sort(key=lambda entry: entry["file"])
         label_names = voc.LABEL_NAMES
         if name.startswith("coco"):
             feature = builder.info.features["objects"].feature["label"]
             label_names = [feature.int2str(i) for i in range(feature.num_classes)]
         index = {"label_names": label_names, "dropped": dropped, "images": images}
-        # Last, as it says that the folder is complete.
-        _write_whole(folder / "index.json", json.dumps(index).encode())
+        # Last, as it marks the folder as complete.
+        _write_atomically(folder / "index.json", json.dumps(index).encode())
 
 
 def _objects(objects):
@@ -239,20 +239,20 @@ def _objects(objects):
     ]
 
 
-def _write_whole(path, content):
+def _write_atomically(path, content):
     with atomic_write(path) as temporary:
         temporary.write_bytes(content)
 
 
 @contextlib.contextmanager
-def _tidied(folder):
-    """Removes what a killed process was writing, unless another is at work there.
+def _without_leftovers(folder):
+    """Removes the temporary files of killed processes, unless another one is writing.
 
-    Several may be: all workers of a training begin at once, and write the same.
+    All workers of a training start at once, and write the same files.
     """
-    place = folder / "lock"
+    lock = folder / "lock"
     try:
-        alone = locks.take(place)
+        alone = locks.take(lock)
     except BlockingIOError:
         yield
         return
@@ -261,11 +261,11 @@ def _tidied(folder):
             left.unlink(missing_ok=True)
         yield
     finally:
-        locks.release(place)
+        locks.release(lock)
 
 
 def _prepare(builder, name, manual_dir):
-    """Has TFDS download and prepare the data set, or says how else to have it."""
+    """Lets TFDS prepare the dataset; an error shows how else to provide it."""
     import tensorflow_datasets as tfds
 
     if builder.is_prepared():
@@ -275,19 +275,19 @@ def _prepare(builder, name, manual_dir):
     try:
         builder.download_and_prepare(download_config=config)
     except Exception as error:
-        # A full disk or a folder closed to us is its own trouble.
+        # The advice does not help with a full disk or missing permissions.
         if getattr(error, "errno", None) in (errno.ENOSPC, errno.EACCES, errno.EROFS):
             raise
         raise _unavailable(name, manual_dir, error) from error
 
 
 def _check_reachable(builder, name, manual_dir):
-    """Asks for the first archive that is not at hand, without fetching it.
+    """Checks that the host of the first missing archive can be reached.
 
-    TFDS itself tries for minutes where there is no network.
+    TFDS itself retries for minutes without a network.
     """
-    place = Path(manual_dir).expanduser() if manual_dir else None
-    missing = [f for f in ARCHIVES[name] if not (place and (place / f).is_file())]
+    folder = Path(manual_dir).expanduser() if manual_dir else None
+    missing = [f for f in ARCHIVES[name] if not (folder and (folder / f).is_file())]
     if not missing:
         return
     urls = {info.filename: url for url, info in builder.url_infos.items()}
@@ -295,7 +295,7 @@ def _check_reachable(builder, name, manual_dir):
     try:
         urllib.request.urlopen(request, timeout=20).close()
     except urllib.error.HTTPError:
-        # The host answers; whether it gives the archive is for TFDS to find out.
+        # The host answers; TFDS reports if the archive is missing.
         return
     except OSError as error:
         raise _unavailable(name, manual_dir, error) from error
@@ -314,7 +314,7 @@ def _unavailable(name, manual_dir, error):
         )
     archives = "\n".join(f"    {archive}" for archive in ARCHIVES[name])
     return FileNotFoundError(
-        f"tensorflow-datasets cannot get {name}: give the data set as --data_dir, or "
+        f"tensorflow-datasets cannot get {name}: give the dataset as --data_dir, or "
         f"its archives as --manual_dir. Expected\n{tree}\nor\nMANUAL_DIR/\n{archives}\n"
         f"Received: manual_dir={manual_dir and str(manual_dir)!r}, and from the "
         f"download: {type(error).__name__}: {error}"

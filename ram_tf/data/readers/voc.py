@@ -1,4 +1,4 @@
-"""Reads PASCAL VOC: a VOCdevkit folder, the labels from its ImageSets."""
+"""Reads PASCAL VOC from a VOCdevkit folder, with the labels of its ImageSets."""
 
 import re
 import xml.etree.ElementTree as ElementTree
@@ -6,10 +6,10 @@ from pathlib import Path
 
 import numpy as np
 
-from ram_tf.data.readers.boxes_json import as_boxes, note_strangers, read_boxes
+from ram_tf.data.readers.boxes_json import as_boxes, read_boxes, unknown_key_notes
 from ram_tf.data.split import Split, path_inside
 
-# The order of the challenge, which is alphabetical.
+# In the alphabetical order of the challenge.
 LABEL_NAMES = (
     "aeroplane",
     "bicycle",
@@ -32,9 +32,9 @@ LABEL_NAMES = (
     "train",
     "tvmonitor",
 )
-# Ours: a thousand objects take a third of it.
+# Of an annotation, ours: a thousand objects need a third of it.
 MAX_BYTES = 1 << 20
-# What a label becomes whose objects are all marked difficult.
+# The value of a label whose objects are all marked difficult, by policy.
 DIFFICULT = {"unknown": -1, "positive": 1, "negative": 0}
 
 
@@ -42,22 +42,22 @@ def load(data_dir, year, split, difficult="unknown"):
     """Reads one split of VOC 2007 or 2012.
 
     Args:
-        data_dir: The folder `VOCdevkit`, one that holds it, or `VOC<year>` itself.
+        data_dir: The folder `VOCdevkit`, its parent, or `VOC<year>` itself.
         year: 2007 or 2012.
-        split: "train", "val", "trainval" or "test", or any other that has its files in
-            `ImageSets/Main`. Where those of "trainval" are missing it is built from
-            "train" and "val".
-        difficult: What becomes of a label that only objects marked difficult speak for:
-            "unknown" (left out of loss and metrics, as the challenge does), "positive"
-            or "negative".
+        split: "train", "val", "trainval", "test", or another split with files in
+            `ImageSets/Main`. Without files of its own, "trainval" is built from "train"
+            and "val".
+        difficult: The value of a label whose objects are all marked difficult:
+            "unknown" (left out of loss and metrics, as in the challenge), "positive" or
+            "negative".
 
     Returns:
-        A `Split`. Its boxes come from `Annotations/` or else from a `boxes.json` (in
-        the form of `boxes_json.read_boxes`, by stem) beside `ImageSets`, if there.
+        A `Split`. Its boxes are those of `Annotations/`, or of a `boxes.json` next to
+        `ImageSets` (see `boxes_json.read_boxes`; by stem), or None.
 
     Raises:
         FileNotFoundError: The folder or a file `{class}_{split}.txt` is missing.
-        ValueError: A file does not say what it should, or the split has no images.
+        ValueError: The content of a file is invalid, or the split has no images.
     """
     if difficult not in DIFFICULT:
         raise ValueError(
@@ -80,21 +80,21 @@ def load(data_dir, year, split, difficult="unknown"):
     for stem in stems:
         path_inside(stem, f"the split {split!r} of {root}")
     values = np.array([marks[stem] for stem in stems])
-    # The file's 0 is an object too difficult to count, its -1 an absent one.
+    # In the files, 0 means difficult objects only, and -1 absent.
     labels = np.select([values == 1, values == 0], [1, DIFFICULT[difficult]], 0)
-    boxes, strangers = _boxes(root, stems)
+    boxes, box_notes = _boxes(root, stems)
     return Split(
         images=tuple(str(root / "JPEGImages" / f"{stem}.jpg") for stem in stems),
         names=tuple(f"JPEGImages/{stem}.jpg" for stem in stems),
         labels=labels.astype(np.int8),
         label_names=LABEL_NAMES,
         boxes=boxes,
-        notes=(*difficult_notes((values == 0).sum(), difficult), *strangers),
+        notes=(*difficult_notes((values == 0).sum(), difficult), *box_notes),
     )
 
 
 def difficult_notes(count, difficult):
-    """Returns the sentence for the log on how many labels were only difficult."""
+    """Returns the sentence for the log on difficult labels, in a tuple."""
     if not count:
         return ()
     return (f"{count} labels with difficult objects only: taken as {difficult}.",)
@@ -112,10 +112,10 @@ def _tree(year, split):
 
 
 def _find_root(data_dir, year):
-    """Returns the folder `VOC<year>`, wherever in it or above it the user pointed."""
+    """Returns the folder `VOC<year>`, which may be `data_dir` itself or below it."""
     name = f"VOC{year}"
     places = [data_dir / name, data_dir / "VOCdevkit" / name]
-    # A folder VOC2007 holds ImageSets as well; it is not what 2012 asks for.
+    # VOC2007 itself must not be read as 2012.
     if data_dir.resolve().name == name or not re.fullmatch(
         r"VOC\d{4}", data_dir.resolve().name
     ):
@@ -131,7 +131,7 @@ def _find_root(data_dir, year):
 
 
 def _read_marks(root, year, split):
-    """Returns the file's marks of each image, as a dict from stem to a list of 20."""
+    """Returns the class files' marks: a dict from stem to a list of 20 marks."""
     folder = root / "ImageSets" / "Main"
     if split == "trainval" and not list(folder.glob("*_trainval.txt")):
         train, val = (_read_marks(root, year, part) for part in ("train", "val"))
@@ -146,20 +146,20 @@ def _read_marks(root, year, split):
     missing = [path.name for path in paths if not path.is_file()]
     if missing:
         public = (str(year), split) != ("2012", "test")
-        never = "" if public else " (That of VOC 2012 was never labelled in public.)"
+        hint = "" if public else " (The labels of VOC 2012's test were not published.)"
         raise FileNotFoundError(
             f"The split {split!r} of {root} lacks {len(missing)} of its "
-            f"{len(LABEL_NAMES)} class files.{never} Expected\n"
+            f"{len(LABEL_NAMES)} class files.{hint} Expected\n"
             f"{_tree(year, split)}\nReceived: no {missing[0]} in {folder}"
         )
     columns = [_read_class_file(path) for path in paths]
     for path, column in zip(paths, columns, strict=True):
         if column.keys() != columns[0].keys():
-            odd = sorted(column.keys() ^ columns[0].keys())
+            different = sorted(column.keys() ^ columns[0].keys())
             raise ValueError(
                 f"{path} lists other images than {paths[0].name}. Expected the same "
-                f"in every class file. Received: {len(odd)} in one of them only, the "
-                f"first of them {odd[0]}"
+                f"in every class file. Received: {len(different)} in one of them only, "
+                f"the first of them {different[0]}"
             )
     return {stem: [column[stem] for column in columns] for stem in columns[0]}
 
@@ -186,24 +186,22 @@ def _read_class_file(path):
 
 
 def _boxes(root, stems):
-    """Returns the boxes of the images, None where the folder has none at all, and notes
-    on them.
-    """  # noqa: D205
+    """Returns the images' boxes, None if the folder has none, and notes for the log."""
     folder, file = root / "Annotations", root / "boxes.json"
     if folder.is_dir():
         return tuple(_read_annotation(folder / f"{stem}.xml") for stem in stems), ()
     if not file.is_file():
         return None, ()
     by_stem = read_boxes(file, LABEL_NAMES)
-    known = {*stems, *(path.stem for path in (root / "JPEGImages").glob("*"))}
+    image_keys = {*stems, *(path.stem for path in (root / "JPEGImages").glob("*"))}
     boxes = tuple(by_stem.get(stem, {}) for stem in stems)
-    return boxes, note_strangers(file, by_stem, known)
+    return boxes, unknown_key_notes(file, by_stem, image_keys)
 
 
 class _Tree(ElementTree.TreeBuilder):
-    """Builds the tree of a file without entities of its own, which small files grow by.
+    """An XML tree builder that refuses document types, in any encoding.
 
-    They are declared in a document type, in whatever encoding; VOC's files have none.
+    They can declare entities that expand without limit; VOC's files have none.
     """
 
     def doctype(self, name, pubid, system):
@@ -229,7 +227,7 @@ def _read_annotation(path):
                 float(entry.findtext(f"bndbox/{side}"))
                 for side in ("xmin", "ymin", "xmax", "ymax")
             )
-            # VOC counts pixels from 1, and the last one belongs to the box.
+            # VOC counts pixels from 1, and a box includes its last pixel.
             box = (
                 (ymin - 1) / height,
                 (xmin - 1) / width,
@@ -240,7 +238,7 @@ def _read_annotation(path):
         return {k: as_boxes(v) for k, v in found.items() if k in LABEL_NAMES}
     except (
         ElementTree.ParseError,
-        LookupError,  # an encoding that does not exist
+        LookupError,  # an unknown encoding
         TypeError,
         ValueError,
         ZeroDivisionError,

@@ -1,1 +1,1 @@
-"""What the two papers report, and the comparisons that repeat their tables."""
+"""The papers' published results, and the comparisons of their tables."""

@@ -1,8 +1,8 @@
 """The comparisons of section 5.3, tables 3 to 6 and figure 5, on any data.
 
-A table is a list of runs that differ from a base in a setting or two. Each is trained
-in a folder of its own, named after what it is, so that tables share their runs and an
-interrupted command goes on with the run that it was at.
+The rows of a table are runs that differ from a base in a setting or two. Each run has a
+folder named after its settings, so that tables share runs and an interrupted command
+resumes with the run at which it stopped.
 """
 
 import functools
@@ -33,35 +33,35 @@ EDGE_BOXES = 5  # in figure 5
 
 
 def compare(table, base, seeds, output_dir, svm=False):
-    """Trains what a table needs and is not there yet, and evaluates it.
+    """Trains the missing runs of a table, and evaluates all of them.
 
-    Step 1 depends on image size and seed alone: it is trained once for each of them in
+    Step 1 depends on image size and seed only: it is trained once for each of these in
     a folder of its own, and its weights are copied to the runs. Ten views become five
-    where images are not mirrored in training (ours: the mirror of what has a left and
-    a right is no view of it).
+    if training does not mirror images (ours: the mirror image of something with a left
+    and a right shows something else).
 
     Args:
-        table: A `paper_tables.Table`.
-        base: The `Config` that the settings of its rows are put in.
-        seeds: Every run is trained with each of them.
-        output_dir: Where the runs are; the result is written there as well.
+        table: An `ablation_tables.Table`.
+        base: The `Config` that the settings of a row are applied to.
+        seeds: The seeds that each run is trained with.
+        output_dir: The folder of the runs and of the result.
         svm: Whether SVMs on the views' features give the scores (section 5.1).
 
     Returns:
-        A dict ready for JSON, figures in percent: `table`, `title`, `dataset`, `split`,
+        A dict ready for JSON, metrics in percent: `table`, `title`, `dataset`, `split`,
         `images`, `seeds`, `svm`, `columns` and `rows`, each of them `name`, `views`,
-        `scales`, `paper`, and `ours`: by figure a dict of `mean`, `deviation` (the
-        standard deviation of a sample; None for one seed) and the `values` by seed.
-        `pooled` is as `ours`, of step 1's classifier, and so is `pooled_longer`, where
-        the table has it.
+        `scales`, `paper`, and `ours`: from a metric to a dict of `mean`, `deviation`
+        (the sample standard deviation; None for one seed) and the `values` by seed.
+        `pooled`, and `pooled_longer` if the table has it, are like `ours`, of step 1's
+        classifier.
     """
-    most = 10 if base.image.flip else 5
+    max_views = 10 if base.image.flip else 5
 
     @functools.lru_cache(maxsize=1)
     def splits(seed):
         return run_splits.load(base.replace(seed=seed))
 
-    # Before any is trained: a row may have a setting that does not go with `base`.
+    # Before any training: a row may have a setting that does not go with `base`.
     models = {
         row.name: [base.replace(**changes) for changes in row.models]
         for row in table.rows
@@ -73,9 +73,9 @@ def compare(table, base, seeds, output_dir, svm=False):
                 f"table {table.number}, seed {seed}, row {number} of "
                 f"{len(table.rows)}: {row.name}"
             )
-            result = _result(
+            result = _evaluated(
                 [each.replace(seed=seed) for each in models[row.name]],
-                min(row.views, most),
+                min(row.views, max_views),
                 svm,
                 output_dir,
                 functools.partial(splits, seed),
@@ -93,8 +93,8 @@ def compare(table, base, seeds, output_dir, svm=False):
         "svm": svm,
         "columns": list(table.columns),
         "pooled": {
-            figure: _over_seeds([r["pooled"].get(figure) for r in of_first_row])
-            for figure in table.figures
+            metric: _over_seeds([r["pooled"].get(metric) for r in of_first_row])
+            for metric in table.metrics
         },
         "rows": [
             {
@@ -103,8 +103,8 @@ def compare(table, base, seeds, output_dir, svm=False):
                 "scales": by_row[row.name][0]["protocol"]["scales"],
                 "paper": list(row.paper),
                 "ours": {
-                    figure: _over_seeds([r.get(figure) for r in by_row[row.name]])
-                    for figure in table.figures
+                    metric: _over_seeds([r.get(metric) for r in by_row[row.name]])
+                    for metric in table.metrics
                 },
             }
             for row in table.rows
@@ -113,61 +113,60 @@ def compare(table, base, seeds, output_dir, svm=False):
     if table.longer:
         longer = [
             _longer_pooled(
-                base.replace(seed=seed),
-                output_dir,
-                functools.partial(splits, seed),
+                base.replace(seed=seed), output_dir, functools.partial(splits, seed)
             )
             for seed in seeds
         ]
         compared["pooled_longer"] = {
-            figure: _over_seeds([result.get(figure) for result in longer])
-            for figure in table.figures
+            metric: _over_seeds([result.get(metric) for result in longer])
+            for metric in table.metrics
         }
     stem = table.number if table is LOCATIONS else f"table{table.number}"
     results.write(compared, output_dir / f"{stem}.json")
     return compared
 
 
-def _result(models, views, svm, output_dir, load):
-    """What the models of these settings together say of the report split."""
+def _evaluated(models, views, svm, output_dir, load):
+    """Returns the metrics of the ensemble of these settings on the test split."""
     runs = [_trained(settings, output_dir, load) for settings in models]
     name = "+".join(run.folder.name for run in runs)
-    path = output_dir / "results" / f"{name}-{CROPS[views]}{'-svm' * svm}.json"
+    suffix = "-svm" if svm else ""
+    path = output_dir / "results" / f"{name}-{CROPS[views]}{suffix}.json"
     files = [file for run in runs for file in (run.model_weights, run.pooled_weights)]
     files += [run.calibration_file for run in runs if run.config.evaluation.calibrate]
-    of = [*map(cache.fingerprint, files), load().report.digest, evidence_map.HOW]
-    known = _known(path, of)
-    if known:
-        return known
+    key = [*map(cache.fingerprint, files), load().report.digest, evidence_map.METHOD]
+    stored = _read_metrics(path, key)
+    if stored:
+        return stored
     source = "features" if views > 1 or svm else "image"
-    look = ViewSettings(count=views, source=source, svm=svm)
-    result = infer_split.evaluate_runs(runs, load().report, runs[0].config, look)
-    return _keep(path, result, of)
+    view = ViewSettings(count=views, source=source, svm=svm)
+    result = infer_split.evaluate_runs(runs, load().report, runs[0].config, view)
+    return _store_metrics(path, result, key)
 
 
-def _known(path, of):
-    """The figures that are kept; None where there are none of these.
+def _read_metrics(path, key):
+    """Returns the metrics in a file; None if it is missing or has another key.
 
     Args:
-        path: Of the file.
-        of: What tells them from others: weights, images, what evidence is.
+        path: The file.
+        key: What the metrics depend on: weights, images, the evidence map's method.
     """
     if path.exists():
         result = json.loads(read_text(path))
-        if result.pop("of", None) == of:
+        if result.pop("of", None) == key:
             return result
     return None
 
 
-def _keep(path, result, of):
+def _store_metrics(path, result, key):
     path.parent.mkdir(exist_ok=True)
     with write_with_checksum(path) as temporary:
-        results.write({**result, "of": of}, temporary)
-    return _known(path, of)
+        results.write({**result, "of": key}, temporary)
+    return _read_metrics(path, key)
 
 
 def _longer_pooled(settings, output_dir, load):
-    """What step 1's classifier says after as many epochs as both steps together."""
+    """Returns the metrics of a step 1 as long as both steps together."""
     epochs = settings.training.pooled_epochs + settings.training.epochs
     settings = _of_step_1(settings).replace(pooled_epochs=epochs)
     run = _start(settings, output_dir, "pooled-longer", load)
@@ -176,17 +175,17 @@ def _longer_pooled(settings, output_dir, load):
         keras.utils.clear_session()
         two_steps.train_pooled(run, load().train, load().selection)
     report = load().report
-    of = [cache.fingerprint(run.pooled_weights), report.digest]
-    known = _known(path, of)
-    if known:
-        return known
+    key = [cache.fingerprint(run.pooled_weights), report.digest]
+    stored = _read_metrics(path, key)
+    if stored:
+        return stored
     outputs = infer_split.infer_pooled(run_models.load_pooled(run), report, settings)
-    figures = results.figures(report.labels, outputs, report.label_names)
-    return _keep(path, figures, of)
+    metrics = results.classification_metrics(report.labels, outputs, report.label_names)
+    return _store_metrics(path, metrics, key)
 
 
 def _trained(settings, output_dir, load):
-    """The finished run of these settings, begun or resumed where it is not there."""
+    """Returns the finished run of these settings; trains or resumes it if needed."""
     if settings.is_rarl:
         rewarded = settings.loss.lambda_reinforce > 0
         regions = (
@@ -201,7 +200,7 @@ def _trained(settings, output_dir, load):
     calibrated = run.calibration_file.exists() or not settings.evaluation.calibrate
     if run.model_weights.exists() and calibrated:
         return run
-    # Graphs and weights of earlier runs would stay in memory.
+    # Otherwise graphs and weights of earlier runs stay in memory.
     keras.utils.clear_session()
     if not run.pooled_weights.exists():
         _copy_step_1(run, output_dir, load)
@@ -215,7 +214,7 @@ def _trained(settings, output_dir, load):
 def _copy_step_1(run, output_dir, load):
     first = _start(_of_step_1(run.config), output_dir, "step1", load)
     two_steps.train_pooled(first, load().train, load().selection)
-    # The weights last, as with them step 1 counts as trained.
+    # The weights are last: once they exist, step 1 counts as trained.
     for name in ("pooling.txt", first.pooled_weights.name):
         if (first.folder / name).exists():
             with write_with_checksum(run.folder / name) as temporary:
@@ -223,7 +222,7 @@ def _copy_step_1(run, output_dir, load):
 
 
 def _of_step_1(settings):
-    """What rows differ in and step 1 does not have, at one value for all of them."""
+    """Resets the settings of rows that do not affect step 1 to their defaults."""
     names = "model locations lambda_reinforce region_source constraints".split()
     return settings.replace(**{name: Config()[name] for name in names})
 
@@ -237,22 +236,22 @@ def _start(settings, output_dir, name, load):
 
 def _over_seeds(values):
     values = [None if value is None else 100 * value for value in values]
-    known = [value for value in values if value is not None]
+    numbers = [value for value in values if value is not None]
     return {
-        "mean": statistics.mean(known) if known else None,
-        "deviation": statistics.stdev(known) if len(known) > 1 else None,
+        "mean": statistics.mean(numbers) if numbers else None,
+        "deviation": statistics.stdev(numbers) if len(numbers) > 1 else None,
         "values": values,
     }
 
 
 def draw_figure_5(predictor, paths, path):
-    """Draws the model's regions on images beside the top five EdgeBoxes (figure 5).
+    """Draws the model's regions on images, next to the top five EdgeBoxes (figure 5).
 
     Args:
         predictor: A `Predictor`.
         paths: Image files.
-        path: The picture that is written: for each image its K regions in green, then
-            the proposals in blue.
+        path: The output picture: for each image its K regions in green, then the
+            proposals in blue.
 
     Raises:
         ValueError: An image cannot be read.

@@ -1,10 +1,12 @@
-"""Tables 3 to 6 of the paper: what each row changes, its figures, and ours beside.
+"""Tables 3 to 6 of the paper: the settings and the published metrics of each row.
 
-And one of our own for RARL, of which no ablation is known.
+And a table of our own for RARL, of which no ablation is published.
 """
 
 import itertools
 from typing import NamedTuple
+
+from ram_tf.evaluation import text_tables
 
 CROPS = {1: "single-crop", 5: "five-crop", 10: "ten-crop"}
 
@@ -13,10 +15,10 @@ class Row(NamedTuple):
     """A row of a table.
 
     Args:
-        name: What the paper calls it.
-        models: For each model that looks, the settings that differ from the base.
-        views: How many views of an image each of them sees.
-        paper: The paper's figures in percent, for the columns of the table.
+        name: The name in the paper.
+        models: For each model of the ensemble, the settings that differ from the base.
+        views: Number of views of an image.
+        paper: The paper's metrics in percent, for the columns of the table.
     """
 
     name: str
@@ -29,34 +31,33 @@ class Table(NamedTuple):
     """A table of the paper.
 
     Args:
-        number: The paper's; of our own table its name.
+        number: The number in the paper; the name of our own table.
         title: What it compares.
-        figures: Those of ours that are shown, by their names in a result.
-        columns: What the paper's figures are.
+        metrics: Our metrics to show, by their names in a result.
+        columns: The names of the paper's metrics.
         rows: `Row`s.
-        longer: Whether to compare with step 1's classifier after as many epochs as both
-            steps have, too.
+        longer: Whether to compare also with a step 1 of as many epochs as both steps.
     """
 
     number: int | str
     title: str
-    figures: tuple[str, ...]
+    metrics: tuple[str, ...]
     columns: tuple[str, ...]
     rows: tuple[Row, ...]
     longer: bool = False
 
     @property
     def decides(self):
-        """Names of the settings that each row has its own of, whatever the base's.
+        """The names of the settings that each row sets, whatever the base has.
 
-        The base's size and model are what table 6 and "locations" begin from.
+        Without image size and model: table 6 and "locations" start from the base's.
         """
         models = itertools.chain.from_iterable(row.models for row in self.rows)
         return set.intersection(*map(set, models)) - {"image_size", "model"}
 
 
 def _constrained(name, *paper):
-    """A row of tables 4 and 5: with the constraints of its name, in ten views."""
+    """Returns a row of tables 4 and 5: the constraints in its name, in ten views."""
     letters = "" if name == "null" else name.replace("+", "")
     changes = {"region_source": "attention", "constraints": letters}
     return Row(name, (changes,), 10, paper)
@@ -112,7 +113,7 @@ LOCATIONS = Table(
     (
         Row("RDAR", ({"model": "rdar"},), 1, ()),
         Row("RARL, learnt", ({"model": "rarl", "locations": "learnt"},), 1, ()),
-        # Sampled as the learnt ones are, so that a gain of those is the reward's.
+        # Sampled like the learnt ones, so that only the reward makes a difference.
         Row("RARL, not rewarded", ({"model": "rarl", "lambda_reinforce": 0.0},), 1, ()),
         Row("RARL, random", ({"model": "rarl", "locations": "random"},), 1, ()),
         Row("RARL, anchors", ({"model": "rarl", "locations": "anchors"},), 1, ()),
@@ -122,14 +123,11 @@ LOCATIONS = Table(
 
 
 def table_6(small=512, large=640):
-    """Scales and views, one model a scale.
+    """Returns table 6: scales and views, one model a scale.
 
     Args:
-        small: Edge N of the images of the first model.
-        large: That of the second one.
-
-    Returns:
-        The `Table`; the paper's figures are those of 512 and 640.
+        small: Edge N in pixels of the images of the first model.
+        large: Edge N of those of the second; the paper has 512 and 640.
     """
     one, other = {"image_size": small}, {"image_size": large}
     return Table(
@@ -148,20 +146,18 @@ def table_6(small=512, large=640):
 
 
 def of(number, image_size, scales=None, model="rdar"):
-    """A table by its number.
+    """Returns a `Table` by its number.
 
     Args:
         number: 3 to 6, or "locations".
-        image_size: N of the base.
-        scales: The two of table 6; default: the base's N, and a quarter more in whole
-            32s, as 640 is to 512.
-        model: Of the base.
-
-    Returns:
-        The `Table`.
+        image_size: Edge N in pixels of the base.
+        scales: The two N of table 6; default: the base's, and a quarter more rounded to
+            a multiple of 32, as 640 to 512.
+        model: The base's model.
 
     Raises:
-        ValueError: The table compares what the model does not have.
+        ValueError: The model does not have what the table compares, or the scales are
+            equal.
     """
     if model == "rarl" and number in (3, 4, 5):
         raise ValueError(
@@ -175,9 +171,10 @@ def of(number, image_size, scales=None, model="rdar"):
         )
     if number == 6:
         larger = round(image_size * 1.25 / 32) * 32
-        larger += 32 * (larger <= image_size)
+        if larger <= image_size:
+            larger += 32
         table = table_6(*_different(scales or (image_size, larger)))
-        # The paper's figures are RDAR's; of RARL no such table is known.
+        # The paper's metrics are RDAR's; no such table of RARL is published.
         return table if model == "rdar" else _without_paper(table)
     tables = (TABLE_3, TABLE_4, TABLE_5, LOCATIONS)
     return {table.number: table for table in tables}[number]
@@ -186,7 +183,7 @@ def of(number, image_size, scales=None, model="rdar"):
 def _different(scales):
     if len(set(scales)) < len(scales):
         raise ValueError(
-            "A scale beside itself says nothing new. Expected two different --scales. "
+            "Table 6 compares two scales. Expected two different --scales. "
             f"Received: {' '.join(map(str, scales))}"
         )
     return scales
@@ -198,31 +195,24 @@ def _without_paper(table):
 
 
 def text(compared):
-    """Writes a comparison as the paper's table, our figures beside the paper's.
-
-    Args:
-        compared: What `ablation.compare` returned.
-
-    Returns:
-        Lines of text.
-    """
+    """Formats the result of `ablation.compare` as the paper's table, next to it."""
     rows, seeds = compared["rows"], compared["seeds"]
-    looks = " and ".join(CROPS[v] for v in sorted({row["views"] for row in rows}))
-    if CROPS[5] in looks:
-        looks += " (not ten: these images are not mirrored)"
+    views = " and ".join(CROPS[v] for v in sorted({row["views"] for row in rows}))
+    if CROPS[5] in views:
+        views += " (not ten: these images are not mirrored)"
     scales = sorted({scale for row in rows for scale in row["scales"]})
     scored = "linear SVMs on the features" if compared["svm"] else "the network"
     spread = "mean ± standard deviation over seeds" if len(seeds) > 1 else "seed"
     head = [
         f"Table {compared['table']}: {compared['title']}; percent",
         f"ours: {compared['dataset']} {compared['split']}, {compared['images']} "
-        f"images; {looks} at {' and '.join(map(str, scales))}; scored by {scored}; "
+        f"images; {views} at {' and '.join(map(str, scales))}; scored by {scored}; "
         f"{spread} {' '.join(map(str, seeds))}",
     ]
     names = [f"ours: {name}" for name in rows[0]["ours"]]
     cells = [("", *names, *(f"paper: {name}" for name in compared["columns"]))]
     for row in rows:
-        ours = [_cell(figure) for figure in row["ours"].values()]
+        ours = [_cell(metric) for metric in row["ours"].values()]
         cells.append(
             (row["name"], *ours, *(f"{number:.1f}" for number in row["paper"]))
         )
@@ -231,20 +221,14 @@ def text(compared):
         ("the same, epochs of both steps", "pooled_longer"),
     ):
         if key in compared:
-            ours = [_cell(figure) for figure in compared[key].values()]
+            ours = [_cell(metric) for metric in compared[key].values()]
             cells.append((name, *ours, *[""] * len(compared["columns"])))
-    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-    lines = []
-    for name, *figures in cells:
-        aligned = zip(figures, widths[1:], strict=True)
-        line = [name.ljust(widths[0])] + [f.rjust(w) for f, w in aligned]
-        lines.append("  ".join(line).rstrip())
-    return "\n".join([*head, *lines])
+    return "\n".join([*head, *text_tables.align(cells)])
 
 
-def _cell(figure):
-    if figure["mean"] is None:
+def _cell(metric):
+    if metric["mean"] is None:
         return "\N{EN DASH}"
-    if figure["deviation"] is None:
-        return f"{figure['mean']:.1f}"
-    return f"{figure['mean']:.1f} ± {figure['deviation']:.1f}"
+    if metric["deviation"] is None:
+        return f"{metric['mean']:.1f}"
+    return f"{metric['mean']:.1f} ± {metric['deviation']:.1f}"

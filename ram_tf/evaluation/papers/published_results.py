@@ -1,15 +1,16 @@
-"""What the papers reached on VOC 2007 and MS-COCO: what full runs are held against.
+"""The papers' published results on VOC 2007 and MS-COCO, to compare full runs with.
 
-RDAR is Wang et al., ICCV 2017: tables 1 and 2, mAP on COCO from table 6. Its figures
-are of VGG-16 in ten views, scored by linear SVMs, at the scale that is named or else at
-512 and 640 together. RARL is Chen et al., AAAI 2018: the figures that the README files
-of FT-ZHOU-ZZZ/Multi-label-Image-Classification and of DSDL agree on; no mAP of it on
-COCO is known.
+RDAR is Wang et al., ICCV 2017: tables 1 and 2, mAP on COCO from table 6; VGG-16 in ten
+views, scored by linear SVMs, at the named scale or else at 512 and 640 together. RARL
+is Chen et al., AAAI 2018: the numbers on which the README files of
+FT-ZHOU-ZZZ/Multi-label-Image-Classification and of DSDL agree; its mAP on COCO is
+unknown.
 """
 
 from typing import NamedTuple
 
 from ram_tf.data.readers import voc
+from ram_tf.evaluation import text_tables
 
 COCO_LABELS = 80
 MEANS = ("mAP", "CP", "CR", "CF1", "OP", "OR", "OF1")
@@ -19,20 +20,20 @@ class Reference(NamedTuple):
     """A row of a paper's table.
 
     Args:
-        name: Of the system, and of the scale where it is one alone.
-        figures: In percent, by their names in a result; `AP` of a label as "AP dog".
+        name: The system, and the scale if there is only one.
+        metrics: In percent, by their names in a result; the AP of a label as "AP dog".
     """
 
     name: str
-    figures: dict
+    metrics: dict
 
 
 class Benchmark(NamedTuple):
-    """A split that papers report on.
+    """A split that the papers are evaluated on.
 
     Args:
-        title: What it is called here.
-        images: How many it has.
+        title: The name to show.
+        images: Number of images.
         references: The `Reference`s on it.
     """
 
@@ -41,19 +42,19 @@ class Benchmark(NamedTuple):
     references: tuple[Reference, ...]
 
 
-def _voc(name, figures):
-    """A row of table 1: AP in the order of `voc.LABEL_NAMES`, then mAP."""
+def _voc(name, numbers):
+    """Returns a row of table 1: AP in the order of `voc.LABEL_NAMES`, then mAP."""
     names = [*(f"AP {label}" for label in voc.LABEL_NAMES), "mAP"]
-    return Reference(name, _named(names, figures))
+    return Reference(name, _named(names, numbers))
 
 
-def _coco(name, figures):
-    """A row of table 2: mAP, C-P, C-R, C-F1, O-P, O-R, O-F1; - for an unknown one."""
-    return Reference(name, _named(MEANS, figures))
+def _coco(name, numbers):
+    """Returns a row of table 2: mAP, C-P, C-R, C-F1, O-P, O-R, O-F1; - if unknown."""
+    return Reference(name, _named(MEANS, numbers))
 
 
-def _named(names, figures):
-    values = zip(names, figures.split(), strict=True)
+def _named(names, numbers):
+    values = zip(names, numbers.split(), strict=True)
     return {name: float(value) for name, value in values if value != "-"}
 
 
@@ -96,16 +97,14 @@ COCO = Benchmark(
 
 
 def of(dataset, result):
-    """The benchmark that a result is of.
+    """Returns the `Benchmark` of a result, or None.
+
+    None for other datasets, splits, labels or images (a part of them, or COCO of 2017).
+    Up to 1 % of the images may be missing, since unreadable ones are skipped.
 
     Args:
-        dataset: The data set's name, of `datasets.NAMES`.
-        result: What `results.evaluate` returned.
-
-    Returns:
-        The `Benchmark`; None where papers report on no such split: on other data, other
-        splits, other labels, or other images (a part of them, or COCO of 2017). Up to
-        one of a hundred may be missing, as unreadable ones are.
+        dataset: The name of the dataset, of `datasets.NAMES`.
+        result: The result of `results.evaluate`.
     """
     split, labels = result["split"], set(result["AP"])
     benchmark = _by_name(dataset, split, labels)
@@ -123,37 +122,26 @@ def _by_name(dataset, split, labels):
 
 
 def text(dataset, result):
-    """Writes how far a result is from the papers' figures.
+    """Formats the differences between a result and the papers' as a text table.
 
     Args:
-        dataset: The data set's name.
-        result: What `results.evaluate` returned.
+        dataset: The name of the dataset.
+        result: The result of `results.evaluate`.
 
     Returns:
-        Lines of text: for each figure ours in percent, then for each `Reference` the
-        difference, ours less theirs in points, with theirs in brackets. Empty where
-        there is nothing to compare with.
+        Lines of text: for each metric ours in percent, then for each `Reference` the
+        difference, ours minus theirs in points, with theirs in brackets. Empty if there
+        is no `Benchmark`.
     """
     benchmark = of(dataset, result)
     if benchmark is None:
         return ""
     rows = [("", "ours", *(r.name for r in benchmark.references))]
-    for name in benchmark.references[0].figures:
+    for name in benchmark.references[0].metrics:
         ours = _ours(result, name)
-        cells = [_difference(ours, r.figures.get(name)) for r in benchmark.references]
+        cells = [_difference(ours, r.metrics.get(name)) for r in benchmark.references]
         rows.append((name, "-" if ours is None else f"{ours:.1f}", *cells))
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = [
-        "  ".join(
-            [row[0].ljust(widths[0])]
-            + [
-                cell.rjust(width)
-                for cell, width in zip(row[1:], widths[1:], strict=True)
-            ]
-        )
-        for row in rows
-    ]
-    return "\n".join([_head(benchmark, result), *lines])
+    return "\n".join([_head(benchmark, result), *text_tables.align(rows)])
 
 
 def _head(benchmark, result):

@@ -1,4 +1,4 @@
-"""What the report draws: curves, heat maps and frames as SVG, shares as colours."""
+"""The report's charts: curves, heat maps and frames as SVG, shares as colours."""
 
 import numpy as np
 
@@ -9,14 +9,11 @@ CELLS = 32  # of a heat map's edge
 
 
 def curve(heights):
-    """The corners of a curve of steps.
+    """Returns the corners of a step curve, `(recall, precision)`, from left to right.
 
     Args:
-        heights: The precision at each positive, see `metrics.precision_steps`. Of more
-            than 200 neighbours are averaged, which leaves the area as it is.
-
-    Returns:
-        `(recall, precision)`: the corners from left to right.
+        heights: The precision at each positive, see `multi_label.precision_steps`. If
+            there are more than `STEPS`, neighbours are averaged; the area is the same.
     """
     steps = min(STEPS, len(heights))
     ends = np.arange(1, steps + 1) * len(heights) // steps
@@ -27,7 +24,7 @@ def curve(heights):
 
 
 def path(x, y):
-    """The `d` of an SVG path through points of the unit square, y up."""
+    """Returns the `d` of an SVG path through points of the unit square, y up."""
     points = [
         f"{100 * a:.1f},{100 * (1 - b):.1f}".replace(".0", "")
         for a, b in zip(x, y, strict=True)
@@ -36,15 +33,15 @@ def path(x, y):
 
 
 def coverage(boxes, cells=CELLS):
-    """Where regions look: for each place of an image, how often it is inside.
+    """Returns how often each cell of the image is covered by a region.
 
     Args:
         boxes: `(n, K, 4)` `ymin, xmin, ymax, xmax`, fractions of the image.
-        cells: Number of places along each edge.
+        cells: Number of cells along each edge.
 
     Returns:
-        `(K, cells, cells)`: the share of images in whose region the middle of the cell
-        lies, rows from top to bottom.
+        `(K, cells, cells)`: the share of images whose region contains the centre of the
+        cell, rows from top to bottom.
     """
     boxes = np.asarray(boxes, "float64")[..., None]
     middles = (np.arange(cells) + 0.5) / cells
@@ -58,7 +55,7 @@ def coverage(boxes, cells=CELLS):
 
 
 def frame(box):
-    """A box as a rectangle of a drawing that is 100 wide and high."""
+    """Returns a box as a rectangle of a drawing that is 100 wide and high."""
     top, left, bottom, right = (float(edge) for edge in box)
     return {
         "x": round(100 * left, 1),
@@ -69,8 +66,8 @@ def frame(box):
 
 
 WHITE, INK = (255, 255, 255), (27, 31, 36)
-# From 0 to 100 %: one hue, ever darker, so that it can be told without colour too.
-# Letters in white or ink can be read on every tenth of it.
+# From 0 to 100 %: one hue that gets darker, so that it is readable without colour.
+# White or ink letters have enough contrast on every tenth of it.
 SHADES = {
     0: WHITE,
     0.6: drawing.colour(1),
@@ -80,37 +77,37 @@ SHADES = {
 
 
 def shades(shares):
-    """The colours `(..., 3)` uint8 of shares, see `SHADES`."""
+    """Returns the colours `(..., 3)` uint8 of shares, see `SHADES`."""
     colours = np.array(list(SHADES.values()))
     channels = [np.interp(shares, list(SHADES), channel) for channel in colours.T]
     return np.round(np.stack(channels, -1)).astype("uint8")
 
 
 def shade(share):
-    """The ground of a share in [0, 1], and letters to be read on it, in CSS."""
+    """Returns the background of a share in [0, 1] and the letters on it, as CSS."""
     ground = shades(share).tolist()
     return {"ground": css(ground), "letters": letters_on(ground)}
 
 
 def letters_on(ground):
-    """White or ink, whichever is read better on a colour, as CSS."""
+    """Returns white or ink, whichever has more contrast to a colour, as CSS."""
     return css(max(WHITE, INK, key=lambda letters: contrast(letters, ground)))
 
 
 def css(colour):
-    """A colour of three integers as CSS writes it."""
+    """Returns a colour of three integers as CSS."""
     return "#" + bytes(colour).hex()
 
 
 def contrast(one, other):
-    """How well two colours are told apart: 1 not at all, 21 as black from white.
+    """Returns the contrast of two colours: 1 for equal ones, 21 for black and white.
 
     Args:
         one: Red, green and blue, 0 to 255.
         other: The same.
 
     Reference:
-        Web Content Accessibility Guidelines 2.2, "contrast ratio"; letters of usual
+        Web Content Accessibility Guidelines 2.2, "contrast ratio"; letters of normal
         size need 4.5.
     """
     low, high = sorted(map(_luminance, (one, other)))

@@ -1,8 +1,8 @@
-"""One HTML page on what a model does to a split: figures, charts and pictures.
+"""An HTML report of a model on a split: metrics, charts and pictures.
 
 The page needs neither network nor JavaScript: style, charts (SVG) and pictures (JPEG)
-lie in the file. `report.html` is its template; Jinja escapes whatever goes in, since
-names of labels and images are anyone's. The same input gives the same bytes.
+are in the file. Jinja escapes all values in its template `report.html`, since names of
+labels and images are untrusted. The same input gives the same bytes.
 """
 
 import math
@@ -30,67 +30,64 @@ SECTIONS = {
     "results": "Results",
     "curves": "Precision and recall",
     "calibration": "Calibration",
-    "regions": "Where the regions look",
+    "regions": "Locations of the regions",
     "confusions": "Confusions",
     "pictures": "Best and worst pictures",
-    "method": "How this was computed",
+    "method": "Method",
 }
 MEANINGS = {
-    "mAP": "mean average precision: how well images are ranked, label by label",
+    "mAP": "mean average precision: how well images are ranked, averaged over labels",
     "mAP_none": "mAP without interpolation: the mean precision at the positives",
-    "mAP_voc2010": "mAP as of VOC 2010: the area under the monotone curve",
-    "mAP_voc2007": "mAP as of VOC 2007: the mean precision at 11 recalls",
+    "mAP_voc2010": "mAP as in VOC 2010: the area under the monotone curve",
+    "mAP_voc2007": "mAP as in VOC 2007: the mean precision at 11 recalls",
     "mAP_min10": "mAP over the labels with at least 10 positives",
-    "OP": "overall precision: of all predicted labels, the share that is present",
-    "OR": "overall recall: of all present labels, the share that is predicted",
+    "OP": "overall precision: the share of predicted labels that are present",
+    "OR": "overall recall: the share of present labels that are predicted",
     "OF1": "harmonic mean of OP and OR",
-    "CP": "the labels' own precision, averaged",
-    "CR": "the labels' own recall, averaged",
-    "CF1": "of CP and CR, or of the labels' own, as the protocol has it",
+    "CP": "mean precision of the labels",
+    "CR": "mean recall of the labels",
+    "CF1": "harmonic mean of CP and CR, or mean F1 of the labels, by protocol",
 }
-OF_REGIONS = {
-    "pointing": "the middle of the region that speaks for a present label lies in one "
-    "of its boxes",
-    "pointing_evidence": "the same of step 1's own evidence map: its classifier on "
+REGION_MEANINGS = {
+    "pointing": "how often the centre of the region that predicts a present label lies "
+    "in a box of the label",
+    "pointing_evidence": "the same for the evidence map of step 1: its classifier on "
     "each cell, the best mean of 3 by 3 cells",
-    "pointing_centre": "the same of the middle of the image",
-    "pointing_shuffled": "the same with each region where it is on another image: what "
-    "is missing to pointing is what regions gain by going where the image asks for",
-    "region_spread": "how far a region's middle moves from image to image: root of the "
+    "pointing_centre": "the same for the centre of the image",
+    "pointing_shuffled": "the same with each region at its place on another image: "
+    "pointing above it is due to the choice of regions by the image",
+    "region_spread": "how far a region's centre moves from image to image: root of the "
     "mean of its variances across and down, as a share of the image's edge",
-    "region_iou": "mean intersection over union of an image's pairs of regions",
+    "region_iou": "mean intersection over union of all pairs of regions of an image",
 }
-# Ours: what is still read at a glance.
-NUMBERED = 20  # labels up to which a matrix has numbers in its cells
-OPEN = 6  # labels up to which the pictures of all are unfolded
-PANELS = 24  # labels up to which curves and tables of all are unfolded
-PAIRS = 10  # most frequent pairs that are told in words
+# Ours, so that the page stays clear.
+NUMBERED = 20  # labels up to which the cells of a matrix have numbers
+OPEN = 6  # labels up to which all pictures are unfolded
+PANELS = 24  # labels up to which all curves and tables are unfolded
+PAIRS = 10  # most frequent pairs that are listed
 
 
-def render(seen, split, settings, result, protocol, title, pictures=3):
-    """Writes the page.
+def render(inferred, split, settings, result, protocol, title, pictures=3):
+    """Renders the report as HTML.
 
     Args:
-        seen: What is `SplitOutputs` of the split.
+        inferred: The `SplitOutputs` of the split.
         split: The `Split`.
         settings: The `Config`, for the largest image.
-        result: What `evaluate` made of it.
-        protocol: The `Protocol` that the result was counted by.
-        title: What the page calls the model.
-        pictures: Most pictures of a label in each of three rows: present and surest,
-            present and least sure, absent and surest.
-
-    Returns:
-        The HTML, a string.
+        result: The result of `evaluate` on them.
+        protocol: The `Protocol` of the result.
+        title: The name of the model on the page.
+        pictures: Pictures of a label, at most, in each of three rows: present with the
+            highest and with the lowest probabilities, absent with the highest.
 
     Raises:
-        ValueError: Fewer than one picture is asked for.
+        ValueError: `pictures` is less than 1.
     """
     if pictures < 1:
         raise ValueError(
             f"Invalid `pictures`. Expected at least 1. Received: pictures={pictures}"
         )
-    outputs = seen.outputs
+    outputs = inferred.outputs
     labels, predicted = protocols.as_counted(
         split.labels, outputs["probabilities"], protocol, protocol.top_k[0]
     )
@@ -123,12 +120,12 @@ def render(seen, split, settings, result, protocol, title, pictures=3):
             if interval["low"] is not None
         },
         protocol=protocol,
-        about=seen.about,
+        about=inferred.about,
         sections=SECTIONS,
         meanings=MEANINGS,
-        of_regions={n: text for n, text in OF_REGIONS.items() if n in result},
-        figures=sorted(
-            (name for name in result if name.startswith(results.FIGURES)),
+        region_meanings={n: t for n, t in REGION_MEANINGS.items() if n in result},
+        metrics=sorted(
+            (name for name in result if name.startswith(results.METRIC_PREFIXES)),
             key=lambda name: not name.startswith("mAP"),
         ),
         thresholded=result.get("at_thresholds", {}),
@@ -144,7 +141,7 @@ def render(seen, split, settings, result, protocol, title, pictures=3):
         ),
         panels=_panels(outputs["probabilities"], split, result, protocol, confusion),
         reliability=_reliability(split.labels, outputs["probabilities"]),
-        regions=_regions(seen, split.labels, settings.regions_a_step),
+        regions=_regions(inferred, split.labels, settings.regions_a_step),
         confusion=confusion,
         instead=_instead(labels, predicted, split.label_names),
         albums=report_images.albums(outputs, split, predicted, settings, pictures),
@@ -154,19 +151,19 @@ def render(seen, split, settings, result, protocol, title, pictures=3):
 def write(page, path):
     """Writes a page to a file."""
     with atomic_write(path) as temporary:
-        # A file's name may hold bytes that are no text.
+        # The name of a file may contain bytes that are not text.
         temporary.write_text(page, "utf-8", errors="backslashreplace")
 
 
 def _percent(share):
-    """A share in [0, 1] as text, a dash where there is none."""
+    """Formats a share in [0, 1]; a dash for None or NaN."""
     if share is None or math.isnan(share):
         return "\N{EN DASH}"
     return f"{100 * share:.1f}\N{NO-BREAK SPACE}%"
 
 
 def _points(difference):
-    """A difference of shares as text, with its sign."""
+    """Formats a difference of shares, with its sign."""
     if difference is None or math.isnan(difference):
         return "\N{EN DASH}"
     text = f"{100 * difference:+.1f}".replace("-", "\N{MINUS SIGN}")
@@ -178,12 +175,12 @@ def _count(number):
 
 
 def _level(share):
-    """Which of the eleven shades a share has."""
+    """Returns the number of the shade of a share, 0 to 10."""
     return 0 if math.isnan(share) else round(10 * float(share))
 
 
 def _data(labels, boxes):
-    """What a split holds, in numbers."""
+    """Counts labels and boxes of a split."""
     present, unknown = (labels > 0).sum(0), (labels < 0).sum(0)
     per_image = np.bincount((labels > 0).sum(1), minlength=1)
     return {
@@ -196,14 +193,14 @@ def _data(labels, boxes):
 
 
 class Pair(NamedTuple):
-    """Two labels that meet in images.
+    """Two labels that occur in the same images.
 
     Args:
         one: Name of the first label.
-        other: Name of the second one.
-        count: Number of images.
-        share: Of the images of the first, the share of these.
-        back: Of the images of the second, the share of these.
+        other: Name of the second label.
+        count: Number of these images.
+        share: Their share of the images of the first label.
+        back: Their share of the images of the second label.
     """
 
     one: str
@@ -225,7 +222,7 @@ def _instead(labels, predicted, names):
 
 
 def _pairs(shares, counts, names):
-    """The most frequent `Pair`s, of equals the earlier ones."""
+    """Returns the most frequent `Pair`s; at equal counts the earlier labels."""
     order = np.argsort(-counts, axis=None, kind="stable")[:PAIRS]
     return [
         Pair(names[i], names[j], counts[i, j], shares[i, j], shares[j, i])
@@ -235,7 +232,7 @@ def _pairs(shares, counts, names):
 
 
 def _panels(probabilities, split, result, protocol, confusion):
-    """The curve of each label that has one, the highest AP first."""
+    """Returns the curve of each label that has one, by falling AP."""
     monotone = protocol.interpolation != "none"
     steps = multi_label.precision_steps(split.labels, probabilities, monotone)
     known = (split.labels >= 0).sum(0)
@@ -244,7 +241,7 @@ def _panels(probabilities, split, result, protocol, confusion):
         if not len(heights):
             continue
         counts = {key: int(value[index]) for key, value in confusion.items()}
-        named = counts["TP"] + counts["FP"]
+        positive = counts["TP"] + counts["FP"]
         panels.append(
             {
                 "name": name,
@@ -253,7 +250,7 @@ def _panels(probabilities, split, result, protocol, confusion):
                 "chance": len(heights) / known[index],
                 "path": charts.path(*charts.curve(heights)),
                 "recall": counts["TP"] / (counts["TP"] + counts["FN"]),
-                "precision": counts["TP"] / named if named else None,
+                "precision": counts["TP"] / positive if positive else None,
             }
         )
     return sorted(panels, key=lambda panel: -panel["AP"])
@@ -279,21 +276,21 @@ def _reliability(labels, probabilities):
     }
 
 
-def _regions(seen, labels, together):
-    """Where each look goes and what it speaks for, `together` regions a look."""
-    outputs = seen.outputs
+def _regions(inferred, labels, per_step):
+    """Summarises locations and labels of each step, of `per_step` regions."""
+    outputs = inferred.outputs
     boxes = outputs["boxes"]
-    looks = boxes.shape[1] // together
-    speaker = outputs["region_scores"].argmax(1) // together  # (n, L)
-    spoken = np.stack([((labels > 0) & (speaker == k)).sum(0) for k in range(looks)], 1)
-    whole = np.broadcast_to((labels > 0).sum(0)[:, None], spoken.shape)
+    steps = boxes.shape[1] // per_step
+    best = outputs["region_scores"].argmax(1) // per_step  # (n, L)
+    counts = np.stack([((labels > 0) & (best == k)).sum(0) for k in range(steps)], 1)
+    whole = np.broadcast_to((labels > 0).sum(0)[:, None], counts.shape)
     heats = charts.coverage(boxes)
-    heats = heats.reshape(looks, together, *heats.shape[1:]).mean(1)
-    median = np.median(boxes, 0).reshape(looks, together, 4)
-    # The regions of a look have one middle, the first of them is seldom cut off.
-    first = boxes[:, ::together]
-    centres = results.region_centres(outputs, seen.about)
-    spreads = region_metrics.spreads(centres[:, ::together])
+    heats = heats.reshape(steps, per_step, *heats.shape[1:]).mean(1)
+    median = np.median(boxes, 0).reshape(steps, per_step, 4)
+    # The regions of a step share a centre; the first one is rarely clipped.
+    first = boxes[:, ::per_step]
+    centres = results.region_centres(outputs, inferred.about)
+    spreads = region_metrics.spreads(centres[:, ::per_step])
     rows = []
     for k, heat in enumerate(heats):
         ground = drawing.colour(k)
@@ -302,7 +299,7 @@ def _regions(seen, labels, together):
                 "colour": charts.css(ground),
                 "letters": charts.letters_on(ground),
                 "heat": _heat(heat),
-                "share": float(spoken[:, k].sum() / max(1, whole[:, 0].sum())),
+                "share": float(counts[:, k].sum() / max(1, whole[:, 0].sum())),
                 "boxes": [charts.frame(box) for box in median[k]],
                 "spread": float(spreads[k]),
                 "width": float(np.median(first[:, k, 3] - first[:, k, 1])),
@@ -311,12 +308,12 @@ def _regions(seen, labels, together):
         )
     return {
         "each": rows,
-        "together": together,
-        "speakers": multi_label.ratio(spoken, whole),
-        "spoken": spoken,
+        "per_step": per_step,
+        "shares": multi_label.ratio(counts, whole),
+        "counts": counts,
     }
 
 
 def _heat(shares):
-    """Shares as a PNG in the shades of the matrices."""
+    """Encodes shares as a PNG in the shades of the matrices."""
     return report_images.embedded(Image.fromarray(charts.shades(shares)), "PNG")

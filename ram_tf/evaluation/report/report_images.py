@@ -1,4 +1,4 @@
-"""The pictures of a report: images that show best what a model makes of a label."""
+"""The pictures of a report: the best and the worst predictions of each label."""
 
 import base64
 import io
@@ -10,22 +10,22 @@ from ram_tf.data import drawing
 from ram_tf.data.decoding import decode_image
 from ram_tf.data.pipelines import read_files
 
-PICTURE = 240  # pixels of a picture's longer side, ours
+PICTURE_SIZE = 240  # longer side of a picture in pixels, ours
 
 
 def choose(labels, probabilities, count):
-    """The images that show best what a model makes of a label.
+    """Chooses the best and worst images of a label.
 
     Args:
         labels: `(n,)` 1, 0 or -1; images where it is unknown are not chosen.
         probabilities: `(n,)`.
-        count: Most images in a list.
+        count: Length of a list, at most.
 
     Returns:
-        Three lists of indices, none of them in two: the label is present and has its
-        highest probabilities, from the highest on; present and lowest, from the lowest
-        on; absent and highest, from the highest on. Of equals the earlier come first.
-        Of fewer than twice `count` present images the greater half is in the first.
+        Three disjoint lists of indices: positives by falling probability, positives by
+        rising probability, negatives by falling probability. At equal probability the
+        earlier image is first. If there are fewer than twice `count` positives, the
+        larger half is in the first list.
     """
     labels, probabilities = np.asarray(labels), np.asarray(probabilities)
     present, absent = np.flatnonzero(labels > 0), np.flatnonzero(labels == 0)
@@ -38,14 +38,14 @@ def choose(labels, probabilities, count):
 
 
 def albums(outputs, split, predicted, settings, count):
-    """The pictures of each label.
+    """Draws the pictures of each label.
 
     Args:
-        outputs: What a model says of the split.
+        outputs: The outputs of a model on the split.
         split: The `Split`.
         predicted: `(n, L)`, which labels are predicted.
         settings: The `Config`, for the largest image.
-        count: Most pictures in a row.
+        count: Pictures in a row, at most.
 
     Returns:
         For each label the three rows of `choose`, lists of dicts.
@@ -61,7 +61,7 @@ def albums(outputs, split, predicted, settings, count):
         for row, images in enumerate(rows):
             for column, image in enumerate(images):
                 places.setdefault(image, []).append((label, row, column))
-    # Each file is read and decoded once, however many labels want it.
+    # Each file is read and decoded once, for all labels that need it.
     order = sorted(places)
     for image, encoded in zip(order, read_files(split.take(order)), strict=True):
         pixels = decode_image(encoded, settings.data.max_pixels).numpy()
@@ -75,12 +75,11 @@ def albums(outputs, split, predicted, settings, count):
             name = split.label_names[label]
             region = int(outputs["region_scores"][image, :, label].argmax())
             probability = float(probabilities[image, label])
-            spoken = [(name, probability, region)]
             drawn = drawing.draw_regions(
                 pixels,
                 outputs["boxes"][image],
-                spoken,
-                PICTURE,
+                [(name, probability, region)],
+                PICTURE_SIZE,
                 settings.regions_a_step,
             )
             pictures[label][row][column] = about | {
@@ -88,21 +87,18 @@ def albums(outputs, split, predicted, settings, count):
                 "size": drawn.size,
                 "probability": probability,
                 "region": region + 1,
-                "named": bool(predicted[image, label]),
+                "is_predicted": bool(predicted[image, label]),
             }
     return pictures
 
 
 def embedded(image, kind, **options):
-    """A picture as an address that holds it.
+    """Encodes a picture as a `data:` address, for the `src` of an `<img>`.
 
     Args:
         image: A `PIL.Image`.
         kind: "PNG" or "JPEG".
-        **options: Of `PIL.Image.save`.
-
-    Returns:
-        A `data:` address, for the `src` of an `<img>`.
+        **options: Options of `PIL.Image.save`.
     """
     file = io.BytesIO()
     image.save(file, kind, **options)

@@ -1,1 +1,1 @@
-"""A web page that shows predictions for an uploaded photograph; needs `demo`."""
+"""A web page that shows predictions for an uploaded picture (extra `demo`)."""

@@ -1,7 +1,7 @@
-"""A web page: drop a picture, see its labels, click one and see who spoke for it.
+"""A web page that shows the labels of a picture and the region that predicts each.
 
-Gradio (the extra `demo`) brings all its scripts and fonts along, and what would ask
-other servers is turned off: the page works without a network.
+Gradio (the extra `demo`) contains all its scripts and fonts, and its features that need
+other servers are turned off: the page works without a network.
 """
 
 import functools
@@ -14,31 +14,31 @@ import tensorflow as tf
 
 from ram_tf.evaluation.web_page.page_content import (
     bars,
-    draw_course,
+    describe_label,
+    draw_region_scores,
     draw_result,
     draw_steps,
-    look,
+    predict_picture,
     summarize,
-    tell,
 )
 from ram_tf.serving.predictor import Predictor
 
-KEPT = 3  # models in memory
-LARGEST_FILE = "50mb"
-FORGOTTEN = 3600  # seconds that uploaded files are kept at most
+MODELS_IN_MEMORY = 3
+MAX_FILE_SIZE = "50mb"
+MAX_AGE = 3600  # seconds until uploaded files are deleted
 
 ABOUT = (
-    "# Which labels, and which region spoke for each\n"
-    "Drop a picture. Labels with a ✓ are named by the model; click any label to see "
-    "the region that spoke for it."
+    "# Labels of a picture, and the region that predicts each\n"
+    "Upload a picture. The model predicts the labels with a ✓. Click any label to see "
+    "the region with its highest score."
 )
 WAITING = "No picture yet."
-# Many labels and many regions scroll in a box of their own.
+# Long lists of labels and regions scroll in boxes of their own.
 STYLE = """
 #labels { max-height: 20rem; overflow-y: auto; }
 #steps .grid-wrap { max-height: 34rem; overflow-y: auto; }
 """
-# Without the one that would send a picture to Hugging Face.
+# Without the button that sends a picture to Hugging Face.
 BUTTONS = ["download", "fullscreen"]
 
 
@@ -46,13 +46,13 @@ def find_models(saved_models):
     """Lists the SavedModels of a folder.
 
     Args:
-        saved_models: Holds `NAME/VERSION/saved_model.pb`; versions are numbers.
+        saved_models: A folder of `NAME/VERSION/saved_model.pb`; versions are numbers.
 
     Returns:
-        A list of "NAME/VERSION", names in order, the newest version of each first.
+        A list of "NAME/VERSION", sorted by name, the newest version of each first.
 
     Raises:
-        FileNotFoundError: There is none.
+        FileNotFoundError: There is no SavedModel.
     """
     found = [
         path.parent
@@ -61,8 +61,8 @@ def find_models(saved_models):
     ]
     if not found:
         raise FileNotFoundError(
-            "There is no SavedModel to show. Expected NAME/VERSION/saved_model.pb, "
-            f"which fit.py and export.py write. Received: {saved_models}"
+            "There is no SavedModel to show. Expected NAME/VERSION/saved_model.pb in "
+            f"--saved_models, as fit.py and export.py write. Received: {saved_models}"
         )
     found.sort(key=lambda folder: (folder.parent.name, -int(folder.name)))
     return [f"{folder.parent.name}/{folder.name}" for folder in found]
@@ -75,7 +75,7 @@ def build(saved_models):
         saved_models: See `find_models`.
 
     Returns:
-        A `gradio.Blocks`, not served yet.
+        A `gradio.Blocks`, which is not served yet.
 
     Raises:
         FileNotFoundError: There is no SavedModel.
@@ -83,42 +83,42 @@ def build(saved_models):
     """
     models = find_models(saved_models)
     gradio = _gradio()
-    load = functools.lru_cache(KEPT)(Predictor.load)
+    load = functools.lru_cache(MODELS_IN_MEMORY)(Predictor.load)
 
     def show(model, file):
-        """What the page shows of a picture, or why it shows nothing."""
+        """Returns the contents of the page, or an error message and nothing else."""
         nothing = None, gradio.Plot(visible=False), None, None, []
         try:
             predictor = load(pathlib.Path(saved_models, model))
             if file is None:
                 return WAITING, *nothing
-            looked = look(predictor, pathlib.Path(file).read_bytes())
+            result = predict_picture(predictor, pathlib.Path(file).read_bytes())
         except tf.errors.OpError as error:
             return error.message.splitlines()[0], *nothing
         except (ValueError, OSError) as error:
             return str(error), *nothing
         hidden = gradio.Plot(visible=False)
         return (
-            summarize(looked),
-            looked,
+            summarize(result),
+            result,
             hidden,
-            bars(looked),
-            draw_result(looked),
-            draw_steps(looked),
+            bars(result),
+            draw_result(result),
+            draw_steps(result),
         )
 
-    def choose(looked, event: gradio.SelectData):
-        label = looked.ranking[event.index]
-        course = gradio.Plot(draw_course(looked, label), visible=True)
-        return tell(looked, label), course, draw_result(looked, label)
+    def choose(result, event: gradio.SelectData):
+        label = result.ranking[event.index]
+        plot = gradio.Plot(draw_region_scores(result, label), visible=True)
+        return describe_label(result, label), plot, draw_result(result, label)
 
     with gradio.Blocks(
         title="ram_tf",
         analytics_enabled=False,
-        delete_cache=(FORGOTTEN, FORGOTTEN),
+        delete_cache=(MAX_AGE, MAX_AGE),
     ) as page:
         gradio.Markdown(ABOUT)
-        looked = gradio.State()
+        result = gradio.State()
         with gradio.Row():
             with gradio.Column(scale=2):
                 model = gradio.Dropdown(models, label="Model", elem_id="model")
@@ -126,8 +126,8 @@ def build(saved_models):
                 labels = gradio.Label(
                     label="Labels", show_heading=False, elem_id="labels"
                 )
-                course = gradio.Plot(
-                    label="From region to region", visible=False, elem_id="course"
+                plot = gradio.Plot(
+                    label="Scores of the regions", visible=False, elem_id="course"
                 )
             with gradio.Column(scale=3):
                 status = gradio.Textbox(
@@ -141,13 +141,13 @@ def build(saved_models):
                     elem_id="picture",
                 )
         steps = gradio.Gallery(
-            label="Step by step",
+            label="Regions in their order",
             columns=5,
             object_fit="contain",
             buttons=BUTTONS,
             elem_id="steps",
         )
-        shown = [status, looked, course, labels, picture, steps]
+        shown = [status, result, plot, labels, picture, steps]
         gradio.on(
             [file.change, model.change],
             show,
@@ -155,12 +155,12 @@ def build(saved_models):
             shown,
             concurrency_id="model",
         )
-        labels.select(choose, looked, [status, course, picture])
+        labels.select(choose, result, [status, plot, picture])
     return page
 
 
 def _gradio():
-    """Gradio, imported only where the page is asked for."""
+    """Imports Gradio, which only the page needs."""
     try:
         import gradio
     except ModuleNotFoundError as error:
@@ -176,18 +176,18 @@ def serve(saved_models, host, port, open_browser=False):
 
     Args:
         saved_models: See `find_models`.
-        host: Address to listen at; 127.0.0.1 for this machine alone.
-        port: The same.
-        open_browser: Whether to open the page in a browser, too.
+        host: Address to listen at; 127.0.0.1 for this machine only.
+        port: Port to listen at.
+        open_browser: Whether to open the page in a browser.
 
     Raises:
         FileNotFoundError: There is no SavedModel.
         ModuleNotFoundError: Gradio is not installed.
-        OSError: The port is taken, or the host is none of this machine.
+        OSError: The port is taken, or the host is not an address of this machine.
     """
-    _must_be_free(host, port)
+    _check_free(host, port)
     with tempfile.TemporaryDirectory(prefix="ram_tf-") as uploads:
-        # Where Gradio keeps what is dropped and drawn; it goes when the page ends.
+        # Gradio's files, uploaded and drawn, are deleted when the page ends.
         os.environ["GRADIO_TEMP_DIR"] = uploads
         page = build(saved_models)
         page.launch(
@@ -200,21 +200,21 @@ def serve(saved_models, host, port, open_browser=False):
             ssr_mode=False,
             run_history=False,
             footer_links=[],
-            max_file_size=LARGEST_FILE,
+            max_file_size=MAX_FILE_SIZE,
             css=STYLE,
         )
-        print(f"the page: http://{host}:{port}/ (Ctrl-C ends it)", flush=True)
+        print(f"Web page: http://{host}:{port}/ (Ctrl-C ends it)", flush=True)
         page.block_thread()
 
 
-def _must_be_free(host, port):
+def _check_free(host, port):
     with socket.socket() as trial:
-        # As servers do: what was closed a moment ago counts as free.
+        # Like servers: a port that was closed a moment ago counts as free.
         trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             trial.bind((host, port))
         except (OSError, OverflowError) as error:
             raise OSError(
-                "The page cannot be served. Expected an address of this machine and a "
-                f"port that is free. Received: {host}:{port} ({error})"
+                "The page cannot be served. Expected a --host of this machine and a "
+                f"--port that is free. Received: {host}:{port} ({error})"
             ) from error

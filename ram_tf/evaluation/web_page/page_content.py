@@ -1,4 +1,4 @@
-"""What a model says of one picture, as the page of `web_page` shows it."""
+"""A model's predictions for one picture, as texts and drawings of the web page."""
 
 from typing import NamedTuple
 
@@ -11,33 +11,33 @@ from ram_tf.data.decoding import decode_image
 from ram_tf.data.drawing import colour, draw_boxes, draw_regions, predicted_labels
 from ram_tf.models import losses
 
-# Ours: what is still fast, and still read at a glance.
-SHOWN = 1280  # pixels of the longer side that are kept of a picture
-STEP = 240  # the same of a picture in the row of steps
-BEST = 2  # labels told of each region
+# Ours, so that the page is fast and clear.
+PICTURE_SIZE = 1280  # longer side in pixels, at most
+STEP_SIZE = 240  # longer side of the picture of one region
+LABELS_PER_REGION = 2  # in the caption of a region
 
 
 class PictureResult(NamedTuple):
-    """What a model says of one picture.
+    """The predictions for one picture.
 
     Args:
-        image: `(H, W, 3)` uint8, made smaller where the picture is large.
+        image: `(H, W, 3)` uint8, the picture, downscaled if it is large.
         boxes: `(K, 4)` `ymin, xmin, ymax, xmax`, fractions of the image.
         probabilities: `(L,)`.
         region_scores: `(K, L)`.
-        says: `(K, L)` probabilities that each region alone would give.
+        region_probabilities: `(K, L)`, the probabilities of each region alone.
         label_names: The L labels.
-        thresholds: `(L,)` probabilities from which on labels are named.
-        per_step: Regions a step: 1, for RARL nine.
-        joint: Whether the probabilities come from more than these regions: from SVMs,
-            several views or scales.
+        thresholds: `(L,)` probabilities from which on labels are predicted.
+        per_step: Regions per step: 1, with RARL 9.
+        joint: Whether the probabilities do not come from these regions alone, but from
+            SVMs, several views or several scales.
     """
 
     image: np.ndarray
     boxes: np.ndarray
     probabilities: np.ndarray
     region_scores: np.ndarray
-    says: np.ndarray
+    region_probabilities: np.ndarray
     label_names: tuple[str, ...]
     thresholds: np.ndarray
     per_step: int
@@ -45,16 +45,16 @@ class PictureResult(NamedTuple):
 
     @property
     def ranking(self):
-        """The indices of the labels, the most probable first."""
+        """The indices of the labels by falling probability."""
         return np.argsort(-self.probabilities, kind="stable")
 
-    def speaker(self, label):
-        """The region that spoke for a label: the one whose score is the largest."""
+    def best_region(self, label):
+        """Returns the index of the region with the highest score of a label."""
         return int(self.region_scores[:, label].argmax())
 
 
-def look(predictor, encoded):
-    """Shows a picture to a model.
+def predict_picture(predictor, encoded):
+    """Runs a model on a picture.
 
     Args:
         predictor: A `Predictor`.
@@ -75,124 +75,127 @@ def look(predictor, encoded):
             "something else"
         )
     scores = outputs["region_scores"]
-    says = losses.probabilities(
+    region_probabilities = losses.probabilities(
         scores / about.get("temperature", 1.0), config.loss.classification
     )
     return PictureResult(
-        _smaller(decode_image(encoded, config.data.max_pixels).numpy()),
-        outputs["boxes"],
-        outputs["probabilities"],
-        scores,
-        says.numpy(),
-        tuple(predictor.label_names),
-        predictor.thresholds,
-        config.regions_a_step,
-        about.get("svm", False) or about["views"] * len(about["scales"]) > 1,
+        image=_downscaled(decode_image(encoded, config.data.max_pixels).numpy()),
+        boxes=outputs["boxes"],
+        probabilities=outputs["probabilities"],
+        region_scores=scores,
+        region_probabilities=region_probabilities.numpy(),
+        label_names=tuple(predictor.label_names),
+        thresholds=predictor.thresholds,
+        per_step=config.regions_a_step,
+        joint=about.get("svm", False) or about["views"] * len(about["scales"]) > 1,
     )
 
 
-def _smaller(image):
+def _downscaled(image):
     picture = Image.fromarray(image)
-    picture.thumbnail((SHOWN, SHOWN))
+    picture.thumbnail((PICTURE_SIZE, PICTURE_SIZE))
     return np.asarray(picture)
 
 
-def summarize(looked):
-    """One sentence on the whole picture."""
-    named = int((looked.probabilities >= looked.thresholds).sum())
+def summarize(result):
+    """Returns a sentence on the whole picture."""
+    predicted = int((result.probabilities >= result.thresholds).sum())
     return (
-        f"{named} of {len(looked.label_names)} labels named, "
-        f"{len(looked.boxes)} regions looked at."
+        f"{predicted} of {len(result.label_names)} labels predicted from "
+        f"{len(result.boxes)} regions."
     )
 
 
-def bars(looked):
-    """The probability of each label as it is shown, the most probable first."""
-    named = looked.probabilities >= looked.thresholds
+def bars(result):
+    """Returns the probability of each label, by falling probability."""
+    predicted = result.probabilities >= result.thresholds
     return {
-        ("✓ " if named[i] else "") + looked.label_names[i]: float(
-            looked.probabilities[i]
+        ("✓ " if predicted[i] else "") + result.label_names[i]: float(
+            result.probabilities[i]
         )
-        for i in looked.ranking
+        for i in result.ranking
     }
 
 
-def draw_result(looked, label=None):
-    """Draws the regions of the named labels, or the one that spoke for one label.
+def draw_result(result, label=None):
+    """Draws the best region of each predicted label, or of a single label.
 
     Args:
-        looked: A `PictureResult`.
-        label: The index of a label; None for all that are named.
+        result: A `PictureResult`.
+        label: The index of a label; None for all predicted ones.
 
     Returns:
         An RGB `PIL.Image`.
     """
-    spoken = predicted_labels(
-        looked.probabilities,
-        looked.region_scores,
-        looked.label_names,
-        looked.thresholds,
+    labels = predicted_labels(
+        result.probabilities,
+        result.region_scores,
+        result.label_names,
+        result.thresholds,
     )
     if label is not None:
-        probability = float(looked.probabilities[label])
-        spoken = [(looked.label_names[label], probability, looked.speaker(label))]
-    return draw_regions(looked.image, looked.boxes, spoken, 800, looked.per_step)
+        probability = float(result.probabilities[label])
+        labels = [(result.label_names[label], probability, result.best_region(label))]
+    return draw_regions(result.image, result.boxes, labels, 800, result.per_step)
 
 
-def draw_steps(looked):
-    """Draws the regions one by one, in the order in which the model looked.
+def draw_steps(result):
+    """Draws the regions one by one, in the model's order.
 
     Args:
-        looked: A `PictureResult`.
+        result: A `PictureResult`.
 
     Returns:
-        K pairs of a `PIL.Image` and the words below it: the region's number, from 1,
-        and the labels that it speaks for most.
+        K pairs of a `PIL.Image` and its caption: the region's number, from 1, and its
+        most probable labels.
     """
-    drawn = (
-        draw_boxes(looked.image, box[None], colour(region // looked.per_step), "", STEP)
-        for region, box in enumerate(looked.boxes)
+    pictures = (
+        draw_boxes(
+            result.image, box[None], colour(region // result.per_step), "", STEP_SIZE
+        )
+        for region, box in enumerate(result.boxes)
     )
-    # The page lays the words over the lower edge, where there is room for them then.
+    # The page puts the caption over the lower edge, hence the white margin.
     return [
-        (ImageOps.expand(picture, (0, 0, 0, STEP // 12), "white"), words)
-        for picture, words in zip(drawn, _captions(looked), strict=True)
+        (ImageOps.expand(picture, (0, 0, 0, STEP_SIZE // 12), "white"), caption)
+        for picture, caption in zip(pictures, _captions(result), strict=True)
     ]
 
 
-def _captions(looked):
-    for region, says in enumerate(looked.says):
-        best = np.argsort(-says, kind="stable")[:BEST]
-        told = ", ".join(f"{looked.label_names[i]} ({says[i]:.0%})" for i in best)
-        step = f", step {region // looked.per_step + 1}" if looked.per_step > 1 else ""
-        yield f"{region + 1}{step}: {told}"
+def _captions(result):
+    for region, shares in enumerate(result.region_probabilities):
+        best = np.argsort(-shares, kind="stable")[:LABELS_PER_REGION]
+        labels = ", ".join(f"{result.label_names[i]} ({shares[i]:.0%})" for i in best)
+        step = f", step {region // result.per_step + 1}" if result.per_step > 1 else ""
+        yield f"{region + 1}{step}: {labels}"
 
 
-def draw_course(looked, label):
-    """Draws how a label's score went from region to region.
+def draw_region_scores(result, label):
+    """Draws the scores of a label over the regions.
 
     Args:
-        looked: A `PictureResult`.
+        result: A `PictureResult`.
         label: The index of the label.
 
     Returns:
-        A `Figure`: a point for each region's score, in the region's colour, the largest
-        ringed, and a line for the largest so far, which is Eq. 6's score up to there.
+        A `Figure`: a point for each region's score, in the region's colour, a ring
+        around the highest, and a line for the highest so far, the score of Eq. 6 of the
+        regions up to there.
     """
-    scores = looked.region_scores[:, label]
+    scores = result.region_scores[:, label]
     numbers = np.arange(1, len(scores) + 1)
-    speaker = looked.speaker(label)
+    best = result.best_region(label)
     figure = Figure(figsize=(5.6, 2.8), dpi=140, layout="constrained")
     axes = figure.add_subplot()
     so_far = np.maximum.accumulate(scores)
-    axes.step(numbers, so_far, "--", where="post", color="grey", label="largest so far")
+    axes.step(numbers, so_far, "--", where="post", color="grey", label="highest so far")
     axes.plot(numbers, scores, color="black", linewidth=0.8, zorder=1)
-    inks = [np.divide(colour(k // looked.per_step), 255) for k in range(len(scores))]
+    inks = [np.divide(colour(k // result.per_step), 255) for k in range(len(scores))]
     axes.scatter(numbers, scores, 70, inks, edgecolors="black", linewidths=0.8)
     ring = {"s": 220, "facecolors": "none", "edgecolors": "black", "linewidths": 1.6}
-    axes.scatter(numbers[speaker], scores[speaker], label="spoke for it", **ring)
-    axes.set_title(looked.label_names[label], loc="left", parse_math=False)
-    axes.set_xlabel("region, in the order in which the model looked")
+    axes.scatter(numbers[best], scores[best], label="highest score", **ring)
+    axes.set_title(result.label_names[label], loc="left", parse_math=False)
+    axes.set_xlabel("region, in the model's order")
     axes.set_ylabel("score")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.margins(x=0.04, y=0.25)
@@ -201,17 +204,17 @@ def draw_course(looked, label):
     return figure
 
 
-def tell(looked, label):
-    """One sentence or two on who spoke for a label."""
-    region = looked.speaker(label)
+def describe_label(result, label):
+    """Returns sentences on a label's probability and its best region."""
+    region = result.best_region(label)
     sentence = (
-        f"{looked.label_names[label]}: {looked.probabilities[label]:.1%}, named from "
-        f"{looked.thresholds[label]:.1%} on. Region {region + 1} of "
-        f"{len(looked.boxes)} spoke for it."
+        f"{result.label_names[label]}: {result.probabilities[label]:.1%}, predicted "
+        f"from {result.thresholds[label]:.1%} on. Region {region + 1} of "
+        f"{len(result.boxes)} has its highest score."
     )
-    if looked.joint:
+    if result.joint:
         sentence += (
-            " The probability is that of all views and SVMs together, a region's score "
-            "the network's in the middle view."
+            " The probability comes from all views and SVMs; the scores of the regions "
+            "are the network's in the centre view."
         )
     return sentence

@@ -1,4 +1,4 @@
-"""Finds the next region by what the feature map shows (ours; Eq. 5 does not see it)."""
+"""Finds the next region in the feature map (ours; Eq. 5 uses only the state)."""
 
 from typing import NamedTuple
 
@@ -7,23 +7,23 @@ import tensorflow as tf
 
 from ram_tf.models.evidence_map import first_largest, mean_of_neighbours
 
-# Weight of all evidence beside that which is new. Small, so that it decides only once
-# the regions looked at have explained what is probable.
+# Weight of all evidence, relative to unexplained evidence. Small, so that it decides
+# only when the regions so far explain all probable labels.
 REMAINING = 0.01
-# How far the match of its neighbours draws a region from the middle of its cell, in
-# cells: at most to the border of the cell, so that a look there explains the cell.
+# How far its neighbours can draw a region from the middle of its cell, in cells: at
+# most to the cell's border, so that the region explains the cell.
 REACH = 0.5
-# How many times larger or smaller than it starts a region may be made by training.
-RESIZED = 3.0
-NOWHERE = -1e9
+# The largest factor by which training enlarges or shrinks the initial size.
+MAX_RESIZE = 3.0
+NO_SCORE = -1e9
 
 
 class Evidence(NamedTuple):
-    """What a feature map shows of the labels.
+    """The evidence of a feature map for the labels.
 
     Args:
-        scores: `(B, H W, L)` float32, row after row: a linear classifier's scores of
-            the mean of each cell and its neighbours.
+        scores: `(B, H W, L)` float32, in row-major order: a linear classifier's scores
+            of the mean of each cell and its neighbours.
         whole: `(B, L)` its scores of the mean of all cells.
         height: H.
         width: W.
@@ -36,12 +36,12 @@ class Evidence(NamedTuple):
 
 
 class Explained(NamedTuple):
-    """What the regions looked at have shown.
+    """The evidence that the regions so far contain.
 
     Args:
         scores: `(B, L)` the largest evidence of each label in the middle of a region;
             at first that of the whole map.
-        covers: `(B, H W)` in how many regions each cell lies.
+        covers: `(B, H W)` the number of regions that each cell lies in.
     """
 
     scores: tf.Tensor
@@ -50,34 +50,34 @@ class Explained(NamedTuple):
 
 @keras.saving.register_keras_serializable(package="ram_tf")
 class ContentLocalization(keras.layers.Layer):
-    """Puts the next region where the map shows most that is not explained yet.
+    """Places the next region where the map has most evidence that is not explained yet.
 
     Evidence `e` is a linear classifier applied to each cell of the map, as in a class
     activation map, averaged over the cell and its neighbours. Let `p` be the
-    probabilities of the labels, read off `z_k`, and `m` the largest evidence of each
-    label in the middle of a region looked at, the whole map among them. A region in the
-    middle of cell c would raise the largest evidence of the labels by::
+    probabilities of the labels, computed from `z_k`, and `m` the largest evidence of
+    each label in the middle of the regions so far, including the whole map. A region in
+    the middle of cell c would raise the largest evidence of the labels by::
 
         gain(c) = sum over l of p_l relu(e_l(c) - m_l)
 
     The next region lies at the cell of the largest gain. So labels in one place share a
-    region, and a label whose evidence was looked at is not looked for again. Where
-    nothing is to be gained, the region lies at the cell of the largest evidence outside
-    of the regions looked at, as long as they leave one.
+    region, and no region repeats evidence that an earlier one contains. If no cell has
+    a gain, the region lies at the cell of the largest evidence outside all earlier
+    regions, as long as there is one.
 
     The choice of the cell has no gradient. Within the cell, the region is drawn towards
     those neighbours that match a query better: the sum of the kernels of the labels
-    with a gain there, each by its p. To this training adds a linear layer of `z_k`, as
-    Eq. 5 has it, which starts at zero: with `a = W_zm z_k / sqrt(units) + b_m`, each
-    size is `scale * 3^tanh(a)`, and the centre is moved by `scale * tanh(a)`.
+    with a gain there, each weighted by its p. To this, training adds a linear layer of
+    `z_k`, as in Eq. 5, which starts at zero: with `a = W_zm z_k / sqrt(units) + b_m`,
+    each size is `scale * 3^tanh(a)`, and the centre is moved by `scale * tanh(a)`.
 
     Args:
         num_labels: L.
         units: Width of `z_k`.
-        rank: Width of the kernels' factor: evidence is `cells @ (D, rank) @ (rank, L)`;
-            L or more for kernels that are not factored.
-        scale: The size that regions start from, as a share of the map's edge.
-        resizes: Whether sizes are learnt.
+        rank: Rank of the kernel's factors: evidence is `cells @ (D, rank) @ (rank, L)`;
+            L or more for a kernel that is not factored.
+        scale: The initial size of regions, as a share of the map's edge.
+        resizes: Whether sizes are trained.
 
     Reference:
         Greedy maximum coverage: Nemhauser et al., An analysis of approximations for
@@ -117,13 +117,13 @@ class ContentLocalization(keras.layers.Layer):
         self.move_bias = weight("b_m", (numbers,), "zeros")
 
     def start_as(self, factors, bias, readout):
-        """Starts it from a linear classifier: its evidence and its probabilities.
+        """Initialises evidence and probabilities from a linear classifier.
 
         Args:
             factors: The pair of `(D, rank)` and `(rank, L)` whose product is the
                 classifier's kernel.
             bias: `(L,)` of the classifier.
-            readout: `(units, rank)`, what makes of `z_k` the product of the whole map's
+            readout: `(units, rank)`, maps `z_k` to the product of the whole map's
                 features and the first factor.
         """
         self.cell_kernel.assign(factors[0])
@@ -133,8 +133,8 @@ class ContentLocalization(keras.layers.Layer):
         self.query_bias.assign(bias)
 
     def read(self, features):
-        """Reads a map: `(B, H, W, D)` of any float type to its `Evidence`."""
-        # Half precision would call cells equal that are not.
+        """Computes the `Evidence` of a map `(B, H, W, D)` of any float type."""
+        # In half precision, cells that differ could be equal.
         features = tf.cast(features, tf.float32)
         shape = tf.shape(features)
         height = features.shape[1] or shape[1]
@@ -146,12 +146,12 @@ class ContentLocalization(keras.layers.Layer):
         return Evidence(self._of_labels(codes), self._of_labels(whole), height, width)
 
     def begin(self, evidence):
-        """What is `Explained` before the first region: the whole map."""
+        """Returns what is `Explained` before the first region: the whole map."""
         covers = tf.zeros_like(evidence.scores[..., 0])
         return Explained(tf.stop_gradient(evidence.whole), covers)
 
     def locate(self, z, evidence, explained):
-        """Finds where to look next.
+        """Finds the next region.
 
         Args:
             z: `(B, units)` the state `z_k`, of any float type.
@@ -169,7 +169,7 @@ class ContentLocalization(keras.layers.Layer):
         match = tf.matmul(evidence.scores, query)[..., 0]  # (B, H W)
         rows, columns = _cells(evidence)
         near = (tf.abs(rows - row) <= 1) & (tf.abs(columns - column) <= 1)
-        weights = tf.nn.softmax(tf.where(near, match, NOWHERE))
+        weights = tf.nn.softmax(tf.where(near, match, NO_SCORE))
         centre = [
             _middle(columns, column, weights, evidence.width),
             _middle(rows, row, weights, evidence.height),
@@ -179,35 +179,38 @@ class ContentLocalization(keras.layers.Layer):
         centre = tf.stack(centre, -1) + self.scale * change[:, -2:]
         size = tf.fill(tf.shape(centre), self.scale)
         if self.resizes:
-            size *= RESIZED ** change[:, :2]
+            size *= MAX_RESIZE ** change[:, :2]
         return tf.concat([size, centre], -1)
 
     def explain(self, theta, evidence, explained):
-        """What is `Explained` after a look at a region, `(B, 4)`."""
+        """Returns what is `Explained` after the region theta, `(B, 4)`."""
         s_x, s_y, t_x, t_y = tf.unstack(tf.stop_gradient(theta), axis=-1)
         scores = tf.stop_gradient(evidence.scores)
-        # A little more than half a cell, so that one is always in the middle.
+        # A little more than half a cell, so that there is always a middle cell.
         middle = _near(evidence, t_x, t_y, REACH + 1e-3, REACH + 1e-3)
-        shown = tf.where(middle[..., None], scores, NOWHERE)
+        contained = tf.where(middle[..., None], scores, NO_SCORE)
         reach_x = s_x * tf.cast(evidence.width, tf.float32) / 2.0
         reach_y = s_y * tf.cast(evidence.height, tf.float32) / 2.0
         inside = _near(evidence, t_x, t_y, reach_x[:, None], reach_y[:, None])
         return Explained(
-            tf.maximum(explained.scores, tf.reduce_max(shown, 1)),
+            tf.maximum(explained.scores, tf.reduce_max(contained, 1)),
             explained.covers + tf.cast(inside, tf.float32),
         )
 
     def _choose(self, probabilities, evidence, explained):
-        """Row and column `(B, 1)` of the next cell, and `(B, L)` 1 for labels that gain
-        by it; all labels, where it is the best of what remains.
-        """  # noqa: D205
+        """Chooses the next cell.
+
+        Returns:
+            Its row and column `(B, 1)`, and `(B, L)` 1 for labels with a gain there,
+            or for all labels if none has one.
+        """
         weights = tf.stop_gradient(probabilities)[..., None]
         scores = tf.stop_gradient(evidence.scores)
         new = tf.nn.relu(scores - explained.scores[:, None])
         gain = tf.matmul(new, weights)[..., 0]
         remaining = tf.matmul(scores, weights)[..., 0]
         remaining -= tf.reduce_min(remaining, -1, keepdims=True)
-        # Of the evidence that remains, each cell outside of all regions comes first.
+        # A cell inside a region ranks below all cells outside.
         largest = tf.reduce_max(remaining, -1, keepdims=True) + 1.0
         remaining -= 2.0 * largest * explained.covers
         cell = first_largest(gain + REMAINING * remaining)  # (B,)
@@ -235,18 +238,18 @@ class ContentLocalization(keras.layers.Layer):
 
 
 def _cells(evidence):
-    """The rows and columns of all cells, `(1, H W)` integers each."""
+    """Returns the rows and columns of all cells, `(1, H W)` integers each."""
     cells = tf.range(evidence.height * evidence.width)[None]
     return cells // evidence.width, cells % evidence.width
 
 
 def _middle(places, cell, weights, edge):
-    """Where a region lies along an axis that starts in a cell: `(B,)` in [-1, 1].
+    """Computes a region's centre along an axis: `(B,)` in [-1, 1].
 
     Args:
         places: `(1, H W)` rows or columns of all cells.
-        cell: `(B, 1)` that of the chosen cell.
-        weights: `(B, H W)` how much each cell draws.
+        cell: `(B, 1)` row or column of the chosen cell.
+        weights: `(B, H W)` how strongly each cell draws the centre.
         edge: Number of rows or columns.
     """
     drawn = tf.reduce_sum(weights * tf.cast(places - cell, tf.float32), -1)
@@ -255,7 +258,7 @@ def _middle(places, cell, weights, edge):
 
 
 def _near(evidence, t_x, t_y, reach_x, reach_y):
-    """Which cells have their middle at most so many cells from a point: `(B, H W)`."""
+    """Returns the cells whose centre is within reach of a point: `(B, H W)` bool."""
     near = True
     for places, edge, translation, reach in zip(
         _cells(evidence),

@@ -1,4 +1,4 @@
-"""Look, score, move: the recurrent memorized-attention module (paper, section 3.2)."""
+"""The recurrent memorized-attention module of RDAR (paper, section 3.2)."""
 
 import keras
 import numpy as np
@@ -14,7 +14,7 @@ from ram_tf.models.attention.spatial_transformer import (
 
 @keras.saving.register_keras_serializable(package="ram_tf")
 class RecurrentMemorizedAttention(RegionAttention):
-    """Looks at one region after another and scores the labels of each (Eq. 1-5).
+    """Finds K regions one after another and scores the labels of each (Eq. 1-5).
 
     Written as plain Python, the loop is::
 
@@ -26,40 +26,40 @@ class RecurrentMemorizedAttention(RegionAttention):
             if k > 0: region_scores.append(W_zs(z))            # none for the whole map
             if k < K: regions.append(theta := W_zm(z) + b_m)
 
-    With localization "content" the last line asks the `ContentLocalization` instead.
-    The graph runs it as a `tf.while_loop`: its size does not grow with K, and it has a
+    With localization "content" a `ContentLocalization` replaces the last line. The
+    graph runs it as a `tf.while_loop`: its size does not grow with K, and it has a
     static maximum of iterations, without which XLA cannot compile its gradient.
 
     Args:
         num_labels: L.
         num_regions: K, 1 or more; 5 in the paper.
-        units: Width of `x_k`, of the LSTM and of `z_k`. The paper leaves it open; 4096
-            lets VGG-16's fc6 initialise `W_fx`.
+        units: Width of `x_k`, of the LSTM and of `z_k`. The paper does not specify it;
+            with 4096, VGG-16's fc6 can initialise `W_fx`.
         region_size: `(h, w)` that the spatial transformer samples.
         region_pooling: How a sampled region becomes a vector, see `pool_region`:
-            "flatten" as VGG-16's fc6, the others, ours, have far fewer weights, for
-            small data sets.
+            "flatten" is that of VGG-16's fc6; the others (ours) have far fewer weights,
+            for small datasets.
         layout_channels: See `RegionLSTM`.
-        starts: `(K, 4)` theta at which regions 1 ... K start, each iteration with a
-            `W_zm` of zeros and a `b_m` of its own (ours, because shared by all
-            iterations they leave the places to chance until the LSTM has learnt to
-            tell the iterations apart). None for the paper's shared ones: `W_zm` by
-            Xavier, `b_m` the whole map, as spatial transformers have it.
+        starts: `(K, 4)` theta at which regions 1 ... K start; each iteration then has
+            its own `b_m`, and its own `W_zm` that starts at zero (ours, because shared
+            ones place regions by chance until the LSTM distinguishes the iterations).
+            None for the paper's shared ones: `W_zm` by Xavier, `b_m` the whole map, as
+            in spatial transformers.
         dropout: Share of a region's features set to zero in training.
-        localization: "linear", the paper's Eq. 5, or "content" (ours): by what the
-            feature map shows, see `ContentLocalization`.
-        start_scale: With "content", the size that regions start from as a share of the
-            map's edge.
-        given_regions: Whether regions 1 ... K come from outside, as in section 5.3.1:
-            all other parts are unchanged, but there is no `W_zm` and no `b_m`.
+        localization: "linear", the paper's Eq. 5, or "content" (ours), which finds
+            regions in the feature map, see `ContentLocalization`.
+        start_scale: With "content", the initial size of regions as a share of the map's
+            edge.
+        given_regions: Whether regions 1 ... K are an input, as in section 5.3.1: all
+            other parts are unchanged, but there is no `W_zm` and no `b_m`.
 
     Call arguments:
         features: `(B, H, W, C)` feature map `f_I`; H and W may be unknown.
         theta: `(B, K, 4)` `s_x, s_y, t_x, t_y` of the given regions, in the order in
-            which they are looked at; None where the layer finds them.
+            which they are processed; None if the layer finds them.
         training: Whether dropout acts.
-        describe: Which vector of each region to return as well, one of
-            `DESCRIPTIONS`; None for none.
+        describe: One of `DESCRIPTIONS`, the vector of each region to return, too; None
+            for none.
 
     Returns:
         A dict of float32: `region_scores` `(B, K, L)` and `regions` `(B, K, 2, 3)`,
@@ -122,12 +122,12 @@ class RecurrentMemorizedAttention(RegionAttention):
         if self.localization == "content":
             self.add_content(features_shape)
         else:
-            # Xavier, as all that is new (section 5.1); but regions are to begin at
-            # `starts`, where there are any.
-            start, kernel = [WHOLE_MAP], "glorot_uniform"
+            # Xavier, as all new layers (section 5.1), except where `starts` alone
+            # place the initial regions.
+            biases, initializer = [WHOLE_MAP], "glorot_uniform"
             if self.starts is not None:
-                start, kernel = self.starts, "zeros"
-            self.add_location_weights("W_zm", "b_m", start, kernel)
+                biases, initializer = self.starts, "zeros"
+            self.add_location_weights("W_zm", "b_m", biases, initializer)
 
     def call(self, features, theta=None, training=False, describe=None):
         given = theta
@@ -139,7 +139,7 @@ class RecurrentMemorizedAttention(RegionAttention):
         shapes = {"region_scores": [self.num_labels], "regions": [4]}
         if describe:
             shapes["descriptions"] = [self.region_lstm.width_of(describe)]
-        rows = features.shape[0]  # LiteRT's arrays need it where it is known
+        rows = features.shape[0]  # LiteRT's arrays need the batch size if it is static
         arrays = {
             name: tf.TensorArray(
                 tf.float32, self.num_regions + 1, element_shape=[rows, *shape]
@@ -151,15 +151,15 @@ class RecurrentMemorizedAttention(RegionAttention):
             evidence = self.content.read(features)
             explained = self.content.begin(evidence)
 
-        def look(k, theta, hidden, memory, explained, arrays):
+        def step(k, theta, hidden, memory, explained, arrays):
             region = self.spatial_transformer(features, theta)
             scores, (hidden, memory), vectors = self.region_lstm(
                 region, [hidden, memory], training=training
             )
-            found = {"region_scores": scores, "regions": theta}
+            values = {"region_scores": scores, "regions": theta}
             if describe:
-                found["descriptions"] = tf.cast(vectors[describe], tf.float32)
-            arrays = {name: arrays[name].write(k, found[name]) for name in arrays}
+                values["descriptions"] = tf.cast(vectors[describe], tf.float32)
+            arrays = {name: arrays[name].write(k, values[name]) for name in arrays}
             if self.given_regions:
                 theta = tf.gather(given, tf.minimum(k, self.num_regions - 1), axis=1)
             elif self.content is not None:
@@ -172,11 +172,11 @@ class RecurrentMemorizedAttention(RegionAttention):
 
         *_, arrays = tf.while_loop(
             lambda k, *_: k <= self.num_regions,
-            look,
+            step,
             (tf.constant(0), theta, hidden, memory, explained, arrays),
             maximum_iterations=self.num_regions + 1,
         )
-        # k = 0 looked at the whole map only to find the first region.
+        # k = 0 is the whole map, which only serves to find the first region.
         outputs = {
             name: tf.transpose(array.stack()[1:], [1, 0, 2])
             for name, array in arrays.items()

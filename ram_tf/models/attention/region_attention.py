@@ -1,4 +1,4 @@
-"""What both ways of looking at region after region are made of."""
+"""The base of both attention layers: a `RegionLSTM` and the localisation."""
 
 import keras
 import numpy as np
@@ -11,25 +11,14 @@ LOCALIZATIONS = ("linear", "content")
 
 
 class RegionAttention(keras.layers.Layer):
-    """A layer that looks, scores and moves: the base of both systems.
+    """A layer that samples, scores and finds regions: the base of RDAR's and RARL's.
 
-    It holds the `RegionLSTM` and what says from its state where to look next: a linear
-    layer, with a kernel and a bias for each step or one of each for all, or a
-    `ContentLocalization`.
-
-    Args:
-        num_labels: L.
-        units: Width of the LSTM and of the layers around it.
-        region_size: `(h, w)` that regions are sampled to.
-        region_pooling: See `RegionLSTM`.
-        layout_channels: See `RegionLSTM`.
-        starts: Where each step starts from, or None.
-        dropout: See `RegionLSTM`.
-        localization: "linear" (Eq. 5) or "content".
-        start_scale: See `ContentLocalization`.
+    It holds the `RegionLSTM` and what computes the next region from its state: a linear
+    layer, with a kernel and a bias for each step or one of each for all steps, or a
+    `ContentLocalization`. Its arguments are those of `RecurrentMemorizedAttention`.
 
     Raises:
-        ValueError: An unknown localisation, or starts for one that sees the map.
+        ValueError: The localisation is unknown, or "content" is given starts.
     """
 
     def __init__(
@@ -64,8 +53,8 @@ class RegionAttention(keras.layers.Layer):
             )
         if localization == "content" and starts is not None:
             raise ValueError(
-                "Regions that are found by content start nowhere. Expected "
-                f"starts=None. Received: starts={starts}"
+                "Localisation by content does not use starts. Expected starts=None. "
+                f"Received: starts={starts}"
             )
         self.region_lstm = RegionLSTM(
             num_labels,
@@ -81,16 +70,16 @@ class RegionAttention(keras.layers.Layer):
         self.region_lstm.build((None, *self.region_size, features_shape[-1]))
 
     def add_location_weights(self, kernel_name, bias_name, biases, initializer="zeros"):
-        """Adds the weights that `locate` reads.
+        """Adds the weights that `locate` uses.
 
-        Coordinates need float32, which Keras would cast to the features' type.
+        Coordinates need float32; Keras would cast these weights to the features' type.
 
         Args:
-            kernel_name: Of the kernel.
-            bias_name: Of the bias.
-            biases: `(T, D)`, a row for each step, or `(1, D)` for all of them.
-            initializer: Of the kernel. With zeros (ours) the first regions are where
-                the biases put them.
+            kernel_name: Name of the kernel.
+            bias_name: Name of the bias.
+            biases: Initial biases `(T, D)`, a row for each step, or `(1, D)` for all.
+            initializer: Initialiser of the kernel. With zeros (ours) the biases alone
+                place the initial regions.
         """
         biases = np.asarray(biases, "float32")
         steps, width = biases.shape
@@ -109,7 +98,7 @@ class RegionAttention(keras.layers.Layer):
         )
 
     def add_content(self, features_shape, resizes=True):
-        """Adds the `ContentLocalization`, see there."""
+        """Adds a `ContentLocalization`."""
         self.content = ContentLocalization(
             self.num_labels,
             self.units,
@@ -123,7 +112,7 @@ class RegionAttention(keras.layers.Layer):
 
     @property
     def theta_variables(self):
-        """The weights that decide where the regions lie, if any do."""
+        """The weights that determine where the regions lie; may be empty."""
         if self.content is not None:
             return self.content.trainable_variables
         if self.location_kernel is None:
@@ -132,15 +121,15 @@ class RegionAttention(keras.layers.Layer):
 
     @property
     def localization_variables(self):
-        """The weights that learn at the rate of localisation."""
+        """The weights that train with the learning rate of localisation."""
         return self.theta_variables
 
     def locate(self, state, step):
-        """What the weights of a step make of a state: `(B, units)` to `(B, D)`."""
+        """Applies the linear layer of a step to states: `(B, units)` to `(B, D)`."""
         kernel, bias = self.theta_variables
-        own = tf.minimum(step, bias.shape[0] - 1)
+        row = tf.minimum(step, bias.shape[0] - 1)
         state = tf.cast(state, tf.float32)
-        return tf.matmul(state, tf.gather(kernel, own)) + tf.gather(bias, own)
+        return tf.matmul(state, tf.gather(kernel, row)) + tf.gather(bias, row)
 
     def compute_output_shape(self, features_shape):
         batch, regions = features_shape[0], self.num_regions

@@ -1,6 +1,6 @@
-"""Reads one region: its vector, a step of the LSTM, its scores (Eq. 3-5).
+"""The recurrent network that scores one region after another (Eq. 3-5).
 
-What the two systems share: RDAR and RARL differ in how they find the next region.
+RDAR and RARL share it; they differ in how they find the next region.
 """
 
 import keras
@@ -10,24 +10,24 @@ import tensorflow as tf
 DESCRIPTIONS = ("pooled", "x", "z")  # vectors of a region, see `RegionLSTM`
 INPUT, FORGET, MODULATION, OUTPUT = range(4)  # Keras' order of the gates
 # For `start_as`: the bias of an open gate, sigmoid(4) = 0.98, and the factor that keeps
-# features of up to about 10 where tanh is linear within 3 %.
+# features of up to about 10 in the range where tanh is linear within 3 %.
 OPEN, LINEAR = 4.0, 0.03
 
 
 def pool_region(region, pooling):
-    """Turns a sampled region into the vector that `W_fx` multiplies.
+    """Pools a sampled region to the vector that `W_fx` multiplies.
 
     Args:
         region: `(B, h, w, C)`; for "flatten" h and w must be known.
-        pooling: "flatten" (2x2 max-pool, then every cell apart), "average", "max", or
-            "centre": an average that weighs cells by a Hann window, so that a region
-            is to be centred on what it speaks for.
+        pooling: "flatten" (2x2 max-pool, then all cells concatenated), "average",
+            "max", or "centre": an average with the weights of a Hann window, so that a
+            region must be centred on its object.
 
     Returns:
         `(B, C)`, or `(B, h // 2 * w // 2 * C)` for "flatten".
 
     Raises:
-        ValueError: For any other pooling.
+        ValueError: The pooling is unknown.
     """
     if pooling == "average":
         return tf.reduce_mean(region, [1, 2])
@@ -37,7 +37,7 @@ def pool_region(region, pooling):
         rows, columns = (np.hanning(size + 2)[1:-1] for size in region.shape[1:3])
         window = np.outer(rows, columns).ravel() / (rows.sum() * columns.sum())
         cells = tf.reshape(region, [-1, len(window), region.shape[-1]])
-        # A product of matrices: an einsum over the region would transpose it first.
+        # A matrix product, since an einsum over the region would transpose it first.
         return tf.matmul(tf.constant(window[None, None], region.dtype), cells)[:, 0]
     if pooling == "flatten":
         pooled = tf.nn.max_pool2d(region, 2, 2, "VALID")
@@ -49,10 +49,10 @@ def pool_region(region, pooling):
 
 
 def code_width(units, num_labels):
-    """How many numbers of a linear classifier's scores a state of `units` can hold.
+    """Returns the rank at which a state of `units` can hold a linear classifier.
 
-    Each takes four units, see `RegionLSTM.start_as`, beside one for all of them. It is
-    L, so that nothing is lost, up to a quarter of the units.
+    Each number takes four units, and one unit serves all, see `RegionLSTM.start_as`.
+    The rank is L, which is exact, but at most a quarter of the units.
     """
     return max(1, min(num_labels, (units - 1) // 4))
 
@@ -60,23 +60,25 @@ def code_width(units, num_labels):
 def factored(kernel, rank):
     """Factors a kernel `(D, L)` into `(D, rank)` and `(rank, L)`.
 
-    Exact where `rank` is L or more: then the second is the identity. Otherwise the two
-    of that rank whose product is nearest to the kernel, by its singular values.
+    It is exact if `rank` is L or more: then the second factor is the identity.
+    Otherwise the product is the best approximation of that rank, by its singular
+    values.
     """
     count = kernel.shape[1]
     if rank >= count:
         return kernel, np.eye(count, dtype="float32")
     left, values, right = np.linalg.svd(kernel, full_matrices=False)
-    # The root on either side keeps both of one size.
+    # The square root in each factor keeps both at the same scale.
     root = np.sqrt(values[:rank])
     factors = left[:, :rank] * root, root[:, None] * right[:rank]
     missing = rank - len(root)  # where D is less than the rank
-    return np.pad(factors[0], [(0, 0), (0, missing)]), np.pad(
-        factors[1], [(0, missing), (0, 0)]
+    return (
+        np.pad(factors[0], [(0, 0), (0, missing)]),
+        np.pad(factors[1], [(0, missing), (0, 0)]),
     )
 
 
-# What of an LSTMCell's configuration Eq. 4 decides.
+# The arguments of an LSTMCell that Eq. 4 determines.
 OF_EQUATION_4 = {
     "activation": "tanh",
     "recurrent_activation": "sigmoid",
@@ -90,12 +92,13 @@ OF_EQUATION_4 = {
 class MemorizedAttentionCell(keras.layers.LSTMCell):
     """The LSTM cell of Eq. 4, whose hidden state is `h = o * c`.
 
-    It is `keras.layers.LSTMCell` but for the tanh on the memory cell, which the paper
-    does not have. Kernels keep Keras' order: input, forget, modulation, output.
+    It is `keras.layers.LSTMCell` without the tanh on the memory cell, which Eq. 4 does
+    not have. Kernels keep Keras' order: input, forget, modulation, output.
 
     Args:
         units: Width of the hidden state and of the memory cell.
-        **kwargs: Other arguments of `keras.layers.LSTMCell`, but for those of Eq. 4.
+        **kwargs: Other arguments of `keras.layers.LSTMCell`, except those that Eq. 4
+            determines.
 
     Call arguments:
         inputs: `(B, D)`.
@@ -105,7 +108,7 @@ class MemorizedAttentionCell(keras.layers.LSTMCell):
         The hidden state, and the list of the new hidden state and memory cell.
 
     Raises:
-        ValueError: Another activation, dropout or no bias, which Eq. 4 does not have.
+        ValueError: An argument contradicts Eq. 4.
     """
 
     def __init__(self, units, **kwargs):
@@ -114,7 +117,7 @@ class MemorizedAttentionCell(keras.layers.LSTMCell):
         for name, value in OF_EQUATION_4.items():
             if config[name] != value:
                 raise ValueError(
-                    f"Eq. 4 has no other {name}. Expected {value!r}. "
+                    f"{name} contradicts Eq. 4. Expected {value!r}. "
                     f"Received: {config[name]!r}"
                 )
 
@@ -132,7 +135,7 @@ class MemorizedAttentionCell(keras.layers.LSTMCell):
 
 @keras.saving.register_keras_serializable(package="ram_tf")
 class RegionLSTM(keras.layers.Layer):
-    """Reads a region in the light of what was seen before it (Eq. 3-5).
+    """Scores a region given the state after the regions before it (Eq. 3-5).
 
     Its sublayers are `feature` (`W_fx`), `cell` (Eq. 4), `hidden` (`W_hz`) and
     `classifier` (`W_zs`)::
@@ -146,11 +149,11 @@ class RegionLSTM(keras.layers.Layer):
         num_labels: L.
         units: Width of `x_k`, of the LSTM and of `z_k`.
         region_pooling: How a region becomes a vector, see `pool_region`.
-        layout_channels: Beside pooled features, `W_fx` sees this many channels of
-            the region (a 1x1 convolution of it) cell by cell after a 2x2 max-pool
-            (ours, because an average or maximum does not say where in the region
-            something lies, and the next region is to be found from it). 0 for none;
-            "flatten" needs none.
+        layout_channels: Number of channels (from a 1x1 convolution of the region) that
+            `W_fx` receives cell by cell after a 2x2 max-pool, in addition to the pooled
+            features (ours, because an average or maximum loses where in the region
+            something lies, which finding the next region needs). 0 for none; "flatten"
+            needs none.
         dropout: Share of a region's features set to zero in training.
 
     Call arguments:
@@ -160,12 +163,8 @@ class RegionLSTM(keras.layers.Layer):
 
     Returns:
         float32 `scores` `(B, L)`, the new pair of states, and the vectors that describe
-        the region by their names: "pooled" (the region as `W_fx` sees it, without its
-        layout), "x" (x_k of Eq. 4) and "z" (z_k of Eq. 5).
-
-    Reference:
-        Wang et al., Multi-label Image Recognition by Recurrently Discovering
-        Attentional Regions, ICCV 2017, section 3.2.
+        the region by name: "pooled" (the input of `W_fx` without the layout), "x" (x_k
+        of Eq. 4) and "z" (z_k of Eq. 5).
     """
 
     def __init__(
@@ -185,11 +184,13 @@ class RegionLSTM(keras.layers.Layer):
         self.dropout = dropout
 
         policy = self.dtype_policy
-        # Xavier everywhere (section 5.1); Keras' cell would start its recurrent kernel
-        # orthogonal.
-        self.layout = layout_channels and keras.layers.Conv2D(
-            layout_channels, 1, name="layout", dtype=policy
-        )
+        # Xavier everywhere (section 5.1), whereas Keras' default for the recurrent
+        # kernel is orthogonal.
+        self.layout = None
+        if layout_channels:
+            self.layout = keras.layers.Conv2D(
+                layout_channels, 1, name="layout", dtype=policy
+            )
         self.feature = keras.layers.Dense(units, "relu", name="W_fx", dtype=policy)
         self.cell = MemorizedAttentionCell(
             units, recurrent_initializer="glorot_uniform", name="lstm", dtype=policy
@@ -224,21 +225,22 @@ class RegionLSTM(keras.layers.Layer):
         return self.classifier(z), states, {"pooled": pooled, "x": x, "z": z}
 
     def width_of(self, description):
-        """The length D of one of the `DESCRIPTIONS` of a region, once it is built."""
+        """Returns the length D of one of the `DESCRIPTIONS`, once it is built."""
         return self.pooled_width if description == "pooled" else self.units
 
     def start_as(self, classifier, feature=None, context=0.5):
-        """Starts the recurrence so that it scores regions as a plain classifier does.
+        """Initialises the recurrence to score regions as a plain classifier does.
 
-        Ours, because fresh layers throw away what step 1 knew, and small data sets do
-        not teach it again. With `F` features that the classifier needs, the units are:
+        Ours, because random layers lose what step 1 has learned, and small datasets are
+        not enough to learn it again. With `F` features that the classifier needs, the
+        units are:
 
         - `F` that pass the region on: input and output gate open, forget gate closed;
         - `F` that remember the whole map: written at k = 0, then kept;
-        - one that is 0 before the first step and on ever after, which closes the input
-          gates of those that remember;
-        - the others, with a fresh `W_fx`: half of them remember the whole map, too, to
-          find regions by; half are left to be learnt.
+        - one that is 0 before the first step and positive afterwards, which then closes
+          the input gates of those that remember;
+        - the others, with a random `W_fx`: half of them remember the whole map, too, to
+          find regions with; half keep their random weights.
 
         A region's score is then `(1 - context) * classifier(region) + context *
         classifier(whole map)`, up to the tanh of `m`, which is kept nearly linear.
@@ -247,14 +249,14 @@ class RegionLSTM(keras.layers.Layer):
             classifier: Kernel and bias of step 1's classifier.
             feature: Kernel and bias of its hidden layer: F is its width. None for a
                 linear classifier: the features are then `relu(s)` and `relu(-s)` of the
-                numbers s that its scores are made of, F = 2 `code_width`. These are the
-                scores themselves where the units suffice, see `factored`.
+                numbers s that its scores are linear in, F = 2 `code_width`. These are
+                the scores themselves if there are enough units, see `factored`.
             context: Share of the whole map in a region's scores, in [0, 1].
 
         Returns:
             None for a hidden layer. For a linear classifier its kernel's factors, see
-            `factored`, and `(units, code_width)`, what makes of a state `z_k` the
-            whole map's numbers s.
+            `factored`, and `(units, code_width)`, which maps a state `z_k` to the whole
+            map's numbers s.
 
         Raises:
             ValueError: There are fewer than 2 F + 1 units, or no label fits.
@@ -264,7 +266,7 @@ class RegionLSTM(keras.layers.Layer):
         if linear:
             width = code_width(self.units, self.num_labels)
             identity = np.eye(width, dtype="float32")
-            # Scores s to the features s and -s, before the relu.
+            # Maps scores s to the features s and -s, before the relu.
             read = np.concatenate([identity, -identity])  # (2 width, width)
             codes, labels = factored(kernel, width)
             feature, kernel = (codes @ read.T, np.zeros(len(read))), read @ labels
@@ -280,7 +282,7 @@ class RegionLSTM(keras.layers.Layer):
         used, own = slice(0, 2 * count), np.r_[0 : 2 * count, marker + 1 : kept]
 
         w_fx, b_fx = self.feature.get_weights()
-        # Rows beyond the pooled features are those of the layout.
+        # The rows after the pooled features are those of the layout.
         w_fx[rows:, used] = 0.0
         w_fx[:rows, used], b_fx[used] = np.tile(feature[0], 2), np.tile(feature[1], 2)
         self.feature.set_weights([w_fx, b_fx])

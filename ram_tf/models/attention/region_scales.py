@@ -1,4 +1,4 @@
-"""The regions of several sizes that RARL looks at around one location."""
+"""The regions of several sizes around one location of RARL."""
 
 import numpy as np
 import tensorflow as tf
@@ -9,7 +9,7 @@ RATIOS = (2.0, 1.0, 0.5)  # width over height
 
 
 def region_scales(sides=SIDES, ratios=RATIOS):
-    """The sizes of the regions around a location.
+    """Returns the sizes of the regions around a location.
 
     Args:
         sides: Square roots of their areas as fractions of the image's edge.
@@ -17,8 +17,8 @@ def region_scales(sides=SIDES, ratios=RATIOS):
 
     Returns:
         `(k, 2)` float32 NumPy array of `s_x, s_y` in [-1, 1] coordinates, in which the
-        whole image has scale 1; k is the number of sides times that of ratios, and
-        regions of a side stand together.
+        whole image has scale 1; k is the number of sides times that of ratios, ordered
+        by side first.
     """
     root = np.sqrt(np.asarray(ratios, "float32"))
     scales = [np.stack([side * root, side / root], -1) for side in sides]
@@ -26,14 +26,14 @@ def region_scales(sides=SIDES, ratios=RATIOS):
 
 
 def regions_at(locations, scales):
-    """The regions of all sizes around locations.
+    """Returns the regions of all sizes around locations.
 
     Args:
         locations: `(..., 2)` `t_x, t_y` in [-1, 1].
         scales: `(k, 2)` `s_x, s_y`.
 
     Returns:
-        `(..., k, 4)` theta. Regions may overhang the image.
+        `(..., k, 4)` theta. Regions may extend beyond the image.
     """
     centres = tf.stack([locations] * len(scales), -2)
     scales = tf.broadcast_to(scales, tf.shape(centres))

@@ -1,6 +1,6 @@
-"""Look, score, choose where to look next: the agent of RARL.
+"""The attention of RARL: an agent that chooses its locations.
 
-What the paper says, what is remembered of it and what is ours: docs/rarl.md.
+docs/rarl.md lists what is from the paper and what is ours.
 """
 
 import keras
@@ -26,7 +26,7 @@ LOCATIONS = ("learnt", "random", "fixed")
 
 @keras.saving.register_keras_serializable(package="ram_tf")
 class ReinforcedAttention(RegionAttention):
-    """Looks at k regions around one location after another and scores each of them.
+    """Chooses T locations one after another and scores k regions around each.
 
     Written as plain Python, the loop is::
 
@@ -34,19 +34,19 @@ class ReinforcedAttention(RegionAttention):
         for t in range(T):
             mean = tanh(W_loc(state.hidden) + b_loc)         # f_loc; or by content
             location = mean + sigma * normal() if training else mean
-            seen = [region_lstm(region, state) for region in regions_at(location)]
-            region_scores += [scores for scores, _ in seen]
-            state = average(states of seen)
+            results = [region_lstm(region, state) for region in regions_at(location)]
+            region_scores += [scores for scores, _ in results]
+            state = average(states of results)
 
-    The graph runs it as a `tf.while_loop` with a static maximum of iterations, as XLA
-    needs it. In training every image has `episodes` of its own; they share the feature
-    map and the look at the whole image, so that neither is computed again.
+    The graph runs it as a `tf.while_loop` with the static maximum of iterations that
+    XLA needs. In training, every image has `episodes` of its own; they share the
+    feature map and the first step on the whole image, which are computed once.
 
-    No gradient reaches a location through the sampler. What moves locations is
+    No gradient reaches a location through the sampler. Locations are trained by
     `log_probabilities`, whose gradient goes through the means into `W_loc` (by content:
     into the weights of the `ContentLocalization`) and on through the states into the
-    LSTM and the features. `baselines` are read off the
-    states as constants: their loss reaches the layer `baseline` alone (ours).
+    LSTM and the features. `baselines` are computed from the states as constants: their
+    loss reaches only the layer `baseline` (ours).
 
     Args:
         num_labels: L.
@@ -55,23 +55,23 @@ class ReinforcedAttention(RegionAttention):
         region_size: `(h, w)` that regions are sampled to.
         region_pooling: How a sampled region becomes a vector, see `pool_region`.
         layout_channels: See `RegionLSTM`.
-        starts: `(T, 2)` `t_x, t_y` in (-1, 1) that the means start at, each step with a
-            `W_loc` and `b_loc` of its own (ours), or where "fixed" locations are. None
-            for shared ones that start in the middle.
+        starts: `(T, 2)` `t_x, t_y` in (-1, 1): the initial means, each step with its
+            own `W_loc` and `b_loc` (ours), or the "fixed" locations. None for a shared
+            layer that starts in the middle.
         dropout: Share of a region's features set to zero in training.
         localization: "linear", `f_loc` above, or "content" (ours): the policy's mean is
-            where a `ContentLocalization` would look next.
-        start_scale: See `ContentLocalization`; of the part of the map that a location
-            explains.
-        locations: "learnt", by the policy; "random", uniform in [-1, 1], drawn anew for
-            each step; "fixed", at `starts`. The last two have no policy to learn.
+            the next location of a `ContentLocalization`.
+        start_scale: Size of the part of the map that a location explains, see
+            `ContentLocalization`.
+        locations: "learnt", by the policy; "random", uniform in [-1, 1], drawn for each
+            step; "fixed", at `starts`. The last two have no policy.
         sigma: Standard deviation of the policy in training, more than 0.
-        episodes: M, sampled for each image in training, 1 or more; fixed locations
-            leave nothing to sample, and have one.
+        episodes: M, sampled for each image in training, 1 or more; fixed locations are
+            not sampled and have one.
         sides: See `region_scales`.
         ratios: See `region_scales`.
-        seed: Of what is drawn in training; random locations at inference are drawn
-            from it alone, so that the same batch gets the same ones.
+        seed: Seed of what is drawn in training. Random locations at inference are drawn
+            from it directly, so that they are the same for the same batch.
 
     Call arguments:
         features: `(B, H, W, C)` feature map `f_I`; H and W may be unknown.
@@ -79,11 +79,11 @@ class ReinforcedAttention(RegionAttention):
         describe: See `RecurrentMemorizedAttention`.
 
     Returns:
-        The dict of `RecurrentMemorizedAttention`, with K = T k regions, those of a step
-        together. In training it has B M rows, the episodes of an image one after
-        another, and where locations are learnt also `locations` `(B M, T, 2)` as they
-        were sampled (they are clipped to [-1, 1] to look there), their
-        `log_probabilities` `(B M, T)` and the expected rewards `baselines` `(B M, T)`.
+        The dict of `RecurrentMemorizedAttention`, with K = T k regions, ordered by step
+        first. In training it has B M rows, the episodes of an image one after another.
+        If locations are learnt, it then also has `locations` `(B M, T, 2)` as sampled
+        (regions lie at the locations clipped to [-1, 1]), their `log_probabilities`
+        `(B M, T)` and the expected rewards `baselines` `(B M, T)`.
 
     Reference:
         Chen et al., Recurrent Attentional Reinforcement Learning for Multi-label Image
@@ -127,8 +127,8 @@ class ReinforcedAttention(RegionAttention):
         )
         if locations not in LOCATIONS:
             raise ValueError(
-                f"Unknown origin of locations. Expected one of: {', '.join(LOCATIONS)}."
-                f" Received: locations={locations!r}"
+                f"Unknown kind of locations. Expected one of: {', '.join(LOCATIONS)}. "
+                f"Received: locations={locations!r}"
             )
         if num_steps < 1 or episodes < 1 or sigma <= 0:
             raise ValueError(
@@ -148,14 +148,16 @@ class ReinforcedAttention(RegionAttention):
 
         self.scales = region_scales(sides, ratios)
         self.seed_generator = keras.random.SeedGenerator(seed)
-        # Halfway between no reward and all of it.
-        self.baseline = self.learns_locations and keras.layers.Dense(
-            1,
-            kernel_initializer="zeros",
-            bias_initializer=keras.initializers.Constant(0.5),
-            dtype="float32",
-            name="baseline",
-        )
+        self.baseline = None
+        if self.learns_locations:
+            # It starts at the middle of the range of rewards.
+            self.baseline = keras.layers.Dense(
+                1,
+                kernel_initializer="zeros",
+                bias_initializer=keras.initializers.Constant(0.5),
+                dtype="float32",
+                name="baseline",
+            )
 
     def build(self, features_shape):
         super().build(features_shape)
@@ -174,7 +176,7 @@ class ReinforcedAttention(RegionAttention):
         episodes = self.episodes if samples else 1
         hidden, memory = (
             _repeat(state, episodes)
-            for state in self._look_at_whole(features, training)
+            for state in self._initial_states(features, training)
         )
         evidence, explained = None, ()
         if self.content is not None:
@@ -186,28 +188,28 @@ class ReinforcedAttention(RegionAttention):
             explained = self.content.begin(evidence)
         rows, steps, count = tf.shape(hidden)[0], self.num_steps, len(self.scales)
         drawn = self._draw(rows, training)
-        learns = training and self.learns_locations
+        trains_policy = training and self.learns_locations
         shapes = {"locations": [2], "region_scores": [count, self.num_labels]}
-        if learns:
+        if trains_policy:
             shapes |= {"means": [2], "baselines": []}
         if describe:
             shapes["descriptions"] = [count, self.region_lstm.width_of(describe)]
-        known = hidden.shape[0]  # LiteRT's arrays need it where it is known
+        static = hidden.shape[0]  # LiteRT's arrays need the batch size if it is static
         arrays = {
-            name: tf.TensorArray(tf.float32, steps, element_shape=[known, *shape])
+            name: tf.TensorArray(tf.float32, steps, element_shape=[static, *shape])
             for name, shape in shapes.items()
         }
 
-        def look(step, hidden, memory, explained, arrays):
-            mean = self._mean(step, hidden, evidence, explained)
-            location, seen = self._choose(step, mean, hidden, drawn, learns)
-            looked = tf.clip_by_value(location, -1.0, 1.0)
+        def step(t, hidden, memory, explained, arrays):
+            mean = self._mean(t, hidden, evidence, explained)
+            location, values = self._choose(t, mean, hidden, drawn, trains_policy)
+            centre = tf.clip_by_value(location, -1.0, 1.0)
             if self.content is not None:
-                scale = tf.fill(tf.shape(looked), self.start_scale)
-                own = tf.concat([scale, looked], -1)
-                explained = self.content.explain(own, evidence, explained)
-            theta = regions_at(looked, self.scales)
-            # The episodes of an image are sampled from its one map.
+                scale = tf.fill(tf.shape(centre), self.start_scale)
+                region = tf.concat([scale, centre], -1)
+                explained = self.content.explain(region, evidence, explained)
+            theta = regions_at(centre, self.scales)
+            # All episodes of an image sample the same map.
             theta = tf.reshape(theta, [-1, episodes * count, 4])
             regions = sample_region(features, theta, self.region_size)
             regions = tf.reshape(regions, [-1, *regions.shape[2:]])
@@ -215,30 +217,30 @@ class ReinforcedAttention(RegionAttention):
             scores, states, vectors = self.region_lstm(
                 regions, states, training=training
             )
-            seen |= {"locations": location, "region_scores": scores}
+            values |= {"locations": location, "region_scores": scores}
             if describe:
-                seen["descriptions"] = tf.cast(vectors[describe], tf.float32)
+                values["descriptions"] = tf.cast(vectors[describe], tf.float32)
             arrays = {
-                name: array.write(step, tf.reshape(seen[name], [-1, *shapes[name]]))
+                name: array.write(t, tf.reshape(values[name], [-1, *shapes[name]]))
                 for name, array in arrays.items()
             }
             hidden, memory = (
                 tf.reduce_mean(tf.reshape(state, [-1, count, self.units]), 1)
                 for state in states
             )
-            return step + 1, hidden, memory, explained, arrays
+            return t + 1, hidden, memory, explained, arrays
 
         *_, arrays = tf.while_loop(
-            lambda step, *_: step < steps,
-            look,
+            lambda t, *_: t < steps,
+            step,
             (tf.constant(0), hidden, memory, explained, arrays),
             maximum_iterations=steps,
         )
-        found = {name: _rows_first(array.stack()) for name, array in arrays.items()}
-        return self._outputs(found)
+        values = {name: _rows_first(array.stack()) for name, array in arrays.items()}
+        return self._outputs(values)
 
-    def _look_at_whole(self, features, training):
-        """The state before the first step, after a look at the whole map: l_1's."""
+    def _initial_states(self, features, training):
+        """Returns the LSTM's states after the whole map, from which l_1 is chosen."""
         batch = tf.shape(features)[0]
         theta = tf.tile([WHOLE_MAP], [batch, 1])
         zeros = tf.zeros([batch, self.units], self.compute_dtype)
@@ -250,7 +252,7 @@ class ReinforcedAttention(RegionAttention):
         return states
 
     def _draw(self, rows, training):
-        """All that an episode draws: `(T, rows, 2)`, or None where nothing is."""
+        """Draws the random numbers of all steps: `(T, rows, 2)`, or None if none."""
         shape = [self.num_steps, rows, 2]
         if self.locations == "random":
             seed = self.seed_generator if training else self.seed
@@ -261,7 +263,7 @@ class ReinforcedAttention(RegionAttention):
         return None
 
     def _mean(self, step, hidden, evidence, explained):
-        """The policy's mean `(rows, 2)`; None where there is no policy."""
+        """Computes the policy's mean `(rows, 2)`; None if there is no policy."""
         if not self.learns_locations:
             return None
         if self.content is None:
@@ -269,58 +271,57 @@ class ReinforcedAttention(RegionAttention):
         z = self.region_lstm.hidden(hidden)
         return self.content.locate(z, evidence, explained)[:, 2:]
 
-    def _choose(self, step, mean, hidden, drawn, learns):
-        """The next location `(rows, 2)`, and what is to be learnt of the choice."""
+    def _choose(self, step, mean, hidden, drawn, trains_policy):
+        """Returns the next location `(rows, 2)` and what the policy is trained on."""
         if self.locations == "random":
             return drawn[step], {}
         if self.locations == "fixed":
-            place = tf.gather(tf.constant(self.starts, tf.float32), step)
-            return tf.tile(place[None], [tf.shape(hidden)[0], 1]), {}
-        if not learns:
+            start = tf.gather(tf.constant(self.starts, tf.float32), step)
+            return tf.tile(start[None], [tf.shape(hidden)[0], 1]), {}
+        if not trains_policy:
             return tf.stop_gradient(mean), {}
         state = tf.stop_gradient(tf.cast(hidden, tf.float32))
-        expected = self.baseline(state)[:, 0]
-        # The sampler has a gradient to where it samples, which is not to move the mean:
-        # locations are constants from here on.
+        baseline = self.baseline(state)[:, 0]
+        # Locations are constants, so that the sampler's gradient does not reach means.
         location = tf.stop_gradient(mean + drawn[step])
-        return location, {"means": mean, "baselines": expected}
+        return location, {"means": mean, "baselines": baseline}
 
-    def _outputs(self, found):
-        rows = tf.shape(found["locations"])[0]
-        looked = tf.clip_by_value(found["locations"], -1.0, 1.0)
-        theta = regions_at(looked, self.scales)  # (rows, T, k, 4)
+    def _outputs(self, values):
+        rows = tf.shape(values["locations"])[0]
+        centres = tf.clip_by_value(values["locations"], -1.0, 1.0)
+        theta = regions_at(centres, self.scales)  # (rows, T, k, 4)
         regions = self.num_regions
         outputs = {
             "regions": theta_to_matrix(tf.reshape(theta, [rows, regions, 4])),
         }
         for name in ("region_scores", "descriptions"):
-            if name in found:
-                shape = [rows, regions, found[name].shape[-1]]
-                outputs[name] = tf.reshape(found[name], shape)
-        if "means" in found:
-            outputs["locations"] = found["locations"]
-            outputs["baselines"] = found["baselines"]
+            if name in values:
+                shape = [rows, regions, values[name].shape[-1]]
+                outputs[name] = tf.reshape(values[name], shape)
+        if "means" in values:
+            outputs["locations"] = values["locations"]
+            outputs["baselines"] = values["baselines"]
             outputs["log_probabilities"] = policy_gradient.log_probability(
-                found["locations"], found["means"], self.sigma
+                values["locations"], values["means"], self.sigma
             )
         return outputs
 
     @property
     def num_regions(self):
-        """T k, all regions together."""
+        """T k, the number of all regions."""
         return self.num_steps * self.regions_a_step
 
     @property
     def regions_a_step(self):
-        """k, the regions around one location."""
+        """k, the number of regions around one location."""
         return len(self.scales)
 
     @property
     def localization_variables(self):
-        # A baseline that learns more slowly than the policy would call all of its
-        # locations good, or all bad.
-        learnt = self.baseline.trainable_variables if self.learns_locations else []
-        return [*self.theta_variables, *learnt]
+        # A baseline that trains more slowly than the policy would give all locations
+        # advantages of the same sign.
+        baseline = self.baseline.trainable_variables if self.learns_locations else []
+        return [*self.theta_variables, *baseline]
 
     @property
     def learns_locations(self):
@@ -349,7 +350,7 @@ def _check_starts(starts, num_steps):
 
 
 def _repeat(values, count):
-    """Each row `count` times; the gradient of `tf.repeat` fails under XLA."""
+    """Repeats each row `count` times; the gradient of `tf.repeat` fails under XLA."""
     if count == 1:
         return values
     shape = tf.concat([[-1], tf.shape(values)[1:]], 0)
@@ -358,6 +359,6 @@ def _repeat(values, count):
 
 
 def _rows_first(stacked):
-    """`(T, rows, ...)` to `(rows, T, ...)`."""
+    """Transposes `(T, rows, ...)` to `(rows, T, ...)`."""
     axes = list(range(len(stacked.shape)))
     return tf.transpose(stacked, [1, 0, *axes[2:]])

@@ -1,4 +1,4 @@
-"""Cuts a region out of a feature map: theta and the map in, the sampled region out."""
+"""The spatial transformer, which samples the region theta of a feature map."""
 
 import math
 
@@ -9,42 +9,40 @@ WHOLE_MAP = (1.0, 1.0, 0.0, 0.0)  # s_x, s_y, t_x, t_y of M_0
 
 
 def hat_weights(scale, translation, samples, cells):
-    """Bilinear weights of `samples` points along one axis of `cells` cells.
+    """Computes the bilinear weights of `samples` points along an axis of `cells` cells.
 
     A bilinear sample on an axis-aligned grid is separable: along each axis, point x
-    weighs cell j by `relu(1 - |x - j|)`. Written as a matrix, sampling becomes a
+    weights cell j by `relu(1 - |x - j|)`. Written as a matrix, sampling becomes a
     product that has exact gradients and runs under XLA, in half precision and in every
     export format, which `tf.image.crop_and_resize` does not.
 
     Args:
         scale: `(B, ...)` s of Eq. 1; a negative one mirrors.
         translation: `(B, ...)` t of Eq. 1; -1 and 1 are the borders of the map.
-        samples: m, number of points: the middles of m equal parts of the region, which
+        samples: m, number of points: the centres of m equal parts of the region, which
             reaches from `t - s` to `t + s`.
         cells: n, number of cells of the map along the axis (int or scalar tensor).
 
     Returns:
-        `(B, ..., samples, cells)` float32. The map is sampled as if its outermost cells
-        were repeated once around it, with zeros beyond: up to half a cell beyond the
-        border the outermost cell weighs 1, then it fades linearly to 0 within one cell.
+        `(B, ..., samples, cells)` float32. The map is padded by one repetition of its
+        outermost cells, then by zeros: up to half a cell beyond the border the
+        outermost cell has weight 1, which then falls linearly to 0 within one cell.
     """
     count = tf.cast(cells, tf.float32)
-    # Counted in cells from the middle of the first one. In this order s = 1, t = 0 and
-    # m = n give whole numbers without rounding.
+    # In cells from the centre of the first one. Computed in this order, s = 1, t = 0
+    # and m = n give integers without rounding.
     steps = tf.range(samples, dtype=tf.float32) + (0.5 - samples / 2)
     points = scale[..., None] * (count / samples) * steps
     points += (translation[..., None] * count + count - 1.0) / 2.0
     points = points[..., None]  # (B, ..., samples, 1)
     cell = tf.range(count)
     # A cell lies at one point; the first and the last, with their repetitions, at all
-    # points of an interval. relu(1 - |distance|), but at its kinks with the derivative
-    # to the right, which is the difference of the two cells that are mixed.
-    # TensorFlow's would be 0 there: a point that lies on a cell, as all of the whole
-    # map's may do, would not move.
+    # points of an interval. This is relu(1 - |distance|) with the right derivative at
+    # its kinks, the difference of the two cells there. TensorFlow's would be 0: a point
+    # that lies on a cell, as all points of the whole map may, would have no gradient.
     first = tf.where(cell == 0.0, -1.0, cell)
     last = tf.where(cell == count - 1.0, count, cell)
-    # Asked this way round a NaN is neither on a cell nor outside: it must reach the
-    # loss to be seen.
+    # All comparisons are false for NaN, which must reach the loss to be detected.
     hat = tf.where(points < last, 1.0, 1.0 + last - points)
     hat = tf.where(points < first, 1.0 - first + points, hat)
     return tf.where((points < first - 1.0) | (points >= last + 1.0), 0.0, hat)
@@ -53,21 +51,21 @@ def hat_weights(scale, translation, samples, cells):
 def sample_region(maps, theta, size):
     """Samples the region `theta` of each map bilinearly (section 3.1, Eq. 1-2).
 
-    Centres are half-pixel as in `tf.image.resize`: sample i of m lies in the middle of
-    the i-th of m equal parts of the region, so that the whole map at its own size is
-    the map.
+    Sample centres are half-pixel as in `tf.image.resize`: sample i of m is the centre
+    of the i-th of m equal parts of the region, so that sampling the whole map at its
+    own size returns the map. See `hat_weights` for the padding.
 
     Args:
         maps: `(B, H, W, C)` feature maps, of any float type.
-        theta: `(B, 4)` `s_x, s_y, t_x, t_y`, or `(B, R, 4)` for R regions of each map,
-            which is then not repeated. Coordinates run from -1 to 1, from border to
-            border of the map, x right and y down.
+        theta: `(B, 4)` `s_x, s_y, t_x, t_y`, or `(B, R, 4)` for R regions of each map.
+            Coordinates run from -1 to 1, from border to border of the map, x right and
+            y down.
         size: `(h, w)` of the sampled region.
 
     Returns:
         `(B, h, w, C)` or `(B, R, h, w, C)` in the type of `maps`.
     """
-    # Half precision has too few digits for coordinates: geometry stays float32.
+    # Coordinates need float32: half precision has too few digits.
     theta = tf.cast(theta, tf.float32)
     shape = tf.shape(maps)
     height = maps.shape[1] or shape[1]
@@ -76,20 +74,19 @@ def sample_region(maps, theta, size):
     rows = hat_weights(s_y, t_y, size[0], height)  # (B, [R], h, H)
     columns = hat_weights(s_x, t_x, size[1], width)  # (B, [R], w, W)
     rows, columns = tf.cast(rows, maps.dtype), tf.cast(columns, maps.dtype)
-    # A product of matrices as they lie in memory: an einsum's gradient would transpose
-    # the maps.
+    # A plain matrix product, since the gradient of an einsum would transpose the maps.
     regions = [theta.shape[1] or tf.shape(theta)[1]] * (theta.shape.rank - 2)
     rows = tf.reshape(rows, [-1, math.prod(regions) * size[0], height])
     flat = tf.reshape(maps, [-1, height, width * maps.shape[-1]])
     lines = tf.reshape(
         tf.matmul(rows, flat), [-1, *regions, size[0], width, maps.shape[-1]]
     )
-    # Broadcast over the lines, for the same reason.
+    # Broadcasts over the lines, for the same reason.
     return tf.matmul(columns[..., None, :, :], lines)  # (B, [R], h, w, C)
 
 
 def theta_to_matrix(theta):
-    """Writes `(..., 4)` theta as the `(..., 2, 3)` matrices of Eq. 1."""
+    """Converts `(..., 4)` theta to the `(..., 2, 3)` matrices of Eq. 1."""
     s_x, s_y, t_x, t_y = tf.unstack(theta, axis=-1)
     zero = tf.zeros_like(s_x)
     return tf.stack(
@@ -98,13 +95,13 @@ def theta_to_matrix(theta):
 
 
 def matrix_to_box(matrices, clip=True):
-    """The part of the map that each region covers.
+    """Returns the box of the map that each region covers.
 
-    Every sample stands for its share of the box, in whose middle it was taken.
+    A region covers the box whose equal parts have the samples at their centres.
 
     Args:
         matrices: `(..., 2, 3)` of Eq. 1.
-        clip: Whether to cut the box at the border of the map.
+        clip: Whether to clip the box to the map.
 
     Returns:
         `(..., 4)` `ymin, xmin, ymax, xmax` as fractions of the map: from
@@ -117,11 +114,11 @@ def matrix_to_box(matrices, clip=True):
 
 
 def box_to_theta(boxes):
-    """The theta whose region covers a box: the way back from `matrix_to_box`.
+    """Returns the theta whose region covers a box: the inverse of `matrix_to_box`.
 
     Args:
         boxes: `(..., 4)` `ymin, xmin, ymax, xmax` as fractions of the map; they may
-            reach beyond it.
+            extend beyond it.
 
     Returns:
         `(..., 4)` `s_x, s_y, t_x, t_y`.
@@ -136,17 +133,15 @@ def box_to_theta(boxes):
 class SpatialTransformer(keras.layers.Layer):
     """Samples an attentional region from a feature map (paper, section 3.1).
 
-    Bilinear with half-pixel centres, as `tf.image.resize` has them; outside, the map is
-    repeated for one cell and zero beyond. The gradient reaches both the map and theta.
+    See `sample_region`; both the map and theta get gradients.
 
     Args:
-        size: `(h, w)` of the sampled region. The paper leaves it open; 14x14 here, so
-            that a 2x2 max-pool leaves the 7x7 of VGG-16's fc6.
+        size: `(h, w)` of the sampled region. The paper does not specify it; 14x14 here,
+            so that a 2x2 max-pool gives the 7x7 of VGG-16's fc6.
 
     Call arguments:
         maps: `(B, H, W, C)`; H and W may be unknown.
-        theta: `(B, 4)` `s_x, s_y, t_x, t_y`; -1 and 1 are the borders of the map, x
-            runs right, y down.
+        theta: `(B, 4)` `s_x, s_y, t_x, t_y`.
 
     Returns:
         `(B, h, w, C)` in the layer's compute type.

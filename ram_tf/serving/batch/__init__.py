@@ -1,4 +1,4 @@
-"""Predictions for any number of images, shard by shard, with Apache Beam.
+"""Prediction for any number of images, shard by shard, with Apache Beam.
 
-Start reading at `shards`; `beam_pipeline` needs the extra `beam`.
+Start reading at `shards`. Needs the extra `beam`.
 """

@@ -1,9 +1,9 @@
-"""What a model says of any number of images: an Apache Beam pipeline.
+"""Prediction for any number of images with an Apache Beam pipeline.
 
-Shard numbers -> bytes of images -> `RunInference` -> the two files of each shard. The
-steps are one chain without a shuffle between them: every runner that fuses such steps
-brings the images of a shard to its writer within one bundle. So a shard is written as
-soon as its last image is done, and memory holds a few shards, never the batch.
+Shard numbers -> bytes of images -> `RunInference` -> the two files of each shard. No
+step needs a shuffle, so runners that fuse steps bring all images of a shard to its
+writer within one bundle. A shard is written as soon as its last image is done, and
+memory holds a few shards, never the whole batch.
 """
 
 import collections
@@ -22,33 +22,33 @@ from tqdm import tqdm
 
 from ram_tf.data.decoding import decode_image
 from ram_tf.serving.batch.shards import Shard, load_model, open_file
-from ram_tf.serving.predict_files import describe
+from ram_tf.serving.predict_files import to_record
 
 REASONS = ("missing", "reading error", "empty", "too many pixels", "unreadable")
 NAMESPACE = "images"
-SECONDS_BETWEEN_LOOKS = 2
+PROGRESS_INTERVAL = 2  # seconds
 
 
 class Image(NamedTuple):
-    """An image on its way through the pipeline.
+    """An image in the pipeline.
 
     Args:
         shard: Its `Shard`.
-        place: Its number within the shard.
-        path: As it stands in the list.
-        encoded: The bytes of the file; none where it could not be read.
-        fault: A reason and a detail; None where the file could be read.
+        position: Its index within the shard.
+        path: Its path, as in the list.
+        encoded: The bytes of the file; empty if it cannot be read.
+        failure: A reason and a detail; None if the file can be read.
     """
 
     shard: Shard
-    place: int
+    position: int
     path: str
     encoded: bytes
-    fault: tuple[str, str] | None = None
+    failure: tuple[str, str] | None = None
 
 
 class ReadShard(beam.DoFn):
-    """Reads the images of a shard; those without bytes go along, so that none is lost.
+    """Reads the images of a shard, and passes on unreadable ones without bytes.
 
     Args:
         batch: The `Batch`.
@@ -58,21 +58,21 @@ class ReadShard(beam.DoFn):
         self.batch = batch
 
     def process(self, shard):
-        for place, path in enumerate(self.batch.paths(shard)):
+        for position, path in enumerate(self.batch.paths(shard)):
             Metrics.counter(NAMESPACE, "read").inc()
-            yield Image(shard, place, path, *_read(path))
+            yield Image(shard, position, path, *_read(path))
 
 
 def _read(path):
     try:
         with open_file(path) as file:
             encoded = file.read()
-    except Exception as error:  # each storage has errors of its own
-        return b"", (_why_not(path), f"{type(error).__name__}: {error}")
+    except Exception as error:  # each file system has errors of its own
+        return b"", (_reason_unread(path), f"{type(error).__name__}: {error}")
     return encoded, None if encoded else ("empty", "0 bytes")
 
 
-def _why_not(path):
+def _reason_unread(path):
     with contextlib.suppress(Exception):
         if not FileSystems.exists(path):
             return "missing"
@@ -80,14 +80,14 @@ def _why_not(path):
 
 
 class SavedModelHandler(ModelHandler):
-    """Runs `serving_default` on images of the pipeline.
+    """Runs the signature `serving_default` on images of the pipeline.
 
-    Beam's own handler for TensorFlow loads by `keras.models.load_model`, which Keras 3
-    cannot do with a SavedModel.
+    Beam's own handler for TensorFlow uses `keras.models.load_model`, which in Keras 3
+    cannot load a SavedModel.
 
     Args:
-        model_dir: A version folder of a SavedModel, which each worker must reach.
-        batch_size: Images at a time.
+        model_dir: A version folder of a SavedModel, which each worker can read.
+        batch_size: Images in a batch.
         threshold: See `ram_tf.serving.predict_files.predict`.
     """
 
@@ -100,12 +100,12 @@ class SavedModelHandler(ModelHandler):
         return load_model(self.model_dir)
 
     def run_inference(self, batch, model, inference_args=None):
-        """Yields a `PredictionResult` of the image and its record, for each image."""
+        """Yields a `PredictionResult` of each image and its record."""
         outputs = model([image.encoded for image in batch])
         threshold = model.thresholds if self.threshold is None else self.threshold
         for i, image in enumerate(batch):
-            one = {name: values[i] for name, values in outputs.items()}
-            record = describe(image.path, one, model.label_names, threshold)
+            row = {name: values[i] for name, values in outputs.items()}
+            record = to_record(image.path, row, model.label_names, threshold)
             yield PredictionResult(image, record)
 
     def get_num_bytes(self, batch):
@@ -116,7 +116,7 @@ class SavedModelHandler(ModelHandler):
 
 
 class WriteShards(beam.DoFn):
-    """Writes each shard as soon as all of its images have come.
+    """Writes each shard as soon as all of its images have arrived.
 
     Args:
         batch: The `Batch`.
@@ -126,70 +126,71 @@ class WriteShards(beam.DoFn):
         self.batch = batch
 
     def start_bundle(self):
-        self.come = collections.defaultdict(list)
+        self.arrived = collections.defaultdict(list)
 
     def process(self, result):
         image, record = result.example, result.inference
         if record["valid"]:
             reason = None
         else:
-            reason, detail = image.fault or why_invalid(
+            reason, detail = image.failure or reason_invalid(
                 image.encoded, self.batch.max_pixels
             )
             record = {"image": image.path, "reason": reason, "detail": detail}
-        come = self.come[image.shard]
-        come.append((image.place, reason, record))
-        if len(come) == image.shard.count:
-            self._write(image.shard, sorted(self.come.pop(image.shard)))
+        arrived = self.arrived[image.shard]
+        arrived.append((image.position, reason, record))
+        if len(arrived) == image.shard.count:
+            self._write(image.shard, sorted(self.arrived.pop(image.shard)))
 
-    def _write(self, shard, come):
-        records = [record for _, reason, record in come if reason is None]
-        unread = [record for _, reason, record in come if reason is not None]
+    def _write(self, shard, arrived):
+        records = [record for _, reason, record in arrived if reason is None]
+        unread = [record for _, reason, record in arrived if reason is not None]
         self.batch.finish(shard, records, unread)
-        for _, reason, _ in come:
+        for _, reason, _ in arrived:
             Metrics.counter(NAMESPACE, reason or "predicted").inc()
 
     def finish_bundle(self):
-        if self.come:
+        if self.arrived:
             raise RuntimeError(
-                "The images of a shard came apart. Expected a runner that fuses steps. "
-                f"Received: parts of {len(self.come)} shards in one bundle"
+                "The images of a shard were divided. Expected a runner that fuses "
+                f"steps. Received: parts of {len(self.arrived)} shards in one bundle"
             )
 
 
-# In a graph, where TensorFlow says of a failed assertion what it was about.
-_decoded = tf.function(decode_image, autograph=False)
+# In a graph, TensorFlow's error includes the message of the failed assertion.
+_decode_in_graph = tf.function(decode_image, autograph=False)
 
 
-def why_invalid(encoded, max_pixels):
-    """Says why the model could not read an image.
+def reason_invalid(encoded, max_pixels):
+    """Finds out why the model could not read an image.
 
     Returns:
-        One of `REASONS`, and what TensorFlow says.
+        One of `REASONS`, and TensorFlow's error message.
     """
     try:
-        _decoded(tf.constant(encoded), tf.constant(max_pixels, tf.int64))
+        _decode_in_graph(tf.constant(encoded), tf.constant(max_pixels, tf.int64))
     except tf.errors.OpError as error:
         large = "More pixels than max_pixels" in error.message
         detail = error.message.splitlines()[0]
         return "too many pixels" if large else "unreadable", detail
-    return "unreadable", "It can be decoded, but not brought to the model's size."
+    return "unreadable", "It can be decoded, but not resized to the model's size."
 
 
 def pipeline_options(flags):
     """Reads Beam's own flags.
 
-    Without `--runner` it is Beam's local one in Python: `DirectRunner` would first look
-    for another one on the network.
+    Without `--runner`, Beam's local Python runner is used: `DirectRunner` would first
+    search the network for another one.
 
     Raises:
-        ValueError: The local runner has no such flag. Others may have flags that only
-            they know.
+        ValueError: The local runner does not have such a flag. Other runners may have
+            flags of their own.
     """
     options = PipelineOptions(flags)
-    known = options.get_all_options()
+    beam_flags = options.get_all_options()
     if not options.view_as(StandardOptions).runner:
-        unknown = options.get_all_options(retain_unknown_options=True).keys() - known
+        all_flags = options.get_all_options(retain_unknown_options=True)
+        unknown = all_flags.keys() - beam_flags
         if unknown:
             raise ValueError(
                 "There are no such flags. Expected this script's or Apache Beam's. "
@@ -199,19 +200,19 @@ def pipeline_options(flags):
 
 
 def run(batch, handler, options):
-    """Does the shards that are not finished.
+    """Predicts for the shards that are not finished.
 
     Args:
         batch: The `Batch`.
         handler: The `SavedModelHandler`.
-        options: Of `pipeline_options`.
+        options: Result of `pipeline_options`.
 
     Returns:
-        A `collections.Counter`: how many images were "read" and "predicted", and how
-        many have no record, by reason.
+        A `collections.Counter` of the images: "read", "predicted", and those without a
+        record by reason.
 
     Raises:
-        OSError: The pipeline failed. Shards that were finished before stay so.
+        OSError: The pipeline failed. Shards that are already written stay finished.
     """
     todo = batch.unfinished()
     if not todo:
@@ -226,15 +227,15 @@ def run(batch, handler, options):
         | "Predict" >> RunInference(handler)
         | "Write" >> beam.ParDo(WriteShards(batch))
     )
-    with _watched(batch, len(todo)):
+    with _progress_bar(batch, len(todo)):
         try:
             result = pipeline.run()
             result.wait_until_finish()
-        except Exception as error:  # a runner raises what it likes
+        except Exception as error:  # runners have errors of their own
             last = str(error).strip().splitlines()[-1:]
             raise OSError(
-                "The pipeline failed; start it again for what is left. Received: "
-                f"{type(error).__name__} {' '.join(last)}"
+                "The pipeline failed; start it again for the remaining shards. "
+                f"Received: {type(error).__name__} {' '.join(last)}"
             ) from error
     found = result.metrics().query(
         beam.metrics.MetricsFilter().with_namespace(NAMESPACE)
@@ -245,34 +246,34 @@ def run(batch, handler, options):
 
 
 @contextlib.contextmanager
-def _watched(batch, count):
-    """Shows how many shards are finished, by looking into the folder."""
+def _progress_bar(batch, count):
+    """Shows how many of `count` shards are finished, by listing the folder."""
     done = threading.Event()
     with tqdm(total=count, desc="predicting", unit="shard") as bar:
 
-        def look():
-            while not done.wait(SECONDS_BETWEEN_LOOKS):
+        def update():
+            while not done.wait(PROGRESS_INTERVAL):
                 bar.update(count - len(batch.unfinished()) - bar.n)
 
-        watcher = threading.Thread(target=look, daemon=True)
-        watcher.start()
+        thread = threading.Thread(target=update, daemon=True)
+        thread.start()
         try:
             yield
         finally:
             done.set()
-            watcher.join()
+            thread.join()
             bar.update(count - len(batch.unfinished()) - bar.n)
 
 
 def table(batch, counts):
-    """Writes what happened as the table that a person reads.
+    """Formats the numbers of images as a table.
 
     Args:
         batch: The `Batch`, all of whose shards are finished.
-        counts: What `run` returned.
+        counts: Result of `run`.
 
     Returns:
-        Lines of text: images of this start, and of the whole folder.
+        Lines of text, with a column for this start and one for the whole batch.
     """
     unread, total = batch.unread(), sum(shard.count for shard in batch.shards)
     whole = {"read": total, "predicted": total - unread.total(), **unread}

@@ -1,7 +1,7 @@
-"""The records of many images as one file, in each format of the batch pipeline.
+"""Output formats of the batch pipeline: the records of many images as one file.
 
-All hold the same fields, those of `predict_files.describe`: `image`, `valid`,
-`labels`, `boxes`, `scores`, `probabilities`. Only images that could be read have one.
+Every format holds the fields of `predict_files.to_record`: `image`, `valid`, `labels`,
+`boxes`, `scores`, `probabilities`. Unreadable images have no record.
 """
 
 import json
@@ -13,11 +13,11 @@ import tensorflow as tf
 
 
 def json_lines(records, label_names):
-    """Writes a line of JSON for each record, as `predict.py` prints it.
+    """Writes each record as a line of JSON, like those that `predict.py` prints.
 
     Args:
-        records: Dicts of `ram_tf.serving.predict_files.describe`.
-        label_names: The L labels; each line has them already.
+        records: Dicts of `ram_tf.serving.predict_files.to_record`.
+        label_names: Not used, since each record names its labels.
 
     Returns:
         The bytes of the file.
@@ -26,13 +26,13 @@ def json_lines(records, label_names):
 
 
 def tfrecord(records, label_names):
-    """Writes a `tf.train.Example` for each record.
+    """Writes each record as a `tf.train.Example`.
 
     `image` is one string, `valid` one integer, `labels` n strings, `boxes` 4 n floats
-    in their order, `scores` and `probabilities` L floats in the order of the labels.
+    in the same order, `scores` and `probabilities` L floats in the order of the labels.
 
     Args:
-        records: Dicts of `ram_tf.serving.predict_files.describe`.
+        records: Dicts of `ram_tf.serving.predict_files.to_record`.
         label_names: The L labels.
 
     Returns:
@@ -47,12 +47,12 @@ def tfrecord(records, label_names):
 
 
 def _example(record, label_names):
-    named = record["labels"]
+    predicted = record["labels"]
     features = {
         "image": _strings([record["image"]]),
         "valid": tf.train.Feature(int64_list={"value": [int(record["valid"])]}),
-        "labels": _strings(named),
-        "boxes": _floats([edge for name in named for edge in record["boxes"][name]]),
+        "labels": _strings(predicted),
+        "boxes": _floats([e for name in predicted for e in record["boxes"][name]]),
         "scores": _floats([record["scores"][name] for name in label_names]),
         "probabilities": _floats([record["probabilities"][n] for n in label_names]),
     }
@@ -60,7 +60,7 @@ def _example(record, label_names):
 
 
 def _strings(values):
-    # Names of files need not be UTF-8.
+    # File names need not be UTF-8.
     return tf.train.Feature(bytes_list={"value": [os.fsencode(v) for v in values]})
 
 
@@ -69,14 +69,14 @@ def _floats(values):
 
 
 def parquet(records, label_names):
-    r"""Writes a row for each record.
+    r"""Writes each record as a row of a Parquet file.
 
-    `scores` and `probabilities` are structs with a field of 32 bits for each label, so
-    that `probabilities.shoes` is a column of its own; `boxes` is a map from label to
-    four numbers. In `image`, bytes that are no UTF-8 stand as `\xff`.
+    `scores` and `probabilities` are structs with a 32-bit field for each label, so that
+    `probabilities.shoes` is a column of its own; `boxes` is a map from label to four
+    numbers. In `image`, bytes that are not UTF-8 are escaped as `\xff`.
 
     Args:
-        records: Dicts of `ram_tf.serving.predict_files.describe`.
+        records: Dicts of `ram_tf.serving.predict_files.to_record`.
         label_names: The L labels.
 
     Returns:

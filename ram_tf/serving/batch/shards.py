@@ -1,7 +1,7 @@
-"""A batch: a long list of images, the folder of what is said of them, and its shards.
+"""A batch: a long list of images, its division into shards, and its output folder.
 
-Files are reached through Beam's `FileSystems`, so that each path may be local or of any
-storage that Beam has been installed for.
+Files are read and written through Beam's `FileSystems`, so that each path may be local
+or on any storage that the installed Beam supports.
 """
 
 import collections
@@ -16,29 +16,25 @@ from typing import NamedTuple
 
 import ram_tf
 from ram_tf.runs.config_json import from_exported_json
+from ram_tf.serving import extras
 from ram_tf.serving.batch.records import FORMATS
 from ram_tf.serving.predictor import Predictor
 
-try:
+with extras.required("beam", "Batch prediction"):
     from apache_beam.io.filesystem import BeamIOError, CompressionTypes
     from apache_beam.io.filesystems import FileSystems
-except ModuleNotFoundError as error:
-    raise ModuleNotFoundError(
-        "Batches need Apache Beam. Expected: pip install "
-        f'-e ".[beam]". Received: {error}'
-    ) from error
 
 MANIFEST, LIST = "manifest.json", "images.jsonl"
 WILDCARDS = "*?["
 
 
 class Shard(NamedTuple):
-    """Images that are done together, or not at all.
+    """A part of the list of images, which is finished as a whole or not at all.
 
     Args:
-        number: From 0.
-        start: Where its first line begins in the list of images, in bytes.
-        count: How many images it has.
+        number: Its number, from 0.
+        start: Offset of its first line in the list of images, in bytes.
+        count: Number of images.
     """
 
     number: int
@@ -48,48 +44,48 @@ class Shard(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class Batch:
-    """The folder of a batch; small, so that it can be sent to each worker.
+    """A batch and its output folder; small, so that it can be sent to each worker.
 
-    It holds the list of images, a manifest, and two files for each shard that is
-    finished: the records (`part-`) and the images that have none, with the reason
-    (`unread-`). A shard is finished when its `part-` file is there.
+    The folder holds the list of images, a manifest, and two files for each finished
+    shard: the records (`part-`), and the images without a record, with the reason
+    (`unread-`). A shard is finished when its `part-` file exists.
 
     Args:
-        folder: Where it is.
-        ending: The format, a key of `FORMATS`.
+        folder: Path of the folder.
+        file_format: Format of the records, a key of `FORMATS`.
         label_names: The L labels.
-        max_pixels: Images with more are not read.
+        max_pixels: Images with more pixels count as unreadable.
         shards: All `Shard`s.
     """
 
     folder: str
-    ending: str
+    file_format: str
     label_names: tuple[str, ...]
     max_pixels: int
     shards: tuple[Shard, ...]
 
     @classmethod
-    def open(cls, folder, images, model_dir, ending, shard_size, threshold=None):
-        """Begins a batch, or takes up the one that the folder holds.
+    def open(cls, folder, images, model_dir, file_format, shard_size, threshold=None):
+        """Creates a batch, or continues the one that the folder holds.
 
         Args:
-            folder: Created where it is missing.
-            images: Paths; one that stands there twice is two images.
+            folder: Path of the folder, created if it is missing.
+            images: Paths; a path that occurs twice counts as two images.
             model_dir: A version folder of a SavedModel.
-            ending: A key of `FORMATS`.
-            shard_size: Images a shard.
+            file_format: A key of `FORMATS`.
+            shard_size: Images in a shard.
             threshold: See `ram_tf.serving.predict_files.predict`.
 
         Raises:
             ValueError: There are no images, the format is unknown, the size is below
-                1, or the folder holds another batch or something else.
+                1, or the folder holds another batch or other files.
             FileNotFoundError: There is no SavedModel.
         """
-        if not images or shard_size < 1 or ending not in FORMATS:
+        if not images or shard_size < 1 or file_format not in FORMATS:
             raise ValueError(
-                "This is no batch. Expected 1 or more images in shards of 1 or more, "
-                f"as one of {', '.join(FORMATS)}. Received: {len(images)} images, "
-                f"{shard_size} and {ending}"
+                "The batch cannot be created. Expected 1 or more images, --shard_size "
+                f"of 1 or more and a --format of {', '.join(FORMATS)}. Received: "
+                f"{len(images)} images, {shard_size} and {file_format}"
             )
         settings, label_names, digest = describe_model(model_dir)
         lines = [json.dumps(path).encode() + b"\n" for path in images]
@@ -98,26 +94,29 @@ class Batch:
             "list": hashlib.sha256(b"".join(lines)).hexdigest(),
             "model": digest,
             "threshold": threshold,
-            "format": ending,
+            "format": file_format,
             "shard_size": shard_size,
             "version": ram_tf.__version__,
             "label_names": label_names,
         }
-        shards = tuple(_divide(lines, shard_size))
         batch = cls(
-            folder, ending, tuple(label_names), settings.data.max_pixels, shards
+            folder=folder,
+            file_format=file_format,
+            label_names=tuple(label_names),
+            max_pixels=settings.data.max_pixels,
+            shards=tuple(_divide(lines, shard_size)),
         )
-        batch._begin(manifest, lines)
+        batch._create_or_check(manifest, lines)
         return batch
 
-    def _begin(self, manifest, lines):
+    def _create_or_check(self, manifest, lines):
         if not FileSystems.exists(self.folder):
             with contextlib.suppress(FileExistsError):
                 FileSystems.mkdirs(self.folder)
-        # What a killed start was writing, and nobody will finish.
-        _delete(self._found("partial-"))
+        # Incomplete files of a process that was killed.
+        _delete(self._list_files("partial-"))
         if not FileSystems.exists(self._path(MANIFEST)):
-            if self._found("part-"):
+            if self._list_files("part-"):
                 raise ValueError(
                     "The folder holds records of unknown origin. Expected an empty "
                     f"folder or one with {MANIFEST}. Received: {self.folder}"
@@ -130,13 +129,14 @@ class Batch:
         if other:
             raise ValueError(
                 f"The folder holds another batch. Expected the same {', '.join(other)} "
-                f"as at its beginning, or another folder. Received: {self.folder}"
+                "as when it was created, or another --output_dir. Received: "
+                f"{self.folder}"
             )
 
     def unfinished(self):
-        """The shards that are still to be done."""
-        found = {path.rpartition("part-")[2] for path in self._found("part-")}
-        return [s for s in self.shards if self._name("part", s)[5:] not in found]
+        """Lists the shards that are not finished."""
+        found = {path.rpartition("part-")[2] for path in self._list_files("part-")}
+        return [s for s in self.shards if self._file_name("part", s)[5:] not in found]
 
     def paths(self, shard):
         """Yields the paths of a shard's images, in order."""
@@ -146,40 +146,36 @@ class Batch:
                 yield json.loads(file.readline())
 
     def finish(self, shard, records, unread):
-        """Writes the two files of a shard, each as a whole.
+        """Writes the two files of a shard, each with an atomic write.
 
         Args:
             shard: The `Shard`.
-            records: Dicts of `ram_tf.serving.predict_files.describe`.
+            records: Dicts of `ram_tf.serving.predict_files.to_record`.
             unread: Dicts with `image`, `reason` and `detail`.
         """
         lines = "".join(json.dumps(each) + "\n" for each in unread)
-        self._write(self._name("unread", shard), lines.encode())
-        # The last step: from here on the shard is finished.
-        encoded = FORMATS[self.ending](records, self.label_names)
-        self._write(self._name("part", shard), encoded)
+        self._write(self._file_name("unread", shard), lines.encode())
+        # Last, since this file marks the shard as finished.
+        encoded = FORMATS[self.file_format](records, self.label_names)
+        self._write(self._file_name("part", shard), encoded)
 
     def unread(self):
-        """Counts the images without records in finished shards.
-
-        Returns:
-            A `collections.Counter` from reason to number.
-        """
+        """Counts the images without records in finished shards, by reason."""
         waiting = set(self.unfinished())
-        names = (self._name("unread", s) for s in self.shards if s not in waiting)
+        names = (self._file_name("unread", s) for s in self.shards if s not in waiting)
         files = (read(self._path(name)).splitlines() for name in names)
         return collections.Counter(
             json.loads(row)["reason"] for f in files for row in f
         )
 
-    def _name(self, kind, shard):
-        ending = self.ending if kind == "part" else "jsonl"
+    def _file_name(self, kind, shard):
+        ending = self.file_format if kind == "part" else "jsonl"
         return f"{kind}-{shard.number:05}-of-{len(self.shards):05}.{ending}"
 
     def _path(self, name):
         return FileSystems.join(self.folder, name)
 
-    def _found(self, start):
+    def _list_files(self, start):
         within = [each for each in _files(self.folder) if "/" not in each[0]]
         return [path for name, path in within if name.startswith(start)]
 
@@ -201,17 +197,17 @@ def _divide(lines, size):
 
 
 def list_images(patterns, lines=()):
-    """Names the images of a batch.
+    """Lists the images of a batch.
 
     Args:
-        patterns: Paths, in which `*` and `?` stand for parts of a name and `**` for
-            folders, too; `[` begins a choice of characters, unless there is a file of
-            just this name.
+        patterns: Paths with wildcards: `*` and `?` match parts of a name, `**` also
+            folders, and `[...]` one of several characters, unless a file of exactly
+            this name exists.
         lines: More paths, taken as they are.
 
     Returns:
-        A list; what a pattern matches is sorted. Whether a path without wildcards
-        exists is not asked.
+        A list of paths; the matches of a pattern are sorted. Paths without wildcards
+        need not exist.
 
     Raises:
         FileNotFoundError: A pattern matches nothing.
@@ -219,9 +215,9 @@ def list_images(patterns, lines=()):
     images = []
     for pattern in patterns:
         found = [pattern]
-        # Of the wildcards, only a bracket does not stand for itself, too.
-        itself = "[" in pattern and FileSystems.exists(pattern)
-        if not itself and any(character in pattern for character in WILDCARDS):
+        # A pattern with * or ? matches a file of the same name, one with [ does not.
+        is_file = "[" in pattern and FileSystems.exists(pattern)
+        if not is_file and any(character in pattern for character in WILDCARDS):
             found = sorted(meta.path for meta in _match(pattern))
         if not found:
             raise FileNotFoundError(
@@ -236,24 +232,24 @@ def read_list(path, stdin):
     """Reads a list of images.
 
     Args:
-        path: Of a file with a path on each line; "-" for `stdin`.
+        path: A file with a path on each line; "-" for `stdin`.
         stdin: A binary file.
 
     Returns:
-        The paths; empty lines are none.
+        The paths, without empty lines.
     """
     content = stdin.read() if path == "-" else read(path)
     return [os.fsdecode(line) for line in content.split(b"\n") if line.strip()]
 
 
 def describe_model(folder):
-    """Reads what a batch must know of a SavedModel before it is loaded.
+    """Reads the settings and labels of a SavedModel, without loading it.
 
     Returns:
-        The `Config`, the names of the labels, and a digest of all its files.
+        The `Config`, the label names, and a checksum of all its files.
 
     Raises:
-        FileNotFoundError: The folder is no version folder of a SavedModel.
+        FileNotFoundError: The folder is not a version folder of a SavedModel.
     """
     config = FileSystems.join(folder, "assets.extra", "config.json")
     if not FileSystems.exists(config):
@@ -270,11 +266,7 @@ def describe_model(folder):
 
 
 def load_model(folder):
-    """Loads a SavedModel from any of Beam's file systems.
-
-    Returns:
-        A `ram_tf.serving.predictor.Predictor`.
-    """
+    """Loads a `Predictor` of a SavedModel from any of Beam's file systems."""
     if FileSystems.get_scheme(folder) is None:
         return Predictor.load(folder)
     with tempfile.TemporaryDirectory() as local:
@@ -288,10 +280,10 @@ def load_model(folder):
 
 
 def _files(folder):
-    """Lists the files below a folder: names within it, and paths."""
+    """Lists the files below a folder as pairs of relative name and path, sorted."""
     within = FileSystems.join(folder, "")
     with _listing(folder):
-        # Each storage has it; all that is public takes a folder's name for a pattern.
+        # Every file system has it; the public methods treat the folder as a pattern.
         found = [*FileSystems.get_filesystem(within)._list(within)]
     return sorted(
         (meta.path[len(within) :].replace("\\", "/"), meta.path) for meta in found
@@ -304,18 +296,18 @@ def _match(pattern):
 
 
 @contextlib.contextmanager
-def _listing(place):
+def _listing(path):
     try:
         yield
     except BeamIOError as error:
-        # Its own text ends in a dict of exceptions.
+        # Its own message ends in a dict of exceptions.
         reason = next(iter((error.exception_details or {0: error}).values()))
-        raise OSError(f"{place} cannot be listed. Received: {reason}") from error
+        raise OSError(f"{path} cannot be listed. Received: {reason}") from error
 
 
 def _delete(paths):
     for path in paths:
-        # Beam takes a local one for a pattern.
+        # Beam would treat a local path as a pattern.
         if FileSystems.get_scheme(path) is None:
             os.remove(path)
         else:
@@ -323,11 +315,11 @@ def _delete(paths):
 
 
 def open_file(path):
-    """Opens a file for reading as it is: what its name ends in unpacks nothing."""
+    """Opens a file for reading, without decompression, whatever its suffix."""
     return FileSystems.open(path, compression_type=CompressionTypes.UNCOMPRESSED)
 
 
 def read(path):
-    """The bytes of a file."""
+    """Reads the bytes of a file."""
     with open_file(path) as file:
         return file.read()

@@ -1,7 +1,7 @@
-"""Asks a server for predictions, by TensorFlow Serving's two protocols.
+"""Connects to a server that predicts, over either protocol of TensorFlow Serving.
 
-A client is what a loaded SavedModel is: encoded images in, the dict of
-`export.serve_bytes` out. What goes wrong on the way is said in one sentence.
+A client is called like a loaded SavedModel: it takes encoded images and returns the
+dict of `export.serve_bytes`. Every failure becomes an error of one sentence.
 """
 
 import urllib.parse
@@ -12,27 +12,27 @@ from ram_tf.serving.clients.rest_client import RestClient
 
 
 def connect(url, timeout=TIMEOUT, retries=RETRIES, largest=LARGEST):
-    """Makes the client that a URL asks for; nothing is sent yet.
+    """Makes the client for a URL, without sending anything.
 
     Args:
         url: `http(s)://HOST:PORT/v1/models/NAME[/versions/N]:predict` for REST, or
             `grpc://HOST:PORT/NAME[/N]`, where the name defaults to "default".
-        timeout: Seconds to wait for an answer, all tries together.
-        retries: How often to ask again, after longer and longer waits, where the server
-            cannot be reached or is busy.
-        largest: Megabytes of images in a request, which is not sent beyond them.
+        timeout: Seconds to wait for a response, all retries together.
+        retries: Number of retries, after longer and longer waits, if the server cannot
+            be reached or is busy.
+        largest: Largest request, in megabytes of images; larger ones are not sent.
 
     Returns:
         A `RestClient` or a `GrpcClient`.
 
     Raises:
         ValueError: The URL is neither, or a number is out of range.
-        ModuleNotFoundError: gRPC needs the extra `serving`.
+        ModuleNotFoundError: The extra `serving`, which gRPC needs, is missing.
     """
     if not (timeout > 0 and retries >= 0 and largest > 0):
         raise ValueError(
-            "The server is asked in a way that cannot be. Expected a timeout above 0 "
-            "seconds, 0 or more retries and requests above 0 megabytes. "
+            "The limits of requests are out of range. Expected --timeout above 0 "
+            "seconds, --retries of 0 or more and --largest above 0 megabytes. "
             f"Received: {timeout}, {retries} and {largest}"
         )
     parts = urllib.parse.urlsplit(url)
@@ -44,7 +44,7 @@ def connect(url, timeout=TIMEOUT, retries=RETRIES, largest=LARGEST):
             name, version = name or "default", int(version) if version else None
             return GrpcClient(parts.netloc, name, version, timeout, retries, largest)
     raise ValueError(
-        "This is no address of a model. Expected "
+        "The URL does not name a model. Expected "
         "http://HOST:8501/v1/models/NAME:predict or grpc://HOST:8500/NAME. "
         f"Received: {url}"
     )
@@ -54,36 +54,36 @@ def add_arguments(parser):
     """Adds the flags of `from_arguments`."""
     parser.add_argument(
         "--url",
-        help="ask a server, http://HOST:8501/v1/models/NAME:predict (REST) or "
+        help="URL of a server, http://HOST:8501/v1/models/NAME:predict (REST) or "
         "grpc://HOST:8500/NAME; --model_dir is then the version folder that it serves, "
         "for labels and thresholds",
     )
     parser.add_argument(
-        "--at_once", type=int, default=1, help="requests to it at a time; %(default)s"
+        "--at_once", type=int, default=1, help="parallel requests; %(default)s"
     )
     parser.add_argument(
         "--timeout",
         type=float,
         default=TIMEOUT,
-        help="seconds to wait for its answer, all tries together; %(default)s",
+        help="seconds to wait for a response, all retries together; %(default)s",
     )
     parser.add_argument(
         "--retries",
         type=int,
         default=RETRIES,
-        help="times to ask again where it is busy or cannot be reached; %(default)s",
+        help="retries if the server is busy or cannot be reached; %(default)s",
     )
     parser.add_argument(
         "--largest",
         type=float,
         default=LARGEST,
         metavar="MEGABYTES",
-        help="of images in a request; more are asked about in parts; %(default)s",
+        help="size of a request's images; larger ones are divided; %(default)s",
     )
 
 
 def from_arguments(arguments):
-    """The client that parsed flags ask for, None without `--url`."""
+    """Makes the client for parsed flags; None without `--url`."""
     if not arguments.url:
         return None
     return connect(
@@ -91,24 +91,25 @@ def from_arguments(arguments):
     )
 
 
-def in_parts(ask, encoded):
-    """Asks about images, in halves again and again while a request is too large.
+def predict_in_parts(client, encoded):
+    """Predicts for images, and halves each request that is too large.
 
     Args:
-        ask: A client, or another function from encoded images to a dict of arrays.
+        client: A client, or another function from encoded images to a dict of arrays.
         encoded: A list of `bytes`, an image each.
 
     Returns:
-        A list with the dict of each image by itself; in its place a `TooLargeError`
-        where one image alone was too large.
+        A list with the dict of each image; or, if one image alone was too large, its
+        `TooLargeError`.
     """
     try:
-        outputs = ask(encoded)
+        outputs = client(encoded)
     except TooLargeError as error:
         if len(encoded) == 1:
             return [error]
         middle = len(encoded) // 2
-        return [*in_parts(ask, encoded[:middle]), *in_parts(ask, encoded[middle:])]
+        halves = encoded[:middle], encoded[middle:]
+        return [each for half in halves for each in predict_in_parts(client, half)]
     return [
         {name: values[i] for name, values in outputs.items()}
         for i in range(len(encoded))

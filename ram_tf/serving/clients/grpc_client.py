@@ -1,4 +1,4 @@
-"""Asks a server for predictions over gRPC, TensorFlow Serving's other protocol."""
+"""Client of a server over gRPC, the second protocol of TensorFlow Serving."""
 
 import json
 import math
@@ -6,40 +6,40 @@ import math
 import numpy as np
 import tensorflow as tf
 
+from ram_tf.serving import extras
 from ram_tf.serving.clients.responses import (
     BACKOFF,
-    DOUBLED,
     LARGEST,
-    LARGEST_ANSWER,
+    LARGEST_RESPONSE,
+    MAX_DOUBLINGS,
     OUTPUTS,
     RETRIES,
     TIMEOUT,
     check_request,
     check_shapes,
     checked_outputs,
-    refused,
-    too_large_for,
+    not_a_prediction,
+    too_large_for_server,
     unreachable,
 )
 
-# Where a tensor's message has its values, if not as bytes, and how many bytes each.
-KINDS = {
+# The field of a tensor's message that holds its values unless they are sent as bytes,
+# and the bytes of each value.
+VALUE_FIELDS = {
     tf.float32.as_datatype_enum: ("float_val", 4),
     tf.bool.as_datatype_enum: ("bool_val", 1),
 }
-AXES = 5  # of a shape that are looked at: more than any has
+MAX_AXES = 5  # more than any output has; a shape is read no further
 
 
 class GrpcClient:
-    """Asks over gRPC with protocol buffers. It may be called from several threads.
+    """Predicts over gRPC with protocol buffers; thread-safe.
 
     Args:
         target: HOST:PORT.
-        name: Of the model.
-        version: Of the model; None for the newest.
-        timeout: See `connection.connect`.
-        retries: See `connection.connect`; gRPC itself allows 4 at most.
-        largest: See `connection.connect`.
+        name: Name of the model.
+        version: Version of the model; None for the newest.
+        timeout, retries, largest: See `connection.connect`; gRPC allows 4 retries.
 
     Call arguments:
         encoded: A list of one or more `bytes`, an image each.
@@ -50,8 +50,8 @@ class GrpcClient:
     Raises:
         ModuleNotFoundError: On construction, without the extra `serving`.
         ConnectionError: When called, if the server does not answer.
-        TooLargeError: When called, if a request is larger than here or there allowed.
-        ValueError: When called, if there is no image or the answer is no prediction.
+        TooLargeError: When called, if the client or the server refuses the size.
+        ValueError: When called, without an image or if the response is no prediction.
     """
 
     def __init__(
@@ -63,14 +63,9 @@ class GrpcClient:
         retries=RETRIES,
         largest=LARGEST,
     ):
-        try:
+        with extras.required("serving", "gRPC"):
             import grpc
             from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
-        except ModuleNotFoundError as error:
-            raise ModuleNotFoundError(
-                "gRPC needs tensorflow-serving-api. Expected: pip install "
-                f'-e ".[serving]". Received: {error}'
-            ) from error
         self.grpc, self.messages = grpc, predict_pb2
         self.url = f"grpc://{target}/{name}"
         self.name, self.version = name, version
@@ -88,57 +83,57 @@ class GrpcClient:
         images = tf.make_tensor_proto(np.array(encoded, object), tf.string)
         request.inputs["image_bytes"].CopyFrom(images)
         try:
-            answer = self.stub.Predict(request, self.timeout)
+            response = self.stub.Predict(request, self.timeout)
         except self.grpc.RpcError as error:
-            code, lost = error.code(), self.grpc.StatusCode
-            if code in (lost.UNAVAILABLE, lost.DEADLINE_EXCEEDED):
-                raise unreachable(self.url, error.details()) from error
-            if code == lost.RESOURCE_EXHAUSTED and "larger than max" in error.details():
-                raise too_large_for(self.url, encoded, error.details()) from error
-            refusal = f"{code.name}, {error.details()}"
-            raise refused(self.url, refusal) from error
-        return outputs_of(answer, len(encoded), self.url)
+            code, codes = error.code(), self.grpc.StatusCode
+            details = error.details()
+            if code in (codes.UNAVAILABLE, codes.DEADLINE_EXCEEDED):
+                raise unreachable(self.url, details) from error
+            if code == codes.RESOURCE_EXHAUSTED and "larger than max" in details:
+                raise too_large_for_server(self.url, encoded, details) from error
+            raise not_a_prediction(self.url, f"{code.name}, {details}") from error
+        return outputs_of(response, len(encoded), self.url)
 
 
-def outputs_of(answer, count, url):
+def outputs_of(response, count, url):
     """Reads a `PredictResponse`.
 
     Args:
-        answer: What has come, or another message with `outputs`.
-        count: The images that were asked about.
-        url: Named where it is no prediction.
+        response: The message, or another object with `outputs`.
+        count: Number of images in the request.
+        url: URL of the model, for error messages.
 
     Returns:
         The dict of `ram_tf.serving.export.serve_bytes`, as NumPy arrays.
 
     Raises:
-        ValueError: It is no prediction.
+        ValueError: The response is not a prediction.
     """
-    missing = [name for name in OUTPUTS if name not in answer.outputs]
+    missing = [name for name in OUTPUTS if name not in response.outputs]
     if missing:
-        raise refused(url, f"an answer without {', '.join(missing)}")
-    tensors = {name: answer.outputs[name] for name in OUTPUTS}
-    # A tensor of one value may claim any shape: none is made before all fit.
+        raise not_a_prediction(url, f"a response without {', '.join(missing)}")
+    tensors = {name: response.outputs[name] for name in OUTPUTS}
+    # A tensor of one value may claim any shape: check all shapes before making arrays.
     check_shapes({name: _shape(t) for name, t in tensors.items()}, count, url)
     try:
-        outputs = {name: _array(tensor) for name, tensor in tensors.items()}
+        outputs = {name: _to_array(tensor) for name, tensor in tensors.items()}
     except (ValueError, TypeError) as error:
-        raise refused(url, error) from error
+        raise not_a_prediction(url, error) from error
     return checked_outputs(outputs, count, url)
 
 
 def _channel_options(retries):
-    # How large a message may be is the server's to say.
+    # The server decides how large a request may be.
     options = [
         ("grpc.max_send_message_length", -1),
-        ("grpc.max_receive_message_length", LARGEST_ANSWER),
+        ("grpc.max_receive_message_length", LARGEST_RESPONSE),
         ("grpc.enable_retries", int(retries > 0)),
     ]
     if retries:
         policy = {
             "maxAttempts": min(retries, 4) + 1,
             "initialBackoff": f"{BACKOFF}s",
-            "maxBackoff": f"{BACKOFF * 2**DOUBLED}s",
+            "maxBackoff": f"{BACKOFF * 2**MAX_DOUBLINGS}s",
             "backoffMultiplier": 2,
             "retryableStatusCodes": ["UNAVAILABLE"],
         }
@@ -150,16 +145,16 @@ def _channel_options(retries):
 
 def _shape(tensor):
     dimensions = tensor.tensor_shape.dim
-    return tuple(each.size for each in dimensions[:AXES])
+    return tuple(each.size for each in dimensions[:MAX_AXES])
 
 
-def _array(tensor):
-    """The array of a tensor's message, which holds as many values as it claims."""
+def _to_array(tensor):
+    """Converts a tensor's message, which must hold as many values as its shape has."""
     size = math.prod(each.size for each in tensor.tensor_shape.dim)
-    if tensor.dtype not in KINDS:
-        raise ValueError(f"a tensor of the kind {tensor.dtype}")
-    values, width = KINDS[tensor.dtype]
-    carried = len(tensor.tensor_content) / width or len(getattr(tensor, values))
-    if carried != size:
-        raise ValueError(f"a tensor of {size} elements with {carried:g} values")
+    if tensor.dtype not in VALUE_FIELDS:
+        raise ValueError(f"a tensor of the type {tensor.dtype}")
+    field, width = VALUE_FIELDS[tensor.dtype]
+    received = len(tensor.tensor_content) / width or len(getattr(tensor, field))
+    if received != size:
+        raise ValueError(f"a tensor of {size} elements with {received:g} values")
     return tf.make_ndarray(tensor)

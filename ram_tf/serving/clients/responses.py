@@ -1,7 +1,7 @@
-"""What holds for a server's answers, and for what it is asked, over either protocol.
+"""Checks and errors that the clients of both protocols share.
 
-`rest_client` and `grpc_client` ask; the limits of a request, the form of an answer and
-the sentences about what goes wrong are here, since they are the same for both.
+They limit the size of a request, check the shapes and types of a response, and make the
+errors of `rest_client` and `grpc_client`.
 """
 
 import numpy as np
@@ -11,10 +11,10 @@ TIMEOUT = 60.0  # seconds
 RETRIES = 4
 MEGABYTE = 2**20
 LARGEST = 64  # megabytes of images in a request
-BACKOFF = 0.5  # seconds before the second try, twice as long before each further one
-DOUBLED = 4  # times at most
-# Bytes. Of a thousand labels on 45 regions an image takes one million.
-LARGEST_ANSWER = 32 << 20
+BACKOFF = 0.5  # seconds before the first retry, doubled for each further one
+MAX_DOUBLINGS = 4
+# In bytes. An image takes one million with a thousand labels on 45 regions.
+LARGEST_RESPONSE = 32 << 20
 
 
 class TooLargeError(ValueError):
@@ -22,35 +22,34 @@ class TooLargeError(ValueError):
 
 
 def check_request(encoded, largest):
-    """Holds a request to one or more images of so many megabytes together.
+    """Checks that a request has one or more images, and their total size.
 
     Args:
         encoded: A list of `bytes`, an image each.
-        largest: Megabytes.
+        largest: Largest total size, in megabytes.
 
     Raises:
         ValueError: There is no image.
-        TooLargeError: There are more megabytes.
+        TooLargeError: The images are larger.
     """
     if not encoded:
         raise ValueError(
-            "There is nothing to ask about. Expected one or more encoded images. "
-            "Received: none"
+            "The request is empty. Expected one or more encoded images. Received: none"
         )
     if sum(map(len, encoded)) > largest * MEGABYTE:
-        raise _too_large(encoded, f"at most {largest:g} MB of images")
+        raise _too_large(encoded, f"at most {largest:g} MB of images (--largest)")
 
 
 def check_shapes(shapes, count, url):
-    """Holds shapes to those of `export.serve_bytes`.
+    """Checks that shapes are those of `export.serve_bytes`.
 
     Args:
         shapes: A dict from each of the `OUTPUTS` to a tuple.
-        count: The images that were asked about.
-        url: Named where the shapes are others.
+        count: Number of images in the request.
+        url: URL of the model, for error messages.
 
     Raises:
-        ValueError: They are others.
+        ValueError: The shapes differ.
     """
     rows = shapes["region_scores"]
     regions, labels = rows[1:] if len(rows) == 3 else (-1, -1)
@@ -63,22 +62,22 @@ def check_shapes(shapes, count, url):
         "valid": (count,),
     }
     if shapes != expected:
-        raise refused(url, f"arrays of the shapes {shapes} for {count} images")
+        raise not_a_prediction(url, f"arrays of the shapes {shapes} for {count} images")
 
 
 def checked_outputs(outputs, count, url):
-    """Holds what came to the shapes of `export.serve_bytes`, in its types.
+    """Checks the shapes and values of a response, and converts their types.
 
     Args:
         outputs: A dict from each of the `OUTPUTS` to an array.
-        count: The images that were asked about.
-        url: Named where it is no prediction.
+        count: Number of images in the request.
+        url: URL of the model, for error messages.
 
     Returns:
         The dict, as float32 and bool.
 
     Raises:
-        ValueError: It is no prediction.
+        ValueError: The outputs are not a prediction.
     """
     shapes = {name: values.shape for name, values in outputs.items()}
     check_shapes(shapes, count, url)
@@ -91,28 +90,28 @@ def checked_outputs(outputs, count, url):
                 checked[name] = values.astype(dtype, copy=False)
             fits = np.isfinite(checked[name]).all()
         if not fits:
-            raise refused(url, f"{name} that are not all numbers")
+            raise not_a_prediction(url, f"{name} of another type or not finite")
     return checked
 
 
-def too_large_for(url, encoded, reason):
-    """The `TooLargeError` of a request that a server refuses for a reason it gives."""
-    return _too_large(encoded, f"one that {url} takes, which says {reason!r}")
+def too_large_for_server(url, encoded, reason):
+    """The `TooLargeError` for a request that a server refuses, with its reason."""
+    return _too_large(encoded, f"a size that {url} accepts, which replied {reason!r}")
 
 
 def unreachable(url, error):
-    """The `ConnectionError` of a server that does not answer."""
+    """The `ConnectionError` for a server that does not answer."""
     return ConnectionError(
-        "The server does not answer. Expected TensorFlow Serving, or what speaks its "
+        "The server does not answer. Expected TensorFlow Serving, or a server with its "
         f"protocol, at {url}. Received: {error}"
     )
 
 
-def refused(url, received):
-    """The `ValueError` of an answer that is no prediction."""
+def not_a_prediction(url, received):
+    """The `ValueError` for a response that is not a prediction."""
     return ValueError(
-        f"The server's answer is no prediction. Expected {', '.join(OUTPUTS)} for each "
-        f"image from {url}. Received: {received}"
+        "The server's response is not a prediction. Expected "
+        f"{', '.join(OUTPUTS)} for each image from {url}. Received: {received}"
     )
 
 

@@ -1,4 +1,4 @@
-"""Asks a server for predictions over HTTP with JSON, TensorFlow Serving's REST API."""
+"""Client of a server over HTTP with JSON, the REST API of TensorFlow Serving."""
 
 import base64
 import concurrent.futures
@@ -15,38 +15,35 @@ from urllib3.util import Retry
 
 from ram_tf.serving.clients.responses import (
     BACKOFF,
-    DOUBLED,
     LARGEST,
-    LARGEST_ANSWER,
+    LARGEST_RESPONSE,
+    MAX_DOUBLINGS,
     OUTPUTS,
     RETRIES,
     TIMEOUT,
     check_request,
     checked_outputs,
-    refused,
-    too_large_for,
+    not_a_prediction,
+    too_large_for_server,
     unreachable,
 )
 
-# Too many requests, and what stands between us and the server.
-TRY_AGAIN = (429, 502, 503, 504)
+# Too many requests, and errors of gateways between client and server.
+RETRY_STATUSES = (429, 502, 503, 504)
 CONNECTIONS = 64  # kept open between requests
-# Values in JSON take many times the memory of their text. With the digits of float32 as
-# many bytes hold 3 million numbers, and so many lists are 45 regions of 4,000 images.
-NUMBERS, LISTS = 6 << 20, 1 << 20
-PART = 1 << 16  # bytes at a time
-# What NumPy and Python say of JSON that holds something else than was asked for.
-UNFIT = (ValueError, TypeError, LookupError, OverflowError, RecursionError)
+# Parsed values take many times the memory of their text. The largest response holds 3
+# million numbers of 9 digits; one million lists are 45 regions of 4,000 images.
+MAX_NUMBERS, MAX_LISTS = 6 << 20, 1 << 20
+CHUNK = 1 << 16  # bytes
+# Raised by NumPy and Python for JSON with other content than expected.
+CONTENT_ERRORS = (ValueError, TypeError, LookupError, OverflowError, RecursionError)
 
 
 class RestClient:
-    """Asks over HTTP with JSON. It may be called from several threads.
+    """Predicts over HTTP with JSON; thread-safe.
 
     Args:
-        url: See `connection.connect`.
-        timeout: See `connection.connect`.
-        retries: See `connection.connect`.
-        largest: See `connection.connect`.
+        url, timeout, retries, largest: See `connection.connect`.
 
     Call arguments:
         encoded: A list of one or more `bytes`, an image each.
@@ -56,8 +53,8 @@ class RestClient:
 
     Raises:
         ConnectionError: When called, if the server does not answer.
-        TooLargeError: When called, if a request is larger than here or there allowed.
-        ValueError: When called, if there is no image or the answer is no prediction.
+        TooLargeError: When called, if the client or the server refuses the size.
+        ValueError: When called, without an image or if the response is no prediction.
     """
 
     def __init__(self, url, timeout=TIMEOUT, retries=RETRIES, largest=LARGEST):
@@ -73,40 +70,40 @@ class RestClient:
         body = json.dumps({"instances": instances}).encode()
         deadline = time.monotonic() + self.timeout
         try:
-            # A socket's timeout begins anew with each byte of the headers.
-            answer, content = _within(self.timeout, self._ask, body, deadline)
+            # A socket's own timeout starts again with each byte of the headers.
+            response, content = _call_within(self.timeout, self._send, body, deadline)
         except TimeoutError as error:
             late = f"no end within {self.timeout} seconds"
             raise unreachable(self.url, late) from error
         except (requests.RequestException, HTTPError) as error:
             raise unreachable(self.url, error) from error
-        if answer.status_code == HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
-            raise too_large_for(self.url, encoded, _reason(content))
-        if answer.status_code != HTTPStatus.OK:
-            reason = _reason(content) or answer.reason
-            raise refused(self.url, f"status {answer.status_code}, {reason}")
+        if response.status_code == HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
+            raise too_large_for_server(self.url, encoded, _error_text(content))
+        if response.status_code != HTTPStatus.OK:
+            reason = _error_text(content) or response.reason
+            raise not_a_prediction(self.url, f"status {response.status_code}, {reason}")
         try:
-            rows = _loaded(content)["predictions"]
-            outputs = {name: _of_json([r[name] for r in rows]) for name in OUTPUTS}
-        except UNFIT as error:
-            raise refused(self.url, repr(bytes(content[:200]))) from error
+            rows = _parse_json(content)["predictions"]
+            outputs = {name: _to_array([r[name] for r in rows]) for name in OUTPUTS}
+        except CONTENT_ERRORS as error:
+            raise not_a_prediction(self.url, repr(bytes(content[:200]))) from error
         return checked_outputs(outputs, len(encoded), self.url)
 
-    def _ask(self, body, deadline):
-        """Asks until there is an answer, and returns it with its content."""
-        tried = 0
+    def _send(self, body, deadline):
+        """Sends a request, with retries; returns the response and its content."""
+        tries = 0
         while True:
-            tried += 1
-            wait = BACKOFF * 2 ** min(tried - 1, DOUBLED)
+            tries += 1
+            wait = BACKOFF * 2 ** min(tries - 1, MAX_DOUBLINGS)
             try:
-                with self._post(body, deadline) as answer:
-                    again = answer.status_code in TRY_AGAIN
-                    if again:
-                        wait = max(wait, Retry().get_retry_after(answer.raw) or 0)
-                    if not (again and self._may_wait(tried, wait, deadline)):
-                        return answer, self._content(answer, deadline)
+                with self._post(body, deadline) as response:
+                    busy = response.status_code in RETRY_STATUSES
+                    if busy:
+                        wait = max(wait, Retry().get_retry_after(response.raw) or 0)
+                    if not (busy and self._may_retry(tries, wait, deadline)):
+                        return response, self._read_content(response, deadline)
             except (requests.ConnectionError, requests.Timeout):
-                if not self._may_wait(tried, wait, deadline):
+                if not self._may_retry(tries, wait, deadline):
                     raise
             time.sleep(wait)
 
@@ -116,77 +113,77 @@ class RestClient:
             data=body,
             headers={
                 "Content-Type": "application/json",
-                # Compressed answers may be of any size.
+                # A compressed response may expand to any size.
                 "Accept-Encoding": "identity",
             },
-            timeout=_left(deadline),
-            # Images go to the server that was named.
+            timeout=_seconds_left(deadline),
+            # Images must not be sent to a server that the user did not name.
             allow_redirects=False,
             stream=True,
         )
 
-    def _may_wait(self, tried, wait, deadline):
-        return tried <= self.retries and time.monotonic() + wait < deadline
+    def _may_retry(self, tries, wait, deadline):
+        return tries <= self.retries and time.monotonic() + wait < deadline
 
-    def _content(self, answer, deadline):
-        """The body as it came, within `LARGEST_ANSWER` and the timeout."""
+    def _read_content(self, response, deadline):
+        """Reads the raw body, at most `LARGEST_RESPONSE` bytes before the deadline."""
         content = bytearray()
-        while part := answer.raw.read1(PART, decode_content=False):
-            content += part
-            if len(content) > LARGEST_ANSWER:
-                raise refused(self.url, f"more than {LARGEST_ANSWER} bytes")
-            _left(deadline)
+        while chunk := response.raw.read1(CHUNK, decode_content=False):
+            content += chunk
+            if len(content) > LARGEST_RESPONSE:
+                raise not_a_prediction(self.url, f"more than {LARGEST_RESPONSE} bytes")
+            _seconds_left(deadline)
         return content
 
 
-def _within(seconds, function, *arguments):
-    """What a function returns or raises; after so many seconds a `TimeoutError`.
+def _call_within(seconds, function, *arguments):
+    """Calls a function; raises a `TimeoutError` if it takes longer.
 
-    A function that is late goes on in its thread, which the program's end ends.
+    A late function continues in a daemon thread, which ends with the program.
     """
     outcome = concurrent.futures.Future()
 
     def run():
         try:
             outcome.set_result(function(*arguments))
-        except BaseException as error:  # the caller's to handle
+        except BaseException as error:  # raised again in the caller's thread
             outcome.set_exception(error)
 
     threading.Thread(target=run, daemon=True).start()
     return outcome.result(seconds)
 
 
-def _left(deadline):
-    """Seconds until a moment, or a `TimeoutError`."""
+def _seconds_left(deadline):
+    """Returns the seconds until a deadline, or raises a `TimeoutError`."""
     left = deadline - time.monotonic()
     if left <= 0:
         raise TimeoutError
     return left
 
 
-def _reason(content):
-    """What the body of an HTTP answer says went wrong, on one line."""
+def _error_text(content):
+    """Reads the error from the body of an HTTP response, on one line."""
     try:
-        text = str(json.loads(content[:PART])["error"])
+        text = str(json.loads(content[:CHUNK])["error"])
     except (ValueError, TypeError, LookupError, RecursionError):
         text = content[:1000].decode(errors="replace")
     return " ".join(text.split())[:200]
 
 
-def _loaded(content):
-    """The JSON of an answer that has no more values than a right one may have."""
+def _parse_json(content):
+    """Parses JSON, unless it has more values than a valid response can have."""
     lists = sum(map(content.count, (b"[", b"{", b'"')))
-    if content.count(b",") > NUMBERS or lists > LISTS:
+    if content.count(b",") > MAX_NUMBERS or lists > MAX_LISTS:
         raise ValueError("too many values")
     return json.loads(content.decode("ascii"))
 
 
-def _of_json(values):
-    """The array of nested lists that hold nothing but numbers, or but flags."""
-    # NumPy would give each text the room of the longest.
+def _to_array(values):
+    """Converts nested lists that hold only numbers, or only booleans."""
+    # As an object array: NumPy would give each string the size of the longest.
     array = np.asarray(values, object)
-    kinds = {*map(type, array.flat)}
-    if not (kinds <= {int, float} or kinds == {bool}):
-        raise TypeError("neither numbers nor flags")
+    types = {*map(type, array.flat)}
+    if not (types <= {int, float} or types == {bool}):
+        raise TypeError("neither numbers nor booleans")
     with np.errstate(over="ignore"):
-        return array.astype(bool if kinds == {bool} else np.float32)
+        return array.astype(bool if types == {bool} else np.float32)

@@ -1,4 +1,4 @@
-"""What faults are done to: a small run, and an undisturbed one to compare it with."""
+"""A folder with an undisturbed run, for starting other runs and comparing them."""
 
 import functools
 import itertools
@@ -9,12 +9,12 @@ import shutil
 import numpy as np
 
 from tests.faults import program
-from tests.faults.case import NotHeldError
+from tests.faults.case import FailedError
 from tests.support.h5_arrays import arrays
 from tests.support.squares import write_squares
 
-# Seconds of work, and all that is kept between epochs: dropout's seeds, averaged
-# weights, the best so far, which may be the start.
+# Trains for seconds, with all kinds of state between epochs: seeds of dropout, averaged
+# weights and the best epoch so far.
 SETTINGS = {
     "dataset": "csv",
     "backbone": "small",
@@ -57,13 +57,13 @@ VERSION = (
 )
 
 
-class Bench:
-    """A folder with data and a finished run that nothing has disturbed.
+class Workspace:
+    """A folder with data and a finished, undisturbed run.
 
     Args:
-        folder: For all that is written. An undisturbed run in it is used again.
-        kills: How many kills of each program.
-        seed: Of what is random.
+        folder: The folder for all files. An undisturbed run in it is reused.
+        kills: The number of kills of each script.
+        seed: The seed of all random choices.
     """
 
     def __init__(self, folder, kills, seed):
@@ -79,23 +79,23 @@ class Bench:
     def _begin(self):
         self.data.mkdir()
         write_squares(self.data)
-        # As users start it: lives must equal it although they are forked.
-        first = program.alone("fit", self.fitting(self.undisturbed, self.saved))
-        said, _ = first.communicate()
+        # Started as users do; the forked processes must give equal results.
+        first = program.start_script("fit", self.fitting(self.undisturbed, self.saved))
+        printed, _ = first.communicate()
         if first.returncode:
-            raise RuntimeError(f"The undisturbed run has failed: {said[-2000:]}")
+            raise RuntimeError(f"The undisturbed run has failed: {printed[-2000:]}")
 
     def new(self, name):
-        """A path in the bench's folder that nothing is at yet."""
+        """Returns an unused path in the folder."""
         number = next(n for n in self.numbers if not [*self.folder.glob(f"{n}-*")])
         return self.folder / f"{number}-{name}"
 
     def copy(self, *without):
-        """A copy of the undisturbed run, without some of its files."""
+        """Copies the undisturbed run without some of its files."""
         return self.copy_of(self.undisturbed, *without)
 
     def copy_of(self, run, *without):
-        """A copy of a run, without some of its files."""
+        """Copies a run without some of its files."""
         copied = shutil.copytree(run, self.new("copy"))
         for name in without:
             (copied / name).unlink()
@@ -103,24 +103,24 @@ class Bench:
 
     @functools.cached_property
     def evaluated(self):
-        """A copy of the undisturbed run with kept features and SVMs."""
+        """A copy of the undisturbed run with cached features and SVMs."""
         run = self.copy()
-        life = self.evaluate(run, run / "evaluated.json")
-        if life.wait() != 0:
-            raise RuntimeError(f"The evaluation has failed: {life.errors[-2000:]}")
+        process = self.evaluate(run, run / "evaluated.json")
+        if process.wait() != 0:
+            raise RuntimeError(f"The evaluation has failed: {process.errors[-2000:]}")
         return run
 
     @property
-    def figures(self):
-        """What evaluating the undisturbed run gives."""
-        return figures(self.evaluated / "evaluated.json")
+    def metrics(self):
+        """The results of evaluating the undisturbed run."""
+        return read_metrics(self.evaluated / "evaluated.json")
 
     def size(self, name):
-        """Bytes of a file of the undisturbed run."""
+        """Returns the size of a file of the undisturbed run in bytes."""
         return (self.undisturbed / name).stat().st_size
 
     def fitting(self, run, saved, *flags):
-        """The arguments of fit.py."""
+        """Returns the arguments of fit.py."""
         settings = {
             **SETTINGS,
             "data_dir": self.data,
@@ -130,75 +130,75 @@ class Bench:
         return [f"--{k}={v}" for k, v in settings.items()] + ["--calibrate", *flags]
 
     def start(self, script, *arguments, largest=None):
-        """Starts a `Life`."""
-        return program.Life(script, arguments, self.new(script), largest)
+        """Starts a `ScriptProcess`; `largest` limits the size of its files in bytes."""
+        return program.ScriptProcess(script, arguments, self.new(script), largest)
 
     def fit(self, run, saved, *flags, largest=None):
-        """Starts fit.py, to begin the run or go on with it."""
+        """Starts fit.py, which begins or resumes the run."""
         arguments = self.fitting(run, saved, "--resume", *flags)
         return self.start("fit", *arguments, largest=largest)
 
     def evaluate(self, run, output, largest=None):
-        """Starts evaluate.py: five views, scored by SVMs on their features."""
+        """Starts evaluate.py with five views and SVMs."""
         flags = "--views=5", "--svm", f"--output={output}"
         return self.start("evaluate", f"--model_dir={run}", *flags, largest=largest)
 
     def finish(self, run):
-        """Goes on with a run to its end, which must be that of the undisturbed one."""
+        """Resumes a run to its end and compares it with the undisturbed run."""
         saved = self.new("saved")
-        life = self.fit(run, saved)
-        if life.wait() != 0:
-            raise NotHeldError(f"does not go on: {sentence(life.errors)}")
+        process = self.fit(run, saved)
+        if process.wait() != 0:
+            raise FailedError(f"cannot be resumed: {error_message(process.errors)}")
         self.must_equal(run, saved)
         return "resumed: bit-equal"
 
     def must_equal(self, run, saved):
-        """Raises a `NotHeldError` where a run or its export is not as undisturbed.
+        """Raises a `FailedError` if a run or its export differs from the undisturbed.
 
-        Equal are the bytes of weights, figures, thresholds and histories.
+        Compares the bytes of weights, results, thresholds and histories.
         """
         for name in TEXTS:
             if (run / name).read_bytes() != (self.undisturbed / name).read_bytes():
-                raise NotHeldError(f"another {name} in {run}")
+                raise FailedError(f"different {name} in {run}")
         for name in WEIGHTS:
             one, other = arrays(run / name), arrays(self.undisturbed / name)
             if not same(one, other):
-                raise NotHeldError(f"other weights in {run / name}")
-        for left in [*run.rglob("partial-*"), *saved.rglob("partial-*")]:
-            raise NotHeldError(f"left over: {left}")
+                raise FailedError(f"different weights in {run / name}")
+        for path in [*run.rglob("partial-*"), *saved.rglob("partial-*")]:
+            raise FailedError(f"left over: {path}")
         self.must_be_versions(saved / "csv")
 
     def must_be_versions(self, folder):
-        """Raises a `NotHeldError` where a version is not as the undisturbed one."""
+        """Raises a `FailedError` if a version differs from the undisturbed one."""
         for version in versions(folder):
             must_be_whole(version)
             for name in VERSION[-3:]:
                 if (version / name).read_bytes() != (self.version / name).read_bytes():
-                    raise NotHeldError(f"another {name} in {version}")
+                    raise FailedError(f"different {name} in {version}")
             if variables(version) != variables(self.version):
-                raise NotHeldError(f"other variables in {version}")
+                raise FailedError(f"different variables in {version}")
 
 
-def figures(path):
-    """The figures of a file, but where its model lies."""
+def read_metrics(path):
+    """Reads the JSON file of evaluate.py."""
     return json.loads(path.read_text())
 
 
 def versions(folder):
-    """The numbered folders of a SavedModel."""
+    """Returns the numbered version folders of a SavedModel."""
     return [p for p in folder.glob("*") if p.name.isdecimal()]
 
 
 def must_be_whole(version):
-    """Raises a `NotHeldError` where a file of a version is missing or empty."""
+    """Raises a `FailedError` if a file of a version is missing or empty."""
     for name in VERSION:
         path = version / name
         if not path.is_file() or not path.stat().st_size:
-            raise NotHeldError(f"half a version: no {path}")
+            raise FailedError(f"incomplete version: no {path}")
 
 
 def must_be_readable(run):
-    """Raises a `NotHeldError` where a file that is in place is not whole."""
+    """Raises a `FailedError` if a file of a run is incomplete."""
     for path in run.rglob("*"):
         if path.name.startswith("partial-") or path.parent.name == "checksums":
             continue
@@ -211,14 +211,14 @@ def must_be_readable(run):
             elif path.suffix == ".h5":
                 arrays(path)
         except Exception as error:
-            raise NotHeldError(f"half a file: {path} ({error})") from error
+            raise FailedError(f"incomplete file: {path} ({error})") from error
 
 
 def variables(version):
-    """The bytes of all weights of a version; Keras writes them in any order.
+    """Returns the bytes of all weights of a version, sorted, as Keras writes any order.
 
-    The integers are left out: where dropout's random numbers are at, which depends on
-    whether the process has trained and does not reach what is served.
+    Integers are left out: the state of dropout's random numbers depends on whether the
+    process has trained, and has no effect on the scores.
     """
     import tensorflow as tf
 
@@ -232,7 +232,7 @@ def variables(version):
 
 
 def same(one, other):
-    """Whether two dicts of arrays are equal to the bit."""
+    """Returns whether two dicts of arrays are bit-equal."""
     return one.keys() == other.keys() and all(
         value.tobytes() == other[name].tobytes()
         and np.shape(value) == np.shape(other[name])
@@ -240,24 +240,24 @@ def same(one, other):
     )
 
 
-def sentence(errors):
-    """The last sentence of a program's errors."""
+def error_message(errors):
+    """Returns the only error message; raises a `FailedError` on a stack trace."""
     lines = [line for line in errors.splitlines() if line.strip()]
     if "Traceback (most recent call last)" in errors:
-        raise NotHeldError(f"a stack trace: {lines[-1]}")
-    said = [line for line in lines if line.startswith("error: ")]
-    if len(said) != 1:
-        raise NotHeldError(f"{len(said)} sentences: {' / '.join(lines[-3:])}")
-    return said[0]
+        raise FailedError(f"a stack trace: {lines[-1]}")
+    messages = [line for line in lines if line.startswith("error: ")]
+    if len(messages) != 1:
+        raise FailedError(f"{len(messages)} messages: {' / '.join(lines[-3:])}")
+    return messages[0]
 
 
-def refused(life, *words):
-    """What a program said that must end with an error that has these words in it."""
-    status = life.wait()
+def refusal(process, *words):
+    """Returns the error message of a script that must exit with 1 and name `words`."""
+    status = process.wait()
     if status != 1:
-        raise NotHeldError(f"status {status}, expected 1: {life.errors[-300:]}")
-    said = sentence(life.errors)
+        raise FailedError(f"status {status}, expected 1: {process.errors[-300:]}")
+    message = error_message(process.errors)
     for word in words:
-        if str(word) not in said:
-            raise NotHeldError(f"does not name {word}: {said}")
-    return said
+        if str(word) not in message:
+            raise FailedError(f"does not name {word}: {message}")
+    return message
