@@ -37,8 +37,8 @@ def package_pipeline(subject):
         batch,
         range(1),
         settings.training.seed,
-        settings.image.zoom_factors,
-        settings.data.max_pixels,
+        zooms=settings.image.zoom_factors,
+        max_pixels=settings.data.max_pixels,
         colour_jitter=settings.image.colour_jitter,
     )
     return Candidate(lambda: count(pipeline), subject.passed // batch * batch)

@@ -1,4 +1,4 @@
-"""Multi-label image recognition that shows which region spoke for each label.
+"""Multi-label image recognition that shows the region which predicts each label.
 
 The way of the data, one folder after another; each imports only from those before it:
 `storage` -> `data` -> `models` -> `metrics` -> `runs` -> `training` -> `serving` ->

@@ -1,5 +1,5 @@
-"""Reads datasets, decodes and augments their images, and draws regions on them.
+"""Datasets; checks, decoding and augmentation of images; drawing of regions.
 
-Input: a dataset's folder. Output: a `Split`, and `tf.data` pipelines of its images.
-Start reading at `split`, then `pipelines`. `readers` has a module for each format.
+In: a dataset's folder. Out: a `Split`, and `tf.data` batches of its images.
+Start reading at `split`, then `pipelines`; `readers` has a module for each format.
 """

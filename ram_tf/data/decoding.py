@@ -2,7 +2,7 @@
 
 import tensorflow as tf
 
-from ram_tf.data import exif, image_header
+from ram_tf.data import exif, image_checks
 
 MAX_PIXELS = 50_000_000
 
@@ -23,9 +23,9 @@ def decode_image(encoded, max_pixels=MAX_PIXELS):
 
     Raises:
         tf.errors.InvalidArgumentError: When run, if the bytes are not such an image, or
-            `image_header` refuses it.
+            `image_checks` refuses it.
     """
-    is_jpeg = image_header.check(encoded)
+    is_jpeg = image_checks.check(encoded)
     with tf.control_dependencies([is_jpeg]):
         return decode_checked(encoded, is_jpeg, exif.orientation(encoded), max_pixels)
 
@@ -35,7 +35,7 @@ def decode_checked(encoded, is_jpeg, orientation, max_pixels):
 
     Args:
         encoded: Scalar string tensor, a JPEG or PNG according to its header.
-        is_jpeg: Whether it is a JPEG, see `image_header.read_header`.
+        is_jpeg: Whether it is a JPEG, see `image_checks.read_header`.
         orientation: See `exif.orientation`.
         max_pixels: See `decode_image`.
 
@@ -45,7 +45,7 @@ def decode_checked(encoded, is_jpeg, orientation, max_pixels):
     Raises:
         tf.errors.InvalidArgumentError: As `decode_image`.
     """
-    encoded = image_header.check_size(encoded, is_jpeg, max_pixels)
+    encoded = image_checks.check_size(encoded, is_jpeg, max_pixels)
     image = tf.cond(
         is_jpeg,
         lambda: tf.io.decode_jpeg(encoded, channels=3),

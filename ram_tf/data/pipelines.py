@@ -65,6 +65,7 @@ def training_pipeline(
     batch_size,
     epochs,
     seed,
+    *,
     zooms=(1.0,),
     max_pixels=MAX_PIXELS,
     context=ONE_DEVICE,

@@ -1,4 +1,5 @@
-"""Evaluation: from a model's outputs on a split to metrics, tables and pages.
+"""From a model's outputs on a split to metrics, tables and pages.
 
-Start with `infer_split`, then read `results`.
+In: trained runs or an exported model; a split. Out: `results.json`, a report.
+Start reading at `infer_split`, then `results`.
 """

@@ -1,6 +1,7 @@
-"""Metrics for multi-label predictions, computed from NumPy arrays.
+"""Metrics of multi-label predictions and of regions, and calibration.
 
-`multi_label` holds the basic metrics; `protocols` computes them as each paper does.
+In: NumPy arrays of labels and scores. Out: numbers.
+Start reading at `multi_label`; `protocols` has the rules of each paper.
 """
 
 from ram_tf.metrics.multi_label import average_precision, precision_recall_f1

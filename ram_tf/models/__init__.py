@@ -1,5 +1,5 @@
-"""The models, from images to label scores and regions, and their losses.
+"""Networks, from images to label scores and regions, and their losses.
 
-Start reading at `networks`, whose docstring describes the dict of outputs; the
-recurrent attention is in `attention`.
+In: `(B, H, W, 3)` images in [0, 255]. Out: the dict described in `networks`.
+Start reading at `networks`, then `attention`; `losses` has the equations of section 4.
 """

@@ -1,1 +1,5 @@
-"""The settings of a training run (`config`) and the folder of its files (`run`)."""
+"""A training run's settings and the folder of its files.
+
+In: flags or a `config.json`. Out: a `Config` and a `Run`, used everywhere below.
+Start reading at `config`, then `run`.
+"""

@@ -32,27 +32,23 @@ BELOW_1 = Range("0 or more and below 1", lambda value: 0 <= value < 1)
 SHARE = Range("0 to 1", lambda value: 0 <= value <= 1)
 
 
-def option(default, explanation, choices=None, within=None, only=None, flag=None):
-    """Creates a dataclass field for a setting.
+def option(default, explanation, allowed=None, only=None, flag=None):
+    """Returns a field of a group of settings.
 
     Args:
-        default: Default value.
-        explanation: Help text of the flag, without the default.
-        choices: Allowed values, or None for any.
-        within: Allowed `Range` of a number, or None for any.
-        only: "rdar" or "rarl" for a setting of one model only, or None.
-        flag: Name of the flag, if not that of the field.
+        default: Its value if none is given.
+        explanation: Its text in `--help`.
+        allowed: The `Range` of a number, a tuple of choices, or None for any value.
+        only: "rdar" or "rarl" for a setting of one model alone; None for both.
+        flag: Its name on the command line, if that is not the field's.
     """
     if only:
         explanation = f"{only}: {explanation}"
-    metadata = {
-        "explanation": explanation,
-        "choices": choices,
-        "within": within,
-        "only": only,
-        "flag": flag,
-    }
-    return dataclasses.field(default=default, metadata=metadata)
+    about = {"explanation": explanation, "only": only, "flag": flag}
+    about |= {"choices": allowed, "within": None}
+    if isinstance(allowed, Range):
+        about |= {"choices": None, "within": allowed}
+    return dataclasses.field(default=default, metadata=about)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -85,7 +81,7 @@ class DataSettings:
     skip_unreadable: bool = option(
         False, "skipping of images that cannot be read, instead of an error"
     )
-    max_pixels: int = option(50_000_000, "most pixels of an image", within=FROM_1)
+    max_pixels: int = option(50_000_000, "most pixels of an image", FROM_1)
 
     @property
     def fractions(self):
@@ -114,7 +110,7 @@ class ImageSettings:
         "multiple of the backbone's stride",
     )
     crop_margin: int = option(
-        64, "pixels by which the model's input crops are smaller than N", within=FROM_0
+        64, "pixels by which the model's input crops are smaller than N", FROM_0
     )
     flip: bool = option(True, "random mirroring of training images")
     zooms: str = option(
@@ -123,7 +119,7 @@ class ImageSettings:
         "cropping; with 1,1,1.25,1.5 half of the images are enlarged",
     )
     colour_jitter: float = option(
-        0.0, "strength of random colour changes in training, 0 to 1", within=SHARE
+        0.0, "strength of random colour changes in training, 0 to 1", SHARE
     )
 
     @property
@@ -161,7 +157,7 @@ class ModelSettings:
     backbone: str = option("vgg16", "backbone network", tuple(backbones.BACKBONES))
     weights: str = option("imagenet", "backbone weights: imagenet, none, or a file")
     frozen: float = option(
-        0.0, "share of the backbone's layers, input first, to freeze", within=BELOW_1
+        0.0, "share of the backbone's layers, input first, to freeze", BELOW_1
     )
     pooling: str = option(
         "average",
@@ -170,46 +166,46 @@ class ModelSettings:
         ("average", "max", "flatten", "best"),
     )
     pooled_units: int = option(
-        0, "units of step 1's hidden layer; 0: linear classifier", within=FROM_0
+        0, "units of step 1's hidden layer; 0: linear classifier", FROM_0
     )
-    dropout: float = option(0.5, "dropout rate in training", within=BELOW_1)
+    dropout: float = option(0.5, "dropout rate in training", BELOW_1)
 
 
 @dataclasses.dataclass(frozen=True)
 class AttentionSettings:
     """Settings of the localisation and scoring of regions."""
 
-    regions: int = option(5, "regions K per image", only="rdar", within=FROM_1)
+    regions: int = option(5, "regions K per image", FROM_1, "rdar")
     steps: int = option(
-        5, "locations T per image, with nine regions each", only="rarl", within=FROM_1
+        5, "locations T per image, with nine regions each", FROM_1, "rarl"
     )
     locations: str = option(
         "learnt",
         "choice of locations: learnt by the policy, or as a baseline at random or at "
         "the fixed positions of --starts anchors",
         ("learnt", "random", "anchors"),
-        only="rarl",
+        "rarl",
     )
     sigma: float = option(
         0.2,
         "standard deviation of sampled locations in training, in coordinates from -1 "
         "to 1 across the image",
-        only="rarl",
-        within=ABOVE_0,
+        ABOVE_0,
+        "rarl",
     )
     episodes: int = option(
-        2, "sampled location sequences M per training image", only="rarl", within=FROM_1
+        2, "sampled location sequences M per training image", FROM_1, "rarl"
     )
-    region_size: int = option(14, "edge of a sampled region in cells", within=FROM_1)
+    region_size: int = option(14, "edge of a sampled region in cells", FROM_1)
     region_pooling: str = option(
         "flatten", "pooling of a region", ("flatten", "average", "max", "centre")
     )
     layout_channels: int = option(
         0,
         "channels of each cell that W_fx receives in addition to the pooled region",
-        within=FROM_0,
+        FROM_0,
     )
-    units: int = option(4096, "units of W_fx and of the LSTM", within=ABOVE_0)
+    units: int = option(4096, "units of W_fx and of the LSTM", ABOVE_0)
     region_source: str = option(
         "attention",
         "source of regions: the model's attention, or the K best object proposals of "
@@ -231,10 +227,7 @@ class AttentionSettings:
         ("whole", "anchors"),
     )
     start_scale: float = option(
-        0.5,
-        "initial scale of regions, 1 for the whole map",
-        only="rdar",
-        within=ABOVE_0,
+        0.5, "initial scale of regions, 1 for the whole map", ABOVE_0, "rdar"
     )
     head_start: str = option(
         "xavier",
@@ -246,7 +239,7 @@ class AttentionSettings:
     context: float = option(
         0.5,
         "share of the whole image in a region's initial scores, with head_start pooled",
-        within=SHARE,
+        SHARE,
     )
 
 
@@ -258,28 +251,28 @@ class LossSettings:
         "euclidean", "classification loss", tuple(losses.CLASSIFICATION), flag="loss"
     )
     gamma: float = option(
-        0.1, "weight of the localisation loss (Eq. 14)", only="rdar", within=FROM_0
+        0.1, "weight of the localisation loss (Eq. 14)", FROM_0, "rdar"
     )
     lambda_anchor: float = option(
-        0.01, "weight lambda 1 of the anchor loss (Eq. 13)", only="rdar", within=FROM_0
+        0.01, "weight lambda 1 of the anchor loss (Eq. 13)", FROM_0, "rdar"
     )
     lambda_positive: float = option(
-        0.1, "weight lambda 2 of the positive loss (Eq. 13)", only="rdar", within=FROM_0
+        0.1, "weight lambda 2 of the positive loss (Eq. 13)", FROM_0, "rdar"
     )
     alpha: float = option(
-        0.5, "largest region scale without loss (Eq. 11)", only="rdar", within=FROM_0
+        0.5, "largest region scale without loss (Eq. 11)", FROM_0, "rdar"
     )
     beta: float = option(
-        0.1, "smallest region scale without loss (Eq. 12)", only="rdar", within=FROM_0
+        0.1, "smallest region scale without loss (Eq. 12)", FROM_0, "rdar"
     )
     constraints: str = option(
         "ASP", "region constraints: A anchor, S scale, P positive", only="rdar"
     )
     lambda_reinforce: float = option(
-        1.0, "weight of the policy gradient loss", only="rarl", within=FROM_0
+        1.0, "weight of the policy gradient loss", FROM_0, "rarl"
     )
     lambda_baseline: float = option(
-        1.0, "weight of the reward baseline's loss", only="rarl", within=FROM_0
+        1.0, "weight of the reward baseline's loss", FROM_0, "rarl"
     )
 
 
@@ -287,31 +280,29 @@ class LossSettings:
 class TrainingSettings:
     """Settings of the two training steps."""
 
-    batch_size: int = option(16, "images per batch", within=FROM_1)
-    pooled_epochs: int = option(
-        45, "epochs of step 1, the pooled classifier", within=FROM_1
-    )
-    epochs: int = option(45, "epochs of step 2, the attention model", within=FROM_1)
+    batch_size: int = option(16, "images per batch", FROM_1)
+    pooled_epochs: int = option(45, "epochs of step 1, the pooled classifier", FROM_1)
+    epochs: int = option(45, "epochs of step 2, the attention model", FROM_1)
     pooled_learning_rate: float = option(
-        1e-5, "learning rate of the new layers in step 1", within=ABOVE_0
+        1e-5, "learning rate of the new layers in step 1", ABOVE_0
     )
     learning_rate: float = option(
-        1e-5, "learning rate of the new layers in step 2", within=ABOVE_0
+        1e-5, "learning rate of the new layers in step 2", ABOVE_0
     )
     backbone_rate: float = option(
-        1.0, "learning rate of the backbone relative to new layers", within=FROM_0
+        1.0, "learning rate of the backbone relative to new layers", FROM_0
     )
     localization_rate: float = option(
         1.0,
         "learning rate relative to new layers, of W_zm and b_m (rarl: W_loc, b_loc and "
         "the reward baseline) and the kernels of localization content",
-        within=FROM_0,
+        FROM_0,
     )
     probe_cost: float = option(
         0.0,
         "cost C of logistic regressions on the frozen pretrained backbone's features, "
         "which initialise step 1, such as 0.002; 0: Xavier initialisation",
-        within=FROM_0,
+        FROM_0,
     )
     schedule: str = option(
         "step",
@@ -320,14 +311,14 @@ class TrainingSettings:
         ("step", "cosine", "constant"),
     )
     clip_norm: float = option(
-        0.0, "largest global norm of the gradients; 0: no clipping", within=FROM_0
+        0.0, "largest global norm of the gradients; 0: no clipping", FROM_0
     )
     ema: float = option(
-        0.0, "momentum of averaged weights, such as 0.99; 0: no average", within=BELOW_1
+        0.0, "momentum of averaged weights, such as 0.99; 0: no average", BELOW_1
     )
     select_by: str = option("loss", "metric to choose the best epoch", ("loss", "mAP"))
     patience: int = option(
-        0, "epochs without improvement before stopping; 0: never stop", within=FROM_0
+        0, "epochs without improvement before stopping; 0: never stop", FROM_0
     )
     precision: str = option(
         "float32",
@@ -340,7 +331,7 @@ class TrainingSettings:
         "the same as an uninterrupted one",
     )
     seed: int = option(
-        0, "seed of held-out images, order, crops, weights and dropout", within=FROM_0
+        0, "seed of held-out images, order, crops, weights and dropout", FROM_0
     )
 
 
@@ -353,5 +344,5 @@ class EvaluationSettings:
         "fitting of a temperature and each label's threshold on the validation split",
     )
     precision_floor: float = option(
-        0.0, "lowest precision of fitted thresholds, 0 to 1; 0: best F1", within=SHARE
+        0.0, "lowest precision of fitted thresholds, 0 to 1; 0: best F1", SHARE
     )

@@ -1,5 +1,5 @@
-"""Export of trained models, and prediction for image files with exported models.
+"""Exported models, and predictions for image files by them or by servers.
 
-Exports a `Run` as a SavedModel, ONNX or LiteRT file, and predicts with any of these or
-with a server. Start reading at `export`, then `predictor`.
+In: a trained `Run`; encoded images. Out: a SavedModel or the like; predictions.
+Start reading at `export`, then `predictor`.
 """

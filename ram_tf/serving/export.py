@@ -14,7 +14,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from ram_tf.data import exif, image_header
+from ram_tf.data import exif, image_checks
 from ram_tf.data.decoding import decode_checked
 from ram_tf.data.pipelines import resize, untuned
 from ram_tf.serving import extras
@@ -99,7 +99,7 @@ def read_images(image_bytes, sizes, max_pixels):
 
 def _read_header(encoded):
     """Reads whether an image may be decoded, if it is a JPEG, and its orientation."""
-    header = image_header.read_header(encoded)
+    header = image_checks.read_header(encoded)
     decodable = header.is_supported & header.usual_parts
     return decodable, header.is_jpeg, exif.orientation(encoded)
 

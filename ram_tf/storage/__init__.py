@@ -1,5 +1,5 @@
-"""Writes files atomically, locks folders between processes, and caches model outputs.
+"""Complete files, locks between processes, and cached model outputs.
 
-Input: paths and bytes. Output: complete files, with checksums, even after a crash.
+In: paths and bytes. Out: files with checksums, whole even after a crash.
 Start reading at `atomic_files`.
 """

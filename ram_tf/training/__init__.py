@@ -1,5 +1,5 @@
-"""Training in the two steps of section 5.1: pooled classifier, then attention model.
+"""The two training steps of section 5.1: pooled classifier, attention model.
 
-Input: a `Run` and two splits. Output: the trained weights of the run.
+In: a `Run` and two splits. Out: the trained weights of the run.
 Start reading at `two_steps`.
 """

@@ -41,10 +41,10 @@ class TrainingBatches(NamedTuple):
             self.size,
             epochs,
             self.seed,
-            settings.image.zoom_factors,
-            settings.data.max_pixels,
-            context,
-            settings.image.colour_jitter,
+            zooms=settings.image.zoom_factors,
+            max_pixels=settings.data.max_pixels,
+            context=context,
+            colour_jitter=settings.image.colour_jitter,
         )
 
     def check_finite(self, loss, epoch, batch):

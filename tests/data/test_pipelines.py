@@ -71,7 +71,7 @@ def test_prepare_image_of_one_pixel_has_its_colour():
 
 
 def test_zoomed_crops_are_cut_from_larger_images(split):
-    zoomed = training_pipeline(split, 12, 10, False, 1, range(2), 0, (2.0,))
+    zoomed = training_pipeline(split, 12, 10, False, 1, range(2), 0, zooms=(2.0,))
     for image, label in zoomed.as_numpy_iterator():
         whole = resize(decode_image(split.images[label.argmax()]), 24).numpy()
         windows = np.lib.stride_tricks.sliding_window_view(whole, (10, 10), (0, 1))
@@ -288,7 +288,7 @@ def test_proposals_follow_the_crops_and_flips_of_training(boxed, flip):
 
 
 def test_proposals_follow_zoomed_crops(boxed):
-    data = training_pipeline(boxed, 20, 16, True, 2, range(3), 0, (1.0, 1.2))
+    data = training_pipeline(boxed, 20, 16, True, 2, range(3), 0, zooms=(1.0, 1.2))
     edges = set()
     for (_, boxes), _ in data.as_numpy_iterator():
         edges |= set(np.round(16 * (boxes[:, 1, 2] - boxes[:, 1, 0])))
