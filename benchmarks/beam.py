@@ -26,7 +26,7 @@ import sys
 import time
 
 from ram_tf.cli import command
-from ram_tf.serving.predict_files import find_images
+from ram_tf.serving.image_search import find_images
 
 SCRIPTS = pathlib.Path(__file__).parents[1] / "scripts"
 BROKEN_EVERY = 100

@@ -21,9 +21,9 @@ import tensorflow as tf
 
 from benchmarks import record, timing
 from benchmarks.subject import Subject
-from ram_tf.cli import command
+from ram_tf.cli import command, setting_flags
 from ram_tf.models import backbones
-from ram_tf.training.devices import Devices, add_argument
+from ram_tf.training.devices import Devices
 from ram_tf.training.two_steps import compile_model
 
 RATIOS = (
@@ -47,7 +47,7 @@ def parse(argv):
     record.add_output(parser)
     # Set for the processes that train.
     parser.add_argument("--wait", action="store_true", help=argparse.SUPPRESS)
-    add_argument(parser)
+    setting_flags.add_devices_argument(parser)
     return parser.parse_args(argv)
 
 

@@ -24,7 +24,7 @@ from tqdm import tqdm
 from benchmarks import photographs, record
 from ram_tf.cli import command
 from ram_tf.serving.clients import connection
-from ram_tf.serving.predict_files import find_images
+from ram_tf.serving.image_search import find_images
 from ram_tf.serving.predictor import Predictor
 
 

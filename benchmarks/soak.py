@@ -23,7 +23,7 @@ from tqdm import tqdm
 from benchmarks import photographs, record
 from benchmarks.serving import load
 from ram_tf.cli import command
-from ram_tf.serving.predict_files import find_images
+from ram_tf.serving.image_search import find_images
 from ram_tf.serving.predictor import Predictor
 
 EDGES = (16, 64, 160, 320, 500, 1000, 2400)  # longer edges in pixels

@@ -22,6 +22,7 @@ from typing import NamedTuple
 TARGETS = {
     "csv_files": 20_000,
     "voc_files": 10_000,
+    "voc_exports": 10_000,
     "coco_files": 10_000,
     "tfds_index": 10_000,
     "run_files": 15_000,
@@ -30,6 +31,7 @@ TARGETS = {
     "array_files": 10_000,
     "server_answers": 5_000,
     "decoding": 10_000,
+    "conversion": 10_000,
     "pipeline": 2_000,
     "served_graph": 2_000,
 }

@@ -1,4 +1,4 @@
-"""Fuzzes the readers of a run's `config.json` and `calibration.json`."""
+"""Fuzzes the readers of a run's JSON files, and of the file of `--config`."""
 
 import json
 
@@ -8,6 +8,7 @@ from fuzz.mutations import ODD, files, one_spoilt, spoilt_json
 from fuzz.target import Target
 from ram_tf.metrics.calibration import Calibration
 from ram_tf.runs.config import FIELDS, RETIRED, Config
+from ram_tf.runs.config_json import read_settings
 from ram_tf.runs.run import Run
 
 LABELS = ("cat", "dog", "fox")
@@ -16,10 +17,12 @@ CONFIG = json.loads(SETTINGS.to_json(LABELS))
 # A served model may come from a version with other settings and without a format.
 OLD_CONFIG = {name: value for name, value in CONFIG.items() if name != "format"}
 OLD_CONFIG |= dict.fromkeys(RETIRED, 0)
+SOME = {"dataset": "csv", "epochs": 3, "training": {"seed": 1}}
 CALIBRATION = json.loads(Calibration(1.5, (0.5, 0.25, 1.0)).to_json(LABELS))
 VALID = {
     "config.json": json.dumps(CONFIG).encode(),
     "calibration.json": json.dumps(CALIBRATION).encode(),
+    "settings.json": json.dumps(SOME).encode(),
 }
 
 
@@ -43,6 +46,8 @@ def target(folder):
         check(run.config, run.label_names)
         assert run.config.objective
         assert len(run.calibration.thresholds) == len(run.label_names)
+        settings, _ = read_settings(folder / "settings.json")
+        check(Config.of(**settings), ())
 
     # `spoilt_json` rarely changes a setting, so another strategy changes one each time.
     one_setting = st.builds(
@@ -53,5 +58,6 @@ def target(folder):
     strategies = {
         "config.json": one_setting | spoilt_json(CONFIG),
         "calibration.json": spoilt_json(CALIBRATION),
+        "settings.json": spoilt_json(SOME) | spoilt_json(CONFIG),
     }
     return Target(one_spoilt(VALID, strategies), files(folder, read), VALID)

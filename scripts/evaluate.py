@@ -1,43 +1,12 @@
-r"""Evaluates runs or an exported model on one split.
+"""Evaluates runs or an exported model on one split.
 
     python scripts/evaluate.py --model_dir runs/digits
-    python scripts/evaluate.py --model_dir runs/voc --views 10 --svm --output r.json
-    python scripts/evaluate.py --model_dir saved_models/voc2012/1 --dataset voc2012 \
-        --data_dir VOCdevkit --split val --protocol mlgcn
 
-Prints the metrics, for a run also those of its pooled classifier, and writes them as
-JSON with --output. On VOC 2007 test and COCO val it also prints the differences from
-the papers' results.
+It is the command `ram-tf evaluate`, whose `--help` explains it.
 """
 
-from ram_tf.cli import command, evaluation_flags
-from ram_tf.evaluation import results
-from ram_tf.evaluation.papers import published_results
-
-
-def parse(argv):
-    parser = command.parser(__doc__)
-    evaluation_flags.add_model_arguments(parser)
-    evaluation_flags.add_arguments(parser)
-    parser.add_argument("--output", help="JSON file for the metrics")
-    return parser.parse_args(argv)
-
-
-def main(argv):
-    arguments = parse(argv)
-    views, protocol = evaluation_flags.from_arguments(arguments)
-    inferred, split, settings = evaluation_flags.run_inference(arguments, views)
-    result = results.evaluate(
-        inferred.outputs, split, settings, protocol, inferred.about, **inferred.others
-    )
-    print(results.table(result))
-    differences = published_results.text(settings.data.dataset, result)
-    if differences:
-        print(f"\n{differences}")
-    if arguments.output:
-        results.write(result, arguments.output)
-    return 0
-
+from ram_tf.cli import command
+from ram_tf.cli.evaluate import main
 
 if __name__ == "__main__":
     raise SystemExit(command.run(main))

@@ -1,78 +1,12 @@
 """Exports a trained run as a new version of a SavedModel, or in another format.
 
     python scripts/export.py --model_dir runs/digits
-    python scripts/export.py --model_dir runs/digits --svm
-    python scripts/export.py --model_dir runs/digits --format litert --quantize
 
-fit.py exports its run at the end; this script exports a run again, for example to
-another folder or, as NAME-svm, with the SVMs and views of evaluate.py --svm. The other
-formats replace the file NAME.onnx, NAME.tflite or NAME-quantized.tflite next to the
-SavedModel's folder and take images of one size.
+It is the command `ram-tf export`, whose `--help` explains it.
 """
 
-import pathlib
-
 from ram_tf.cli import command
-from ram_tf.evaluation.ensemble import ViewSettings, ensemble_view, svm_view
-from ram_tf.runs import run_models
-from ram_tf.runs.run import Run
-from ram_tf.serving import litert_model, onnx_model
-from ram_tf.serving.export import export
-
-
-def parse(argv):
-    parser = command.parser(__doc__)
-    parser.add_argument(
-        "--model_dir",
-        required=True,
-        nargs="+",
-        help="output folder of a run, or of several as an ensemble",
-    )
-    parser.add_argument("--svm", action="store_true", help="include the SVMs")
-    parser.add_argument("--name", help="model name; default: the run's")
-    parser.add_argument("--saved_models", default="saved_models", help="output folder")
-    parser.add_argument(
-        "--format",
-        choices=("savedmodel", "onnx", "litert"),
-        default="savedmodel",
-        help="file format, onnx with the extra onnx; %(default)s",
-    )
-    parser.add_argument("--quantize", action="store_true", help="litert: 8-bit weights")
-    parser.add_argument(
-        "--warm_up",
-        action="store_true",
-        help="savedmodel: include requests that warm up TensorFlow Serving, with the "
-        "extra serving",
-    )
-    arguments = parser.parse_args(argv)
-    for flag, kind in (("quantize", "litert"), ("warm_up", "savedmodel")):
-        if getattr(arguments, flag) and arguments.format != kind:
-            parser.error(f"--{flag} is for --format {kind} only")
-    return arguments
-
-
-def main(argv):
-    arguments = parse(argv)
-    runs = [Run.open(folder) for folder in arguments.model_dir]
-    default_name = runs[0].config.saved_name + ("-svm" if arguments.svm else "")
-    name = arguments.name or default_name
-    if arguments.svm:
-        view = svm_view(runs)
-    elif len(runs) > 1:
-        view = ensemble_view(runs, ViewSettings())
-    else:
-        view = run_models.served_view(runs[0], run_models.load_attention(runs[0]))
-    parent = pathlib.Path(arguments.saved_models)
-    if arguments.format == "onnx":
-        print(onnx_model.export(view, runs[0], parent / f"{name}.onnx"))
-    elif arguments.format == "litert":
-        suffix = "-quantized" if arguments.quantize else ""
-        file = parent / f"{name}{suffix}.tflite"
-        print(litert_model.export(view, runs[0], file, arguments.quantize))
-    else:
-        print(export(view, runs[0], parent / name, arguments.warm_up))
-    return 0
-
+from ram_tf.cli.export import main
 
 if __name__ == "__main__":
     raise SystemExit(command.run(main))

@@ -1,79 +1,12 @@
 """Trains a model, evaluates it, draws its regions and exports it.
 
-    python scripts/fit.py                                  the built-in digits
-    python scripts/fit.py --dataset csv --data_dir MINE    your own images
+    python scripts/fit.py --dataset coco
 
-The output folder then holds the weights of both steps, config.json, results.json, an
-image of regions and TensorBoard's logs; the SavedModel is in saved_models/NAME.
-With --resume, the same command continues after the last finished epoch; without
---pooled_only it also continues a run of step 1 alone. On several machines, start it on
-each with TF_CONFIG; only worker 0 writes files.
+It is the command `ram-tf fit`, whose `--help` explains it.
 """
 
-import pathlib
-
-from ram_tf.cli import command, setting_flags
-from ram_tf.evaluation.infer_split import calibrate, report
-from ram_tf.runs import proposals, run_models, run_splits
-from ram_tf.runs.run import Run
-from ram_tf.serving.examples import how_to_try, write_examples
-from ram_tf.serving.export import export
-from ram_tf.storage import atomic_files
-from ram_tf.training import devices, two_steps
-
-
-def parse(argv):
-    parser = command.parser(__doc__)
-    parser.add_argument("--output_dir", help="run's folder; default: runs/NAME[-rarl]")
-    parser.add_argument(
-        "--saved_models", default="saved_models", help="folder of the SavedModels"
-    )
-    parser.add_argument(
-        "--resume", action="store_true", help="resume the run, if there is one"
-    )
-    parser.add_argument(
-        "--pooled_only", action="store_true", help="train and evaluate only step 1"
-    )
-    devices.add_argument(parser)
-    setting_flags.add_arguments(parser)
-    return parser.parse_args(argv)
-
-
-def main(argv):
-    arguments = parse(argv)
-    settings = setting_flags.from_arguments(arguments)
-    team = devices.Devices.start(arguments.devices)
-    team.check(settings)
-    folder = pathlib.Path(arguments.output_dir or f"runs/{settings.run_name}")
-    if team.chief:
-        atomic_files.check_writable(folder, arguments.saved_models)
-    splits = run_splits.load(settings)
-    labels = splits.train.label_names
-    train = two_steps.train_pooled if arguments.pooled_only else two_steps.train
-    if not team.chief:
-        train(Run(folder, settings, labels), splits.train, splits.selection, team)
-        return 0
-    run = Run.start(folder, settings, labels, arguments.resume)
-    splits = run_splits.RunSplits(*(proposals.for_run(run, split) for split in splits))
-
-    trained = train(run, splits.train, splits.selection, team)
-    if arguments.pooled_only:
-        print(report(run, splits.report, run_models.load_pooled(run)))
-        return 0
-    pooled, model = trained
-    if settings.evaluation.calibrate:
-        calibrate(run, model, splits.selection)
-    view = run_models.served_view(run, model)
-    print(report(run, splits.report, pooled, view))
-    if settings.given_regions:
-        print("\nnot exported: object proposals cannot be part of an exported model")
-        return 0
-    model_folder = pathlib.Path(arguments.saved_models, settings.saved_name)
-    version = export(view, run, model_folder)
-    samples = write_examples(run, view, splits.report)
-    print(how_to_try(version, samples, folder / "predictions"))
-    return 0
-
+from ram_tf.cli import command
+from ram_tf.cli.fit import main
 
 if __name__ == "__main__":
     raise SystemExit(command.run(main))

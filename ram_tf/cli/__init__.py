@@ -1,5 +1,6 @@
-"""Flags, and exit statuses, of the programs in `scripts/`.
+"""The command `ram-tf`: a module a command, their flags and their exit statuses.
 
 In: `sys.argv`. Out: a `Config`; on an error one sentence and a non-zero status.
-Start reading at `setting_flags`.
+Start reading at `main`, then `fit` and `setting_flags`. `scripts/` has a door to each
+command. TensorFlow takes seconds to load, so a command imports what needs it in `main`.
 """

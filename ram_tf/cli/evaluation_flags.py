@@ -4,14 +4,7 @@ import dataclasses
 import pathlib
 
 from ram_tf.cli import setting_flags
-from ram_tf.evaluation import infer_split
-from ram_tf.evaluation.ensemble import ViewSettings
-from ram_tf.evaluation.results import PAPER
-from ram_tf.metrics import protocols
-from ram_tf.models.attention.region_lstm import DESCRIPTIONS
-from ram_tf.runs import run_splits
-from ram_tf.runs.run import Run
-from ram_tf.serving.predictor import Predictor
+from ram_tf.models.choices import DESCRIPTIONS
 
 
 def add_model_arguments(parser):
@@ -29,10 +22,13 @@ def add_model_arguments(parser):
 
 def add_arguments(parser):
     """Adds the flags of views and metrics, for `from_arguments`."""
+    # Imported in the functions that need it, as what follows: it loads NumPy.
+    from ram_tf.metrics import protocols
+
     parser.add_argument(
         "--protocol",
         choices=protocols.PROTOCOLS,
-        default=PAPER.name,
+        default=protocols.PAPER.name,
         help="thresholds, top k, means and interpolation of the metrics; %(default)s",
     )
     parser.add_argument(
@@ -85,6 +81,9 @@ def from_arguments(arguments):
     Raises:
         ValueError: --feature without --svm.
     """
+    from ram_tf.evaluation.ensemble import ViewSettings
+    from ram_tf.metrics import protocols
+
     if arguments.feature and not arguments.svm:
         raise ValueError(
             "--feature has an effect only on SVMs. Expected --svm with it. "
@@ -120,6 +119,11 @@ def run_inference(arguments, views):
     Returns:
         The `SplitOutputs`, the `Split`, and the `Config` of the split.
     """
+    from ram_tf.evaluation import infer_split
+    from ram_tf.runs import run_splits
+    from ram_tf.runs.run import Run
+    from ram_tf.serving.predictor import Predictor
+
     folders = arguments.model_dir
     is_run = (pathlib.Path(folders[0]) / "config.json").is_file()
     models = [(Run.open if is_run else Predictor.load)(folder) for folder in folders]

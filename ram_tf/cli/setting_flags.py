@@ -1,13 +1,17 @@
 """The flags of a `Config`, one for each setting, and the `Config` of parsed flags."""
 
 import argparse
+import sys
 
 from ram_tf.runs.config import FIELDS, RETIRED, Config
 from ram_tf.runs.presets import OF_RARL, PRESET_OF, PRESETS, preset
 
 # Without `split_fraction`: other fractions would put training images into the test
 # split.
-DATA = "dataset data_dir year manual_dir difficult skip_unreadable max_pixels".split()
+DATA = (
+    "dataset data_dir year manual_dir difficult negatives skip_unreadable max_pixels "
+    "truncated"
+).split()
 
 
 def add_data_arguments(parser):
@@ -26,15 +30,48 @@ def with_data(settings, arguments):
     return settings.replace(**given)
 
 
+def add_split_arguments(parser):
+    """Adds a flag for each setting that the splits of a run depend on.
+
+    `from_arguments` returns the `Config` that training with these flags has.
+    """
+    parser.set_defaults(preset=None, config=None)
+    for name, (group, field) in FIELDS.items():
+        if group == "data" or name in ("select_by", "seed"):
+            explanation = f"{field.metadata['explanation']} [as in fit]"
+            _add_flag(parser, name, explanation)
+
+
+def add_devices_argument(parser):
+    """Adds the flag `--devices`, for `training.devices.Devices.start`."""
+    parser.add_argument(
+        "--devices",
+        type=int,
+        default=1,
+        help="number of GPUs that share each batch; without a GPU, the number of parts "
+        "of the CPU, only for tests [%(default)s]",
+    )
+
+
 def add_arguments(parser):
-    """Adds a flag for each setting; default: the preset's value."""
+    """Adds a flag for each setting; default: the preset's value.
+
+    Returns:
+        A list of the actions of the flags that few people need.
+    """
+    parser.add_argument(
+        "--config",
+        metavar="FILE",
+        help="initial values of the settings, which flags override: a run's "
+        "config.json, or some of its settings, over the preset",
+    )
     parser.add_argument(
         "--preset",
         choices=PRESETS,
         help="initial values of the settings; default: "
         + ", ".join(f"{preset} for {dataset}" for dataset, preset in PRESET_OF.items()),
     )
-    groups = {}
+    groups, rare = {}, []
     for name, (group, field) in FIELDS.items():
         if group not in groups:
             groups[group] = parser.add_argument_group(group) if group else parser
@@ -50,7 +87,9 @@ def add_arguments(parser):
             if name in values
         ]
         explanation = f"{field.metadata['explanation']} [{'; '.join(defaults)}]"
-        _add_flag(groups[group], name, explanation)
+        action = _add_flag(groups[group], name, explanation)
+        if not field.metadata["common"]:
+            rare.append(action)
     for name in RETIRED:
         parser.add_argument(
             *(f"--{name}", f"--no-{name}"),
@@ -60,6 +99,7 @@ def add_arguments(parser):
             default=argparse.SUPPRESS,
             help=argparse.SUPPRESS,
         )
+    return rare
 
 
 class _Retired(argparse.Action):
@@ -76,7 +116,7 @@ class _Retired(argparse.Action):
 def _add_flag(parser, name, explanation):
     field = FIELDS[name][1]
     kind, choices = field.type, field.metadata["choices"]
-    parser.add_argument(
+    return parser.add_argument(
         f"--{name}",
         default=argparse.SUPPRESS,
         help=explanation.replace("%", "%%"),
@@ -94,22 +134,32 @@ def _given(arguments):
 
 
 def from_arguments(arguments, both_models=False):
-    """Returns the `Config` of parsed flags, which override the dataset's preset.
+    """Returns the `Config` of parsed flags.
+
+    They override the file of `--config`, and that the preset of `--preset` or of the
+    dataset; a whole config.json leaves nothing to a preset. The preset "paper" of a
+    dataset is for the paper's labels: other labels begin with "photographs".
 
     Args:
-        arguments: Parsed flags.
+        arguments: Parsed flags; `preset` is set to the one that was taken.
         both_models: Whether settings of both models are allowed, whatever --model is.
 
     Raises:
-        ValueError: A setting is out of range or has no effect.
+        FileNotFoundError: The file of `--config` does not exist.
+        ValueError: It is no configuration; or a setting is out of range or has no
+            effect.
     """
     given = _given(arguments)
-    dataset = given.get("dataset", "digits")
-    name = arguments.preset or PRESET_OF[dataset]
-    model = given.get("model", "rdar")
+    filed, whole = _from_file(arguments, given)
+    chosen = {"dataset": "digits", **filed, **given}
+    model = chosen.get("model", "rdar")
     if not both_models:
         _check_model(given, model)
-    settings = Config.of(**{"dataset": dataset, **preset(name, model), **given})
+    initial = {}
+    if not whole:
+        arguments.preset = arguments.preset or _preset_of(chosen)
+        initial = preset(arguments.preset, model)
+    settings = Config.of(**{**initial, **chosen}).with_whole_paths()
     # `Config` does not check these, so that older runs with such settings still open.
     _check_effects(settings, given)
     if settings.model.backbone == "small" and settings.model.weights == "imagenet":
@@ -118,6 +168,54 @@ def from_arguments(arguments, both_models=False):
             "a file with it. Received: --weights imagenet"
         )
     return settings
+
+
+def _preset_of(chosen):
+    """Returns the preset of a dataset, and prints it if its labels are not the paper's.
+
+    Args:
+        chosen: The settings that are known without a preset, by name.
+    """
+    dataset, data_dir = chosen["dataset"], chosen.get("data_dir")
+    name = PRESET_OF.get(dataset, "photographs")
+    if name != "paper" or not data_dir:
+        return name
+    # Imported here, since it loads TensorFlow, which `--help` need not wait for.
+    from ram_tf.data import datasets, paper_labels
+
+    try:
+        labels = datasets.label_names(dataset, data_dir, chosen.get("year") or None)
+    except (OSError, ValueError):
+        return name  # reported when the data are read
+    if paper_labels.are_papers(dataset, labels):
+        return name
+    print(
+        f"the {len(labels)} labels of {data_dir} are not the paper's: the settings "
+        "begin with --preset photographs (--preset paper: the paper's)",
+        file=sys.stderr,
+    )
+    return "photographs"
+
+
+def _from_file(arguments, given):
+    """Returns the settings in the file of `--config` by name, and if it has all."""
+    if not arguments.config:
+        return {}, False
+    # Imported here, since it loads NumPy, which `--help` need not wait for.
+    from ram_tf.runs import config_json
+
+    settings, whole = config_json.read_settings(arguments.config)
+    if whole and arguments.preset:
+        raise ValueError(
+            "--preset has no effect with a config.json that holds all settings. "
+            f"Expected one of both. Received: --preset {arguments.preset} --config "
+            f"{arguments.config}"
+        )
+    dataset = given.get("dataset", settings.get("dataset"))
+    if dataset != settings.get("dataset"):
+        # The file's folder belongs to its own dataset.
+        settings.pop("data_dir", None)
+    return settings, whole
 
 
 def _check_model(given, model):
@@ -137,12 +235,25 @@ def _check_effects(settings, given):
     changed = {n: v for n, v in given.items() if v != default[n]}
     of_voc = settings.data.dataset.startswith("voc")
     through_tfds = (
-        settings.data.dataset not in ("digits", "csv") and not settings.data.data_dir
+        settings.data.dataset not in ("digits", "csv", "voc")
+        and not settings.data.data_dir
     )
+    has_folder = bool(settings.data.data_dir)
+    coco_files = settings.data.dataset == "coco" and has_folder
+    voc_files = of_voc and has_folder
     for name, acts, expected in (
         ("year", settings.data.dataset == "coco", "--dataset coco"),
-        ("difficult", of_voc, "--dataset voc2007 or voc2012"),
-        ("split_fraction", settings.data.dataset == "csv", "--dataset csv"),
+        ("difficult", of_voc, "--dataset voc2007, voc2012 or voc"),
+        (
+            "negatives",
+            coco_files or voc_files,
+            "--dataset coco or voc and --data_dir",
+        ),
+        (
+            "split_fraction",
+            settings.data.dataset == "csv" or coco_files or voc_files,
+            "--dataset csv, or coco or voc and --data_dir,",
+        ),
         ("manual_dir", through_tfds, "voc or coco without --data_dir"),
         (
             "start_scale",

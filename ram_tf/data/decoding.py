@@ -3,11 +3,15 @@
 import tensorflow as tf
 
 from ram_tf.data import exif, image_checks
+from ram_tf.data.image_faults import ACCEPT, REFUSE
 
-MAX_PIXELS = 50_000_000
+# Ours: more than the photographs of any camera of 50 megapixels have.
+MAX_PIXELS = 80_000_000
+JPEG_END = b"\xff\xd9"
+PNG_END = b"\0\0\0\0IEND\xae\x42\x60\x82"
 
 
-def decode_image(encoded, max_pixels=MAX_PIXELS):
+def decode_image(encoded, max_pixels=MAX_PIXELS, truncated=REFUSE):
     """Decodes a JPEG or PNG of any kind to RGB.
 
     Grey is repeated, CMYK converted, 16 bits are reduced to 8, and transparent pixels
@@ -17,6 +21,8 @@ def decode_image(encoded, max_pixels=MAX_PIXELS):
     Args:
         encoded: Scalar string tensor.
         max_pixels: Images with more pixels are refused before they are decoded.
+        truncated: "accept" to read a JPEG that lacks its last bytes, whose missing
+            pixels become grey, and a PNG that lacks only its end; "refuse" for errors.
 
     Returns:
         `(H, W, 3)` uint8.
@@ -27,10 +33,11 @@ def decode_image(encoded, max_pixels=MAX_PIXELS):
     """
     is_jpeg = image_checks.check(encoded)
     with tf.control_dependencies([is_jpeg]):
-        return decode_checked(encoded, is_jpeg, exif.orientation(encoded), max_pixels)
+        orientation = exif.orientation(encoded)
+        return decode_checked(encoded, is_jpeg, orientation, max_pixels, truncated)
 
 
-def decode_checked(encoded, is_jpeg, orientation, max_pixels):
+def decode_checked(encoded, is_jpeg, orientation, max_pixels, truncated=REFUSE):
     """Decodes an image whose header is valid: the rest of `decode_image`.
 
     Args:
@@ -38,6 +45,7 @@ def decode_checked(encoded, is_jpeg, orientation, max_pixels):
         is_jpeg: Whether it is a JPEG, see `image_checks.read_header`.
         orientation: See `exif.orientation`.
         max_pixels: See `decode_image`.
+        truncated: See `decode_image`.
 
     Returns:
         `(H, W, 3)` uint8.
@@ -46,12 +54,31 @@ def decode_checked(encoded, is_jpeg, orientation, max_pixels):
         tf.errors.InvalidArgumentError: As `decode_image`.
     """
     encoded = image_checks.check_size(encoded, is_jpeg, max_pixels)
+    accept = truncated == ACCEPT
     image = tf.cond(
         is_jpeg,
-        lambda: tf.io.decode_jpeg(encoded, channels=3),
-        lambda: _decode_png(encoded),
+        lambda: _decode_jpeg(encoded, accept),
+        lambda: _decode_png(_with_end(encoded) if accept else encoded),
     )
     return exif.upright(image, orientation)
+
+
+def _decode_jpeg(encoded, accept):
+    if not accept:
+        return tf.io.decode_jpeg(encoded, channels=3)
+    # TensorFlow adds an end itself, but not to a file that is cut within its end.
+    return tf.io.decode_jpeg(encoded + JPEG_END, channels=3, try_recover_truncated=True)
+
+
+def _with_end(encoded):
+    """Returns a PNG with its last chunk, which libpng requires, in place of a part."""
+    length = tf.strings.length(encoded)
+    kept = length
+    # Shorter parts are zeros, with which the pixels' checksum may end, too.
+    for count in range(5, len(PNG_END)):
+        is_part = tf.equal(tf.strings.substr(encoded, -count, count), PNG_END[:count])
+        kept = tf.where(is_part, length - count, kept)
+    return tf.strings.substr(encoded, 0, kept) + PNG_END
 
 
 def _decode_png(encoded):

@@ -1,11 +1,11 @@
 """Draws the regions of images with the labels that they predicted, and heat maps."""
 
 import math
-import pathlib
 
-import matplotlib
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
+
+from ram_tf.data import label_fonts
 
 # Okabe and Ito's palette for colour-blind people (https://jfly.uni-koeln.de/color/)
 # without black. It repeats from the eighth step on; regions also have numbers.
@@ -53,7 +53,7 @@ def draw_regions(image, boxes, predicted, size=640, per_step=1):
         )
     draw = ImageDraw.Draw(picture)
     line = max(2, size // 200)
-    font = _font(max(11, size // 36))
+    font = label_fonts.font(max(11, size // 36))
     for region, box in enumerate(corners):
         if len(corners) < MANY_REGIONS and region not in named:
             _dashed_box(draw, box, line)
@@ -89,12 +89,12 @@ def draw_boxes(image, boxes, ink, caption, size=360):
     draw = ImageDraw.Draw(picture)
     for box in corners:
         _solid_box(draw, box, max(2, size // 120), ink)
-    font = _font(max(11, size // 26))
+    font = label_fonts.font(max(11, size // 26))
     below = Image.new("RGB", (picture.width, picture.height + 2 * font.size), _WHITE)
     below.paste(picture, (0, 0))
     middle = picture.width / 2, picture.height + font.size
     text = _shortened(caption, "", picture.width, font)
-    ImageDraw.Draw(below).text(middle, text, _BLACK, font, anchor="mm")
+    label_fonts.write(ImageDraw.Draw(below), middle, text, _BLACK, font, "mm")
     return below
 
 
@@ -210,12 +210,6 @@ def contact_sheet(pictures, columns=4):
     return sheet
 
 
-def _font(height):
-    # Always installed, and has Greek and Cyrillic letters, too.
-    folder = pathlib.Path(matplotlib.get_data_path(), "fonts", "ttf")
-    return ImageFont.truetype(str(folder / "DejaVuSans.ttf"), height)
-
-
 def colour(step):
     """Returns the red, green and blue, 0 to 255, of the regions of a step."""
     return _COLOURS[step % len(_COLOURS)]
@@ -317,16 +311,18 @@ def _legend(predicted, width, font, per_step):
     ]
     if not lines:
         return _empty_legend(width, tag + 2 * gap, font)
-    column = math.ceil(max(map(font.getlength, lines))) + tag + 3 * gap
+    longest = max(label_fonts.length(line, font) for line in lines)
+    column = math.ceil(longest) + tag + 3 * gap
     columns = max(1, width // column)
     rows = math.ceil(len(lines) / columns)
     legend = Image.new("RGB", (width, rows * (tag + gap) + gap), _WHITE)
     draw = ImageDraw.Draw(legend)
     for index, (line, (_, _, region)) in enumerate(zip(lines, predicted, strict=True)):
-        row, place = divmod(index, columns)
-        left, top = place * column + gap, row * (tag + gap) + gap
+        row, number = divmod(index, columns)
+        left, top = number * column + gap, row * (tag + gap) + gap
         _tag(draw, (left, top), region, per_step, font)
-        draw.text((left + tag + gap, top + tag / 2), line, _BLACK, font, anchor="lm")
+        place = left + tag + gap, top + tag / 2
+        label_fonts.write(draw, place, line, _BLACK, font, "lm")
     return legend
 
 
@@ -338,8 +334,9 @@ def _empty_legend(width, height, font):
 
 
 def _shortened(name, ending, room, font):
-    if font.getlength(name + ending) <= room:
+    name = label_fonts.spelled(name)
+    if label_fonts.length(name + ending, font) <= room:
         return name + ending
-    while name and font.getlength(f"{name}…{ending}") > room:
+    while name and label_fonts.length(f"{name}…{ending}", font) > room:
         name = name[:-1]
     return f"{name}…{ending}"

@@ -5,10 +5,12 @@ which skips unreadable images and may cut several views, uses the same functions
 Training adds a random crop and flip and, optionally, colour jitter.
 """
 
+from typing import NamedTuple
+
 import numpy as np
 import tensorflow as tf
-from tqdm import tqdm
 
+from ram_tf.data import image_faults, progress
 from ram_tf.data.augmentation import (
     Place,
     boxes_in_crop,
@@ -18,9 +20,12 @@ from ram_tf.data.augmentation import (
     random_place,
 )
 from ram_tf.data.decoding import MAX_PIXELS, decode_image
+from ram_tf.data.image_faults import REFUSE
 from ram_tf.data.split import epoch_order
 
 ONE_DEVICE = tf.distribute.InputContext()
+GREY_SHAPE = (16, 18)  # see `duplicates`
+LUMA = (0.299, 0.587, 0.114)
 
 
 def resize(image, size):
@@ -42,7 +47,7 @@ def centre_crop(images, crop):
     return images[..., top : top + crop, top : top + crop, :]
 
 
-def prepare_image(encoded, size, crop, max_pixels=MAX_PIXELS):
+def prepare_image(encoded, size, crop, max_pixels=MAX_PIXELS, truncated=REFUSE):
     """Turns an image file's bytes into the model's input (table 6, single-crop).
 
     Args:
@@ -50,11 +55,13 @@ def prepare_image(encoded, size, crop, max_pixels=MAX_PIXELS):
         size: N; the image is resized to N x N.
         crop: The edge of the centre crop, N - 64 in the paper.
         max_pixels: See `decode_image`.
+        truncated: See `decode_image`.
 
     Returns:
         `(crop, crop, 3)` float32 in [0, 255].
     """
-    return centre_crop(resize(decode_image(encoded, max_pixels), size), crop)
+    image = decode_image(encoded, max_pixels, truncated)
+    return centre_crop(resize(image, size), crop)
 
 
 def training_pipeline(
@@ -68,6 +75,7 @@ def training_pipeline(
     *,
     zooms=(1.0,),
     max_pixels=MAX_PIXELS,
+    truncated=REFUSE,
     context=ONE_DEVICE,
     colour_jitter=0.0,
 ):
@@ -85,6 +93,7 @@ def training_pipeline(
         zooms: One of these is drawn per image, which is resized to N * zoom before it
             is cropped (ours; the paper's is 1 only).
         max_pixels: See `decode_image`.
+        truncated: See `decode_image`.
         context: The `tf.distribute.InputContext` of a worker, which reads its own part
             of each batch, in one piece per device.
         colour_jitter: See `jitter_colours`.
@@ -109,7 +118,8 @@ def training_pipeline(
         key = tf.random.fold_in(key, index)
         edge = random_edge(edges, key)
         place = random_place(edge - crop, flip, key)
-        image = resize(decode_image(encoded(index), max_pixels), edge)
+        image = decode_image(encoded(index), max_pixels, truncated)
+        image = resize(image, edge)
         image = jitter_colours(
             cut(image, crop, place), colour_jitter, tf.random.fold_in(key, 2)
         )
@@ -130,7 +140,9 @@ def training_pipeline(
     )
 
 
-def evaluation_pipeline(split, sizes, crop, batch_size, max_pixels=MAX_PIXELS):
+def evaluation_pipeline(
+    split, sizes, crop, batch_size, max_pixels=MAX_PIXELS, truncated=REFUSE
+):
     """Returns batches of prepared images, each image once, in order.
 
     Args:
@@ -139,6 +151,7 @@ def evaluation_pipeline(split, sizes, crop, batch_size, max_pixels=MAX_PIXELS):
         crop: The edge of the centre crop; None for the whole image.
         batch_size: Images per batch; the last batch may be smaller.
         max_pixels: See `decode_image`.
+        truncated: See `decode_image`.
 
     Returns:
         A `tf.data.Dataset` of tuples with `(B, crop, crop, 3)` for each of `sizes`. If
@@ -149,7 +162,7 @@ def evaluation_pipeline(split, sizes, crop, batch_size, max_pixels=MAX_PIXELS):
 
     def prepare(index):
         images = tuple(
-            prepare_image(encoded(index), size, crop or size, max_pixels)
+            prepare_image(encoded(index), size, crop or size, max_pixels, truncated)
             for size in sizes
         )
         if proposals is None:
@@ -169,31 +182,83 @@ def evaluation_pipeline(split, sizes, crop, batch_size, max_pixels=MAX_PIXELS):
     )
 
 
-def find_unreadable(split, max_pixels=MAX_PIXELS):
-    """Decodes every image of a split and returns the indices of unreadable ones.
+class Scan(NamedTuple):
+    """What reading every image of a split once has shown.
+
+    Args:
+        unreadable: The indices of images that cannot be read.
+        greys: `(n, 16, 18)` uint8, see `to_grey`; 0 for unreadable images.
+    """
+
+    unreadable: np.ndarray
+    greys: np.ndarray
+
+
+def scan(split, max_pixels=MAX_PIXELS, truncated=REFUSE):
+    """Decodes every image of a split.
 
     Args:
         split: The `Split`.
         max_pixels: See `decode_image`.
+        truncated: See `decode_image`.
 
     Returns:
-        An integer array of indices.
+        A `Scan`.
     """
     encoded = _encoded(split)
 
     def try_image(index):
-        image = decode_image(encoded(index), max_pixels)
-        with tf.control_dependencies([image]):
-            return tf.identity(index)
+        image = decode_image(encoded(index), max_pixels, truncated)
+        return index, to_grey(image)
 
     readable = (
         tf.data.Dataset.range(len(split))
         .map(try_image, num_parallel_calls=tf.data.AUTOTUNE)
         .ignore_errors()
         .with_options(untuned())
+        .as_numpy_iterator()
     )
-    bar = tqdm(readable, "reading images", len(split), unit="img", leave=False)
-    return np.setdiff1d(np.arange(len(split)), [int(index) for index in bar])
+    found = np.zeros(len(split), bool)
+    greys = np.zeros((len(split), *GREY_SHAPE), np.uint8)
+    for index, grey in progress.bar(readable, "reading images", len(split), "img"):
+        found[index], greys[index] = True, grey
+    return Scan(np.flatnonzero(~found), greys)
+
+
+def to_grey(image):
+    """Shrinks an image `(H, W, 3)` to `(16, 18)` uint8, by which duplicates are found.
+
+    It needs little time beside the decoding of the image.
+    """
+    small = tf.image.resize(image, GREY_SHAPE, antialias=True)
+    return tf.cast(tf.round(tf.linalg.matvec(small, LUMA)), tf.uint8)
+
+
+def find_unreadable(split, max_pixels=MAX_PIXELS, truncated=REFUSE):
+    """Returns the indices of a split's unreadable images; see `scan`."""
+    return scan(split, max_pixels, truncated).unreadable
+
+
+def describe_unreadable(split, indices, max_pixels=MAX_PIXELS, truncated=REFUSE):
+    """Says why images of a split cannot be read.
+
+    Args:
+        split: The `Split`.
+        indices: The indices of unreadable images, see `scan`.
+        max_pixels: See `decode_image`.
+        truncated: See `decode_image`.
+
+    Returns:
+        A `Fault` of `image_faults` per index.
+    """
+    limits = max_pixels, truncated
+    images = (split.images[index] for index in indices)
+    return [
+        image_faults.find_fault(image, *limits)
+        if isinstance(image, bytes)
+        else image_faults.find_fault_of_file(image, *limits)
+        for image in images
+    ]
 
 
 def untuned():

@@ -9,6 +9,8 @@ from pathlib import PurePosixPath, PureWindowsPath
 
 import numpy as np
 
+from ram_tf.data import stratification
+
 # Ours: each label needs a byte per image, so that a column of captions that is read as
 # labels would fill the memory.
 MAX_LABELS = 10_000
@@ -33,6 +35,13 @@ class Split:
         proposals: `(n, K, 4)` float32 `ymin, xmin, ymax, xmax`, fractions of the image:
             the regions of a model that does not find them itself (see
             `ram_tf.runs.proposals`); otherwise None.
+        others: `(n,)` int8, the value of all labels that are not in `label_names`: 0
+            where an image's labels are listed by name, so that others are absent; -1
+            where they were not annotated. None if it is -1 for all images.
+        greys: `(n, 16, 18)` uint8, the images in small (see `ram_tf.data.duplicates`);
+            None if they have not been read yet.
+        unreadable: The name and the `image_faults.Fault` of each image that was left
+            out because it cannot be read.
     """
 
     images: tuple[str | bytes, ...]
@@ -43,6 +52,9 @@ class Split:
     notes: tuple[str, ...] = ()
     name: str = ""
     proposals: np.ndarray | None = None
+    others: np.ndarray | None = None
+    greys: np.ndarray | None = None
+    unreadable: tuple[tuple[str, tuple[str, str]], ...] = ()
 
     def __post_init__(self):
         expected = (len(self.images), len(self.label_names))
@@ -72,10 +84,12 @@ class Split:
             labels=self.labels[rows],
             boxes=None if self.boxes is None else tuple(self.boxes[i] for i in indices),
             proposals=None if self.proposals is None else self.proposals[rows],
+            others=None if self.others is None else self.others[rows],
+            greys=None if self.greys is None else self.greys[rows],
         )
 
-    def hold_out(self, fraction, seed):
-        """Divides the split at random into the remaining and the held-out images.
+    def hold_out(self, fraction, seed, division="stratified"):
+        """Divides the split into the remaining and the held-out images.
 
         Both keep the order of the images.
 
@@ -83,6 +97,7 @@ class Split:
             fraction: The fraction of images to hold out, in [0, 1]; at least one image
                 is held out and at least one remains.
             seed: The same seed holds out the same images.
+            division: One of `dataset_names.DIVISIONS`.
 
         Returns:
             The two splits `(rest, held)`.
@@ -96,9 +111,88 @@ class Split:
                 f"Received: a split of {len(self)}"
             )
         count = min(max(1, round(fraction * len(self))), len(self) - 1)
-        held = np.zeros(len(self), bool)
-        held[np.random.default_rng(seed).permutation(len(self))[:count]] = True
-        return self.take(np.flatnonzero(~held)), self.take(np.flatnonzero(held))
+        if division == "stratified":
+            counts = len(self) - count, count
+            rest, held = stratification.divide(self.labels, counts, seed)
+        else:
+            order = np.random.default_rng(seed).permutation(len(self))
+            rest, held = np.sort(order[count:]), np.sort(order[:count])
+        return self.take(rest), self.take(held)
+
+    def with_labels(self, label_names):
+        """Returns the split with the labels of a model, in the model's order.
+
+        A label that the data do not have is absent from images whose labels are listed
+        by name, and unknown otherwise. A label that the model does not have is left out
+        and named in the notes.
+
+        Args:
+            label_names: The model's labels.
+
+        Raises:
+            ValueError: The data have none of them.
+        """
+        label_names = tuple(label_names)
+        if label_names == self.label_names:
+            return self
+        columns = {name: i for i, name in enumerate(self.label_names)}
+        known = set(label_names)
+        extra = [name for name in self.label_names if name not in known]
+        if len(extra) == len(self.label_names):
+            raise ValueError(
+                "The labels of the data are not those of the model. Expected some of "
+                f"its {len(label_names)}: {shortened(label_names)}. Received: only "
+                f"{shortened(extra)}"
+            )
+        others = self.others
+        if others is None:
+            others = np.full(len(self), -1, np.int8)
+        labels = np.repeat(others[:, None], len(label_names), axis=1).astype(np.int8)
+        for i, name in enumerate(label_names):
+            if name in columns:
+                labels[:, i] = self.labels[:, columns[name]]
+        notes = list(self.notes)
+        if extra:
+            found = (self.labels[:, [columns[name] for name in extra]] > 0).any(1).sum()
+            notes.append(
+                f"{len(extra)} of {len(self.label_names)} labels are not among the "
+                f"{len(label_names)} of the model and are left out, present in {found} "
+                f"images: {shortened(extra)}"
+            )
+        missing = [name for name in label_names if name not in columns]
+        if missing:
+            listed = int((others == 0).sum())
+            how = [
+                f"{how} in {count} images"
+                for how, count in (("absent", listed), ("unknown", len(self) - listed))
+                if count
+            ]
+            notes.append(
+                f"{len(missing)} of the model's {len(label_names)} labels do not occur "
+                f"in the data and are taken as {' and '.join(how)}: "
+                f"{shortened(missing)}"
+            )
+        boxes = self.boxes
+        if boxes is not None:
+            boxes = tuple(
+                {name: found for name, found in each.items() if name in known}
+                for each in boxes
+            )
+        return dataclasses.replace(
+            self,
+            labels=labels,
+            label_names=label_names,
+            boxes=boxes,
+            notes=tuple(notes),
+        )
+
+
+def shortened(names, most=12):
+    """Returns names for a message, of many only the first and how many there are."""
+    names = [reprlib.repr(name)[1:-1] if len(name) > 60 else name for name in names]
+    if len(names) <= most:
+        return ", ".join(names)
+    return f"{', '.join(names[:most])} and {len(names) - most} more"
 
 
 def check_label_names(names, where):

@@ -90,7 +90,7 @@ def fit_svms(view, runs, describe):
     """
     first = runs[0]
     train = run_splits.load_training(first.config)
-    run_splits.check_labels(train, first.label_names)
+    train = run_splits.with_labels(train, first.label_names)
     about = _identity(view, runs)
     trained_on = {name for run in runs for name in _training_names(run)}
     held_out = np.array([name not in trained_on for name in train.names])

@@ -5,9 +5,13 @@ from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
-from tqdm import tqdm
 
-from ram_tf.data.pipelines import evaluation_pipeline, read_files
+from ram_tf.data import progress
+from ram_tf.data.pipelines import (
+    describe_unreadable,
+    evaluation_pipeline,
+    read_files,
+)
 from ram_tf.evaluation import results, svm
 from ram_tf.evaluation.ensemble import (
     ViewSettings,
@@ -93,10 +97,15 @@ def _cached(run, about, files, split, settings, compute):
 def _infer(split, sizes, crop, settings, forward):
     batch_size = settings.training.batch_size
     batches = evaluation_pipeline(
-        split, sizes, crop, batch_size, settings.data.max_pixels
+        split,
+        sizes,
+        crop,
+        batch_size,
+        settings.data.max_pixels,
+        settings.data.truncated,
     )
     total = math.ceil(len(split) / batch_size)
-    bar = tqdm(batches, "evaluating", total, unit="batch", leave=False)
+    bar = progress.bar(batches, "evaluating", total, "batch")
     return _concatenated(forward(images) for images in bar)
 
 
@@ -110,17 +119,22 @@ def infer_exported(predictor, split):
         ValueError: The model rejects an image, which would count as one without labels.
     """
     size = predictor.config.training.batch_size
-    starts = tqdm(range(0, len(split), size), "evaluating", unit="batch", leave=False)
+    starts = progress.bar(range(0, len(split), size), "evaluating", unit="batch")
     outputs = _concatenated(
         predictor(list(read_files(split.take(range(len(split))[start : start + size]))))
         for start in starts
     )
     rejected = np.flatnonzero(~outputs["valid"])
     if len(rejected):
-        names = ", ".join(split.names[i] for i in rejected)
+        data = predictor.config.data
+        faults = describe_unreadable(split, rejected, data.max_pixels, data.truncated)
+        names = ", ".join(
+            f"{split.names[i]} ({fault.detail})"
+            for i, fault in zip(rejected, faults, strict=True)
+        )
         raise ValueError(
             "The exported model rejects images. Expected JPEG or PNG files of at most "
-            f"{predictor.config.data.max_pixels} pixels, its limit. Received: "
+            f"{data.max_pixels} pixels, its limit. Received: "
             f"{len(rejected)} of {len(split)} images that it cannot read: {names}"
         )
     return outputs

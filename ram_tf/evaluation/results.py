@@ -13,10 +13,10 @@ from ram_tf.metrics import (
     region_metrics,
     reliability,
 )
+from ram_tf.metrics.protocols import PAPER
 from ram_tf.models.networks import crop_to_image
 from ram_tf.storage.atomic_files import atomic_write
 
-PAPER = protocols.PROTOCOLS["rdar"]
 INTERPOLATIONS = ("none", "voc2010", "voc2007")
 METRIC_PREFIXES = ("mAP", "OP", "OR", "OF1", "CP", "CR", "CF1")
 REGION_METRICS = (

@@ -12,8 +12,8 @@ from scipy.special import expit
 from sklearn.metrics import average_precision_score
 from sklearn.model_selection import StratifiedKFold, cross_val_predict
 from sklearn.svm import LinearSVC
-from tqdm import tqdm
 
+from ram_tf.data import progress
 from ram_tf.storage import cache
 from ram_tf.storage.atomic_files import atomic_write
 
@@ -232,7 +232,7 @@ def fit(
 
     def each_label(function, title, *rows):
         tasks = (joblib.delayed(function)(*row) for row in zip(*rows, strict=True))
-        return list(tqdm(pool(tasks), title, len(columns), unit="label", leave=False))
+        return list(progress.bar(pool(tasks), title, len(columns), "label"))
 
     decisions = each_label(
         lambda column: _cross_validate(features, column, seed, costs, folds),

@@ -140,6 +140,7 @@ PROTOCOLS = {
         ),
     )
 }
+PAPER = PROTOCOLS["rdar"]
 
 
 def compute_metrics(labels, probabilities, protocol):

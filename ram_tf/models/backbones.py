@@ -4,63 +4,13 @@ Every backbone takes images in [0, 255] and applies the preprocessing that its I
 weights were trained with.
 """
 
-import dataclasses
 import pathlib
 import warnings
-from collections.abc import Callable
 
 import keras
 
-
-@dataclasses.dataclass(frozen=True)
-class Backbone:
-    """What is needed to build a backbone.
-
-    Args:
-        application: Builds the network, a function of `keras.applications`; None for
-            `small`, which this module builds.
-        layer: The layer whose output is the feature map; None for the last one.
-        stride: Pixels of the image per cell of the feature map. Cells tile an image
-            whose edges are multiples of it.
-        scaling: Maps RGB in [0, 255] to the range the network was trained on; None
-            where the network does so itself.
-        hidden: Name and kernel shape of the first fully connected layer of the
-            network's top; None where the top has only the classifier.
-    """
-
-    application: Callable
-    layer: str | None
-    stride: int
-    scaling: Callable | None
-    hidden: tuple[str, tuple[int, int]] | None = None
-
-
-applications = keras.applications
-BACKBONES = {
-    # Section 3: features from conv5_3, before pool5.
-    "vgg16": Backbone(
-        applications.VGG16,
-        "block5_conv3",
-        16,
-        applications.vgg16.preprocess_input,
-        hidden=("fc1", (7 * 7 * 512, 4096)),  # fc6
-    ),
-    "mobilenet_v2": Backbone(
-        applications.MobileNetV2,
-        None,
-        32,
-        applications.mobilenet_v2.preprocess_input,
-    ),
-    "resnet50": Backbone(
-        applications.ResNet50, None, 32, applications.resnet.preprocess_input
-    ),
-    "resnet101": Backbone(
-        applications.ResNet101, None, 32, applications.resnet.preprocess_input
-    ),
-    "efficientnet_v2_s": Backbone(applications.EfficientNetV2S, None, 32, None),
-    "convnext_tiny": Backbone(applications.ConvNeXtTiny, None, 32, None),
-    "small": Backbone(None, None, 8, None),
-}
+from ram_tf.data import progress
+from ram_tf.models.choices import BACKBONES
 
 
 def build(name, weights="imagenet", frozen=0.0):
@@ -96,9 +46,8 @@ def build(name, weights="imagenet", frozen=0.0):
         network = keras.Model(network.input, output, name=network.name)
     for layer in network.layers[: int(frozen * len(network.layers))]:
         layer.trainable = False
-    scaling = BACKBONES[name].scaling
     images = keras.Input((None, None, 3), name="images")
-    features = network(scaling(images) if scaling else images)
+    features = network(BACKBONES[name].scaling(images))
     return _InferenceModel(images, features, name="backbone")
 
 
@@ -141,7 +90,10 @@ def hidden_layer(name, weights, shape):
 def _application(name, weights, top=False):
     try:
         # Keras warns when it uses the weights of 224 x 224 for images of any size.
-        with warnings.catch_warnings(action="ignore", category=UserWarning):
+        with (
+            warnings.catch_warnings(action="ignore", category=UserWarning),
+            progress.only_lines(),
+        ):
             return BACKBONES[name].application(
                 weights="imagenet" if weights == "imagenet" else None,
                 include_top=top,

@@ -11,6 +11,8 @@ import math
 import numpy as np
 import tensorflow as tf
 
+from ram_tf.models.choices import LOSSES
+
 
 def euclidean(labels, scores):
     """Computes the squared distance of softmax and L1-normalised labels (Eq. 7-8).
@@ -101,11 +103,7 @@ def asymmetric(labels, scores, gamma_positive=0.0, gamma_negative=4.0, clip=0.05
     return _mean_over_known(tf.where(present > 0, positive, negative), known)
 
 
-CLASSIFICATION = {
-    "euclidean": euclidean,
-    "bce": binary_crossentropy,
-    "asl": asymmetric,
-}
+CLASSIFICATION = {name: globals()[function] for name, function in LOSSES.items()}
 
 
 def probabilities(scores, loss):

@@ -10,8 +10,8 @@ from typing import NamedTuple
 import tensorflow as tf
 
 from ram_tf.models import losses
-from ram_tf.models.attention.region_lstm import DESCRIPTIONS
 from ram_tf.models.attention.spatial_transformer import sample_region
+from ram_tf.models.choices import DESCRIPTIONS
 from ram_tf.models.networks import AttentionModel, crop_to_image
 
 COUNTS = (1, 5, 10)

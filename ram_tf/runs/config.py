@@ -7,10 +7,9 @@ messages name a setting without its group.
 
 import dataclasses
 import json
+import os
 
-from ram_tf.models import backbones
-from ram_tf.models.attention.region_scales import region_scales
-from ram_tf.models.objectives import Objective, ReinforceObjective
+from ram_tf.models import choices
 from ram_tf.runs import setting_rules
 from ram_tf.runs.settings import (
     AttentionSettings,
@@ -34,6 +33,9 @@ RETIRED = dict.fromkeys(
 )
 
 
+FOLDERS = ("data_dir", "manual_dir")  # settings that are paths
+
+
 @dataclasses.dataclass(frozen=True)
 class Config:
     """All settings of a run; defaults follow the paper's section 5.1 where possible.
@@ -46,7 +48,9 @@ class Config:
         ValueError: A value is out of range or not an allowed choice.
     """
 
-    name: str = option("", "name of the SavedModel; empty: that of the dataset")
+    name: str = option(
+        "", "name of the SavedModel; empty: that of the dataset", common=True
+    )
     data: DataSettings = dataclasses.field(default_factory=DataSettings)
     image: ImageSettings = dataclasses.field(default_factory=ImageSettings)
     model: ModelSettings = dataclasses.field(default_factory=ModelSettings)
@@ -101,6 +105,15 @@ class Config:
         }
         return dataclasses.replace(self, **changes.get("", {}), **groups)
 
+    def with_whole_paths(self):
+        """Returns these settings with absolute paths of the data.
+
+        Then the run can be evaluated from any folder.
+        """
+        return self.replace(
+            **{name: os.path.abspath(self[name]) for name in FOLDERS if self[name]}
+        )
+
     def flat(self):
         """Returns a dict of all settings by flag name, without groups."""
         return {name: self[name] for name in FIELDS}
@@ -127,6 +140,9 @@ class Config:
     @property
     def regions_a_step(self):
         """Number of regions that the model processes around one location."""
+        # TensorFlow takes seconds to load, which settings alone need not.
+        from ram_tf.models.attention.region_scales import region_scales
+
         return len(region_scales()) if self.is_rarl else 1
 
     @property
@@ -143,6 +159,8 @@ class Config:
     @property
     def objective(self):
         """The `Objective` of these settings, for RARL the `ReinforceObjective`."""
+        from ram_tf.models.objectives import Objective, ReinforceObjective
+
         kind = ReinforceObjective if self.is_rarl else Objective
         values = {field.name: self[field.name] for field in dataclasses.fields(kind)}
         if self.given_regions:
@@ -170,7 +188,7 @@ class Config:
                 from their features.
         """
         image, backbone = self.image, self.model.backbone
-        stride = backbones.BACKBONES[backbone].stride
+        stride = choices.BACKBONES[backbone].stride
         below = image.crop // stride * stride
         sizes = [c + image.crop_margin for c in (below, below + stride) if c]
         expected = (

@@ -7,6 +7,7 @@ renamed or removed.
 
 import contextlib
 import json
+import pathlib
 import reprlib
 
 from ram_tf.data.split import check_label_names
@@ -15,13 +16,16 @@ from ram_tf.runs.config import FIELDS, FORMAT, RETIRED, Config
 # Settings that an exported model needs: its preprocessing, its name, and its dataset as
 # the default of evaluation.
 SERVED = (
-    "dataset data_dir train_split val_split report_split split_fraction year "
-    "manual_dir difficult skip_unreadable max_pixels name image_size crop_margin model "
-    "regions steps loss batch_size"
+    "dataset data_dir train_split val_split report_split split_fraction division year "
+    "manual_dir difficult negatives skip_unreadable max_pixels truncated name "
+    "image_size crop_margin model regions steps loss batch_size"
 ).split()
 
+LARGEST = 1 << 24  # bytes of a file of settings, whose labels take most
 # Formats that this version reads; 2 differs only in the layout of this file.
 READABLE_FORMATS = (2, FORMAT)
+# Of files without these settings: what the versions did that wrote them.
+EARLIER = {"division": "random"}
 # Group name -> field name -> flag name.
 GROUPS = {
     group: {
@@ -50,7 +54,7 @@ def from_json(text, where="config.json"):
         content, label_names = _parse(text)
     _check_format(content, where)
     with _explain_errors():
-        content = _flat(content)
+        content = {**EARLIER, **_flat(content)}
     return _config(content), _check_names(label_names)
 
 
@@ -72,11 +76,54 @@ def from_exported_json(text):
     with _explain_errors():
         content = _flat(content)
     served = {name: content[name] for name in SERVED if name in content}
+    served = {**EARLIER, **served}
     return _config(served), _check_names(label_names)
 
 
+def read_settings(path):
+    """Reads settings for a new run from a file of `Config.to_json`, or one by hand.
+
+    Label names in it are not used, because a new run takes those of its data.
+
+    Args:
+        path: The file.
+
+    Returns:
+        A dict of settings by flag name, and whether they are all, as in a run's
+        `config.json`, which has a format: those that it lacks are as in that run. A
+        file by hand has no format and may hold any of them, with or without groups.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        ValueError: It is no file of settings, or one of a newer version.
+    """
+    if not pathlib.Path(path).exists() or pathlib.Path(path).is_dir():
+        raise FileNotFoundError(
+            "There is no such file of settings. Expected --config with a run's "
+            f"config.json, or a file of some settings. Received: {path}"
+        )
+    what, expected = f"file of settings: {path}", "those of a run's config.json"
+    with open(path, "rb") as file:
+        text = file.read(LARGEST + 1)
+    with _explain_errors(what, expected):
+        if len(text) > LARGEST:
+            raise ValueError(f"more than {LARGEST} bytes")
+        content = json.loads(text)
+        content.pop("label_names", None)
+    whole = "format" in content
+    if whole:
+        _check_format(content, path)
+    with _explain_errors(what, expected):
+        content = {**(EARLIER if whole else {}), **_flat(content)}
+        _check_types(content)
+    return content, whole
+
+
 @contextlib.contextmanager
-def _explain_errors():
+def _explain_errors(
+    what="configuration that fit.py wrote",
+    expected="a config.json with label_names and the settings of a run",
+):
     """Turns any error in its block into a `ValueError` on the configuration."""
     try:
         yield
@@ -88,8 +135,7 @@ def _explain_errors():
         RecursionError,
     ) as error:
         raise ValueError(
-            "This is no configuration that fit.py wrote. Expected a config.json with "
-            f"label_names and the settings of a run. Received: {error}"
+            f"This is no {what}. Expected {expected}. Received: {error}"
         ) from error
 
 

@@ -99,6 +99,7 @@ PRESET_OF = {
     "digits": "digits",
     "voc2007": "paper",
     "voc2012": "photographs",
+    "voc": "photographs",
     "coco": "paper",
     "csv": "photographs",
 }

@@ -12,9 +12,10 @@ import sys
 import joblib
 import numpy as np
 import tensorflow as tf
-from tqdm import tqdm
 
+from ram_tf.data import progress
 from ram_tf.data.decoding import decode_image
+from ram_tf.data.image_faults import REFUSE
 from ram_tf.storage import cache
 
 OVERLAP = 0.7  # Largest IoU of two proposals (section 5.3.1).
@@ -122,10 +123,11 @@ def for_run(run, split):
     if not settings.given_regions or split.proposals is not None:
         return split
     folder = run.folder.parent
-    return propose(split, folder, settings.attention.regions, settings.data.max_pixels)
+    limits = settings.data.max_pixels, settings.data.truncated
+    return propose(split, folder, settings.attention.regions, *limits)
 
 
-def propose(split, folder, count, max_pixels):
+def propose(split, folder, count, max_pixels, truncated=REFUSE):
     """Adds proposals to a split, and computes those that are not cached.
 
     Args:
@@ -134,6 +136,7 @@ def propose(split, folder, count, max_pixels):
             writes.
         count: Number K of proposals per image.
         max_pixels: See `decode_image`.
+        truncated: See `decode_image`.
 
     Returns:
         The `Split` with its `proposals`.
@@ -143,7 +146,7 @@ def propose(split, folder, count, max_pixels):
     keys = [_key(image) for image in split.images]
     missing = {k: i for k, i in zip(keys, split.images, strict=True) if k not in cached}
     try:
-        found = _compute(list(missing.values()), count, max_pixels)
+        found = _compute(list(missing.values()), count, max_pixels, truncated)
         for number, (key, boxes) in enumerate(zip(missing, found, strict=True), 1):
             cached[key] = boxes
             if number % SAVE_EVERY == 0:
@@ -154,20 +157,20 @@ def propose(split, folder, count, max_pixels):
     return dataclasses.replace(split, proposals=np.stack([cached[key] for key in keys]))
 
 
-def _compute(images, count, max_pixels):
+def _compute(images, count, *limits):
     """Yields the proposals of each image, in order."""
     if not images:
         return
     _opencv()  # Raises here, not in a thread, if it is not installed.
     # Threads are enough, since OpenCV releases the interpreter lock.
     pool = joblib.Parallel(-1, return_as="generator", prefer="threads")
-    found = pool(joblib.delayed(_propose)(i, count, max_pixels) for i in images)
-    yield from tqdm(found, "proposals", len(images), unit="img", leave=False)
+    found = pool(joblib.delayed(_propose)(i, count, limits) for i in images)
+    yield from progress.bar(found, "proposals", len(images), "img")
 
 
-def _propose(image, count, max_pixels):
+def _propose(image, count, limits):
     encoded = image if isinstance(image, bytes) else tf.io.read_file(image)
-    return edge_boxes(decode_image(encoded, max_pixels).numpy(), count)
+    return edge_boxes(decode_image(encoded, *limits).numpy(), count)
 
 
 def _key(image):

@@ -19,14 +19,30 @@ pooling.txt             the chosen pooling of pooling "best" (with step1-average
 """
 
 import dataclasses
+import os
 import pathlib
 
 from ram_tf.metrics.calibration import Calibration
 from ram_tf.runs import run_splits
-from ram_tf.runs.config import Config
+from ram_tf.runs.config import FOLDERS, Config
 from ram_tf.runs.config_json import from_json
 from ram_tf.runs.leakage import TrainingImages
 from ram_tf.storage import atomic_files, locks
+
+# With these defaults of earlier versions, today's command line began some runs.
+EARLIER_DEFAULTS = {"max_pixels": 50_000_000}
+
+
+def _is_same(name, new, old):
+    """Whether a run may be resumed with a setting's new value."""
+    if name in FOLDERS:
+        # Earlier versions kept the path as it was given; and data may have moved, which
+        # the names and labels in images.json must survive.
+        return os.path.abspath(new) == os.path.abspath(old) or (
+            bool(new and old) and not os.path.exists(old)
+        )
+    is_default = name in EARLIER_DEFAULTS and new == Config()[name]
+    return new == old or (is_default and old == EARLIER_DEFAULTS[name])
 
 
 @dataclasses.dataclass(frozen=True)
@@ -93,13 +109,32 @@ class Run:
             )
         return cls(folder, *from_json(atomic_files.read(path), path))
 
+    @classmethod
+    def division_of(cls, folder, settings):
+        """Returns how the images of a run in a folder are divided.
+
+        A run is resumed with the images that it began with, whose division may be that
+        of an earlier version.
+
+        Args:
+            folder: The folder of a run, or of a new one.
+            settings: The `Config` of a new run, which decides if there is none.
+
+        Raises:
+            ValueError: As `open`.
+        """
+        run = cls(pathlib.Path(folder), settings, ())
+        if not run.has_started:
+            return settings.data.division
+        return cls.open(folder).config.data.division
+
     def _check_same_settings(self, stored):
         new, old = self.config.flat(), stored.config.flat()
         new["label_names"], old["label_names"] = self.label_names, stored.label_names
         changed = [
             f"{name}={new[name]!r} (was {old[name]!r})"
             for name in new
-            if new[name] != old[name]
+            if not _is_same(name, new[name], old[name])
         ]
         if changed:
             raise ValueError(

@@ -1,5 +1,6 @@
 """Loads the training, validation and test split of a run."""
 
+import contextlib
 import dataclasses
 import itertools
 import pathlib
@@ -9,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ram_tf.data import datasets
-from ram_tf.data.pipelines import find_unreadable
+from ram_tf.data.pipelines import describe_unreadable, scan
 from ram_tf.data.split import Split
 
 # Share of the training images used for validation if there is no validation split.
@@ -39,8 +40,11 @@ def names_of(settings):
     Returns:
         A `RunSplits` of names; `selection` is None if a tenth of `train` is used.
     """
+    _check_folder(settings.data.data_dir)
     defaults = datasets.default_splits(
-        settings.data.dataset, settings.data.data_dir or None
+        settings.data.dataset,
+        settings.data.data_dir or None,
+        division=settings.data.division,
     )
     return RunSplits(
         settings.data.train_split or defaults.train,
@@ -49,20 +53,22 @@ def names_of(settings):
     )
 
 
-def load_split(settings, name):
+def load_split(settings, name, refusals=None):
     """Reads one split of the dataset of the settings, and prints its notes.
 
     Args:
         settings: The `Config`.
         name: Name of the split.
+        refusals: See `load`.
 
     Returns:
-        A `Split` whose images can all be read.
+        A `Split` whose images can all be read, with `greys` and `unreadable`.
 
     Raises:
         ValueError: Images cannot be read, and `skip_unreadable` is not set.
         FileNotFoundError: The dataset does not exist.
     """
+    _check_folder(settings.data.data_dir)
     split = datasets.load(
         settings.data.dataset,
         settings.data.data_dir or None,
@@ -71,41 +77,79 @@ def load_split(settings, name):
         year=settings.data.year or None,
         manual_dir=settings.data.manual_dir or None,
         split_fraction=settings.data.fractions,
+        negatives=settings.data.negatives,
+        division=settings.data.division,
     )
     for note in split.notes:
         print(f"{name}: {note}", file=sys.stderr)
-    return _readable(dataclasses.replace(split, name=name), settings)
+    split = _scanned(dataclasses.replace(split, name=name), settings)
+    with _gathered(refusals):
+        _check_readable(split, settings, refusals is not None)
+    return split
 
 
-def load(settings):
+def _check_folder(data_dir):
+    """Raises a `FileNotFoundError` that says where a missing folder was looked for."""
+    path = pathlib.Path(data_dir)
+    if data_dir and not path.exists():
+        place = "" if path.is_absolute() else f", looked for at {path.absolute()}"
+        raise FileNotFoundError(
+            f"There is no folder {data_dir} of images. Expected one with the dataset, "
+            f"which --data_dir names. Received: {data_dir}{place}"
+        )
+
+
+def load(settings, refusals=None):
     """Reads the three splits of a run.
 
-    If neither the settings nor the dataset have a validation split, a random tenth of
-    the training images is used, which depends on the seed.
+    If neither the settings nor the dataset have a validation split, a tenth of the
+    training images is used, which depends on the seed. The labels are those of the
+    training images, to which those of the other splits are mapped (see `with_labels`).
+
+    Args:
+        settings: The `Config`.
+        refusals: A list that receives the message of each `ValueError` about the
+            content of the splits, none of which is raised then.
 
     Returns:
         A `RunSplits`.
 
     Raises:
         ValueError: As `load_split`; or no label has a positive training image, the
-            splits differ in labels or share images, or there is nothing to select by.
+            splits have no label in common or share images, or there is nothing to
+            select by.
     """
     names = names_of(settings)
-    train, selection = hold_back(settings, load_training(settings))
-    if selection is None:
-        selection = load_split(settings, names.selection)
-    report = load_split(settings, names.report)
-    for split in (selection, report):
-        check_labels(split, train.label_names)
-    _check_positives(train)
+    train = load_split(settings, names.train, refusals)
+    selection = None
+    with _gathered(refusals):
+        train, selection = hold_back(settings, train)
+    if names.selection:
+        selection = load_split(settings, names.selection, refusals)
+    elif selection is None:  # of less than two images
+        selection = dataclasses.replace(train.take([]), unreadable=())
+    report = load_split(settings, names.report, refusals)
+    with _gathered(refusals):
+        selection = with_labels(selection, train.label_names)
+    with _gathered(refusals):
+        report = with_labels(report, train.label_names)
+    with _gathered(refusals):
+        _check_positives(train, refusals is not None)
     splits = RunSplits(train, selection, report)
-    _check_disjoint(splits)
+    with _gathered(refusals):
+        _check_disjoint(splits)
+    with _gathered(refusals):
+        _check_selection(selection, settings)
+    return splits
+
+
+def _check_selection(selection, settings):
+    """Raises a `ValueError` if the best epoch cannot be chosen by its metric."""
     if settings.training.select_by == "mAP" and not (selection.labels > 0).any():
         raise ValueError(
             "The best epoch cannot be selected by mAP. Expected validation images with "
             f"labels, or --select_by loss. Received: {len(selection)} images without"
         )
-    return splits
 
 
 def load_training(settings):
@@ -126,7 +170,9 @@ def hold_back(settings, whole):
     """
     if names_of(settings).selection:
         return whole, None
-    return whole.hold_out(HELD_BACK, settings.training.seed)
+    seed, division = settings.training.seed, settings.data.division
+    train, held = whole.hold_out(HELD_BACK, seed, division)
+    return train, dataclasses.replace(held, unreadable=())
 
 
 def load_report(settings, name, label_names):
@@ -138,14 +184,24 @@ def load_report(settings, name, label_names):
         label_names: The model's labels.
 
     Returns:
-        A `Split`.
+        A `Split` with the model's labels (see `with_labels`).
 
     Raises:
-        ValueError: As `load_split`; or its labels are not those of the model.
+        ValueError: As `load_split`; or it has no label of the model.
     """
     split = load_split(settings, name or names_of(settings).report)
-    check_labels(split, label_names)
-    return split
+    return with_labels(split, label_names)
+
+
+def with_labels(split, label_names):
+    """Returns a split with the labels of a model, and prints what that changes.
+
+    See `Split.with_labels`.
+    """
+    mapped = split.with_labels(label_names)
+    for note in mapped.notes[len(split.notes) :]:
+        print(f"{split.name}: {note}", file=sys.stderr)
+    return mapped
 
 
 def check_labels(split, label_names):
@@ -176,33 +232,54 @@ def _check_disjoint(splits):
             )
 
 
-def _readable(split, settings):
-    bad = find_unreadable(split, settings.data.max_pixels)
+def _scanned(split, settings):
+    """Returns the readable images of a split, with `greys` and `unreadable`."""
+    limits = settings.data.max_pixels, settings.data.truncated
+    bad, greys = scan(split, *limits)
+    split = dataclasses.replace(split, greys=greys)
     if not len(bad):
         return split
-    names = ", ".join(_described(split, i) for i in bad)
+    faults = describe_unreadable(split, bad, *limits)
+    unreadable = tuple((split.names[i], f) for i, f in zip(bad, faults, strict=True))
+    split = split.take(np.setdiff1d(np.arange(len(split)), bad))
+    return dataclasses.replace(split, unreadable=unreadable)
+
+
+def _check_readable(split, settings, is_check):
+    """Raises a `ValueError` for images that cannot be read, or says what is skipped."""
+    bad = split.unreadable
+    if not bad:
+        return
+    names = ", ".join(f"{name} ({fault.detail})" for name, fault in bad)
     if not settings.data.skip_unreadable:
         raise ValueError(
             "Images cannot be read. Expected JPEG or PNG files of at most "
             f"{settings.data.max_pixels} pixels (or --skip_unreadable). Received: "
-            f"{len(bad)} of {len(split)}: {names}"
+            f"{len(bad)} of {len(split) + len(bad)}: {names}"
         )
-    print(f"skipped {len(bad)} images that cannot be read: {names}", file=sys.stderr)
-    if len(bad) == len(split):
+    if not is_check:
+        print(
+            f"skipped {len(bad)} images that cannot be read: {names}", file=sys.stderr
+        )
+    if not len(split):
         raise ValueError(
             "No image of the split can be read. Expected at least one. "
-            f"Received: {len(split)} unreadable images"
+            f"Received: {len(bad)} unreadable images"
         )
-    return split.take(np.setdiff1d(np.arange(len(split)), bad))
 
 
-def _described(split, index):
-    image = split.images[index]
-    missing = not isinstance(image, bytes) and not pathlib.Path(image).exists()
-    return f"{split.names[index]} (missing)" if missing else split.names[index]
+@contextlib.contextmanager
+def _gathered(refusals):
+    """Adds the message of a `ValueError` to a list; raises it if there is none."""
+    try:
+        yield
+    except ValueError as error:
+        if refusals is None:
+            raise
+        refusals.append(str(error))
 
 
-def _check_positives(train):
+def _check_positives(train, is_check):
     present = (train.labels > 0).any(0)
     missing = [n for n, p in zip(train.label_names, present, strict=True) if not p]
     if len(missing) == len(train.label_names):
@@ -210,7 +287,7 @@ def _check_positives(train):
             "There are no positives to train on. Expected at least one image with a "
             f"label. Received: {len(train)} training images without labels"
         )
-    if missing:
+    if missing and not is_check:
         print(
             f"no positives to train on for {len(missing)} of "
             f"{len(train.label_names)} labels: {', '.join(missing)}",

@@ -8,9 +8,8 @@ import dataclasses
 from collections.abc import Callable
 from typing import NamedTuple
 
-from ram_tf.data import datasets
-from ram_tf.models import backbones, losses
-from ram_tf.models.attention import region_attention
+from ram_tf.data import dataset_names
+from ram_tf.models import choices
 
 
 class Range(NamedTuple):
@@ -32,7 +31,7 @@ BELOW_1 = Range("0 or more and below 1", lambda value: 0 <= value < 1)
 SHARE = Range("0 to 1", lambda value: 0 <= value <= 1)
 
 
-def option(default, explanation, allowed=None, only=None, flag=None):
+def option(default, explanation, allowed=None, only=None, flag=None, common=False):
     """Returns a field of a group of settings.
 
     Args:
@@ -41,10 +40,12 @@ def option(default, explanation, allowed=None, only=None, flag=None):
         allowed: The `Range` of a number, a tuple of choices, or None for any value.
         only: "rdar" or "rarl" for a setting of one model alone; None for both.
         flag: Its name on the command line, if that is not the field's.
+        common: Whether `fit --help` shows it; `--help-all` shows every setting.
     """
     if only:
         explanation = f"{only}: {explanation}"
     about = {"explanation": explanation, "only": only, "flag": flag}
+    about["common"] = common
     about |= {"choices": allowed, "within": None}
     if isinstance(allowed, Range):
         about |= {"choices": None, "within": allowed}
@@ -55,11 +56,14 @@ def option(default, explanation, allowed=None, only=None, flag=None):
 class DataSettings:
     """Settings of the dataset and its splits."""
 
-    dataset: str = option("digits", "name of the dataset", datasets.NAMES)
+    dataset: str = option(
+        "digits", "name of the dataset", dataset_names.NAMES, common=True
+    )
     data_dir: str = option(
         "",
         "folder of the dataset; empty: digits are built in, voc and coco are loaded "
         "through tensorflow-datasets",
+        common=True,
     )
     train_split: str = option("", "name of the training split; empty: the dataset's")
     val_split: str = option(
@@ -69,7 +73,16 @@ class DataSettings:
     )
     report_split: str = option("", "name of the test split; empty: the dataset's")
     split_fraction: str = option(
-        "0.8,0.1,0.1", "shares of training, validation and test images of a single csv"
+        "0.8,0.1,0.1",
+        "shares of training, validation and test images of a single csv, of COCO's "
+        "annotations in one file, or of a VOC folder without splits",
+    )
+    division: str = option(
+        "stratified",
+        "how images are divided where the dataset does not say: stratified, with each "
+        "label in its share; or random, as earlier versions did, which passed over a "
+        "csv's column of splits",
+        dataset_names.DIVISIONS,
     )
     year: int = option(0, "year of COCO, 2014 or 2017; 0: that of the folder's files")
     manual_dir: str = option("", "folder of archives for tensorflow-datasets offline")
@@ -78,10 +91,28 @@ class DataSettings:
         "label of an image whose only objects of a class are VOC's difficult ones",
         ("unknown", "positive", "negative"),
     )
-    skip_unreadable: bool = option(
-        False, "skipping of images that cannot be read, instead of an error"
+    negatives: str = option(
+        "drop",
+        "what becomes of images without annotations of COCO, and of VOC with own "
+        "classes: drop, as in the paper; or keep, as images in which every label is "
+        "absent",
+        ("drop", "keep"),
+        common=True,
     )
-    max_pixels: int = option(50_000_000, "most pixels of an image", FROM_1)
+    skip_unreadable: bool = option(
+        False,
+        "skipping of images that cannot be read, instead of an error",
+        common=True,
+    )
+    max_pixels: int = option(80_000_000, "most pixels of an image", FROM_1)
+    truncated: str = option(
+        "refuse",
+        "what becomes of JPEG files that lack their last bytes: refuse; or accept, "
+        "which makes missing pixels grey (a PNG file may lack its last chunk only); an "
+        "exported model keeps the setting",
+        ("refuse", "accept"),
+        common=True,
+    )
 
     @property
     def fractions(self):
@@ -108,6 +139,7 @@ class ImageSettings:
         512,
         "edge N of resized images in pixels (N x N); N - crop_margin must be a "
         "multiple of the backbone's stride",
+        common=True,
     )
     crop_margin: int = option(
         64, "pixels by which the model's input crops are smaller than N", FROM_0
@@ -153,9 +185,14 @@ class ModelSettings:
         "reinforcement learning (AAAI 2018)",
         ("rdar", "rarl"),
         flag="model",
+        common=True,
     )
-    backbone: str = option("vgg16", "backbone network", tuple(backbones.BACKBONES))
-    weights: str = option("imagenet", "backbone weights: imagenet, none, or a file")
+    backbone: str = option(
+        "vgg16", "backbone network", tuple(choices.BACKBONES), common=True
+    )
+    weights: str = option(
+        "imagenet", "backbone weights: imagenet, none, or a file", common=True
+    )
     frozen: float = option(
         0.0, "share of the backbone's layers, input first, to freeze", BELOW_1
     )
@@ -217,7 +254,7 @@ class AttentionSettings:
         "localisation of the next region: linear, the paper's layer on the LSTM state "
         "(Eq. 5), or content, by evidence in the feature map for probable labels that "
         "earlier regions do not explain",
-        region_attention.LOCALIZATIONS,
+        choices.LOCALIZATIONS,
     )
     starts: str = option(
         "whole",
@@ -248,7 +285,7 @@ class LossSettings:
     """Settings of the training loss."""
 
     classification: str = option(
-        "euclidean", "classification loss", tuple(losses.CLASSIFICATION), flag="loss"
+        "euclidean", "classification loss", tuple(choices.LOSSES), flag="loss"
     )
     gamma: float = option(
         0.1, "weight of the localisation loss (Eq. 14)", FROM_0, "rdar"
@@ -280,9 +317,13 @@ class LossSettings:
 class TrainingSettings:
     """Settings of the two training steps."""
 
-    batch_size: int = option(16, "images per batch", FROM_1)
-    pooled_epochs: int = option(45, "epochs of step 1, the pooled classifier", FROM_1)
-    epochs: int = option(45, "epochs of step 2, the attention model", FROM_1)
+    batch_size: int = option(16, "images per batch", FROM_1, common=True)
+    pooled_epochs: int = option(
+        45, "epochs of step 1, the pooled classifier", FROM_1, common=True
+    )
+    epochs: int = option(
+        45, "epochs of step 2, the attention model", FROM_1, common=True
+    )
     pooled_learning_rate: float = option(
         1e-5, "learning rate of the new layers in step 1", ABOVE_0
     )
@@ -331,7 +372,10 @@ class TrainingSettings:
         "the same as an uninterrupted one",
     )
     seed: int = option(
-        0, "seed of held-out images, order, crops, weights and dropout", FROM_0
+        0,
+        "seed of held-out images, order, crops, weights and dropout",
+        FROM_0,
+        common=True,
     )
 
 

@@ -46,7 +46,8 @@ def write_examples(run, view, split, count=12):
     encoded = [bytes(image) for image in read_files(split)]
     predictor = Predictor.of(view, run)
     outputs = predictor(encoded)
-    images = [decode_image(e, run.config.data.max_pixels).numpy() for e in encoded]
+    limits = run.config.data.max_pixels, run.config.data.truncated
+    images = [decode_image(each, *limits).numpy() for each in encoded]
     drawn = draw_outputs(
         images,
         outputs,
@@ -79,21 +80,31 @@ def how_to_try(version, examples, output_dir):
     Args:
         version: The version folder of the SavedModel.
         examples: The `Examples`.
-        output_dir: Output folder in the command of predict.py.
+        output_dir: Output folder in the command of `predict`.
     """
     programs = pathlib.Path(os.path.relpath(pathlib.Path(sys.executable).parent))
-    # In the folder of the running script, whatever the current folder is.
-    predict = pathlib.Path(sys.argv[0]).parent / "predict.py"
     signature = "--tag_set", "serve", "--signature_def", "serving_default"
     inputs = "--inputs", f"image_bytes={examples.npy}"
     model = "--model_dir", version, "--output_dir", output_dir
     commands = (
         (programs / "saved_model_cli", "show", "--dir", version, *signature),
         (programs / "saved_model_cli", "run", "--dir", version, *signature, *inputs),
-        (programs / "python", predict, *model, examples.image),
+        (*_predict_command(programs), *model, examples.image),
     )
     return (
         f"\nregions on a dozen images: {examples.picture}"
         f"\nSavedModel: {version}\n\ntry next:"
         + "".join(f"\n  {shlex.join(map(str, command))}" for command in commands)
     )
+
+
+def _predict_command(programs):
+    """Returns the words that start `predict` in the way that this process was."""
+    door = pathlib.Path(sys.argv[0])
+    if door.stem == "ram-tf":
+        return (os.path.relpath(door), "predict")
+    # In the folder of the running script, whatever the current folder is.
+    script = door.parent / "predict.py"
+    if door.name != "__main__.py" and script.is_file():
+        return (programs / "python", script)
+    return (programs / "python", "-m", "ram_tf", "predict")

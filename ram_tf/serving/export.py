@@ -1,7 +1,8 @@
 """Exports trained models as SavedModels, which other programs can run.
 
-The signature `serving_default` takes encoded images, `serving_images` decoded images of
-one size. Both prepare images in the graph, with the functions that evaluation uses.
+The signature `serving_default` takes encoded images, JPEG or PNG and no other format
+(`ram_tf.data.conversion` converts some), `serving_images` decoded images of one size.
+Both prepare images in the graph, with the functions that evaluation uses.
 """
 
 import contextlib
@@ -16,6 +17,7 @@ import tensorflow as tf
 
 from ram_tf.data import exif, image_checks
 from ram_tf.data.decoding import decode_checked
+from ram_tf.data.image_faults import REFUSE
 from ram_tf.data.pipelines import resize, untuned
 from ram_tf.serving import extras
 from ram_tf.storage import atomic_files, locks
@@ -25,12 +27,13 @@ METADATA = (LABELS, "config.json", "views.json")  # the keys of `metadata`
 WARMUP = "tf_serving_warmup_requests"  # name that TensorFlow Serving expects
 
 
-def serve_bytes(view, max_pixels):
+def serve_bytes(view, max_pixels, truncated=REFUSE):
     """Builds the function of the signature `serving_default`.
 
     Args:
         view: A `MultiView` or a wrapper of one.
         max_pixels: Images with more pixels count as unreadable.
+        truncated: See `ram_tf.data.decoding.decode_image`.
 
     Returns:
         A function from `image_bytes` `(B,)`, strings of one JPEG or PNG each, to the
@@ -39,7 +42,7 @@ def serve_bytes(view, max_pixels):
     """
 
     def serve(image_bytes):
-        images, valid = read_images(image_bytes, view.sizes, max_pixels)
+        images, valid = read_images(image_bytes, view.sizes, max_pixels, truncated)
         outputs = {name: _mask(valid, value) for name, value in view(images).items()}
         outputs["valid"] = valid
         batch = tf.size(image_bytes)
@@ -48,13 +51,14 @@ def serve_bytes(view, max_pixels):
     return serve
 
 
-def read_images(image_bytes, sizes, max_pixels):
+def read_images(image_bytes, sizes, max_pixels, truncated=REFUSE):
     """Decodes and resizes the readable images of a batch.
 
     Args:
         image_bytes: `(B,)` strings of one JPEG or PNG each.
         sizes: Edges N, in pixels, that every image is resized to.
         max_pixels: Images with more pixels count as unreadable.
+        truncated: See `ram_tf.data.decoding.decode_image`.
 
     Returns:
         A tuple with `(B, N, N, 3)` float32 in [0, 255] for each of `sizes`, zero for
@@ -71,7 +75,7 @@ def read_images(image_bytes, sizes, max_pixels):
     parts = (tf.gather(each, rows) for each in (image_bytes, is_jpeg, orientation))
 
     def prepare(row, encoded, is_jpeg, orientation):
-        image = decode_checked(encoded, is_jpeg, orientation, max_pixels)
+        image = decode_checked(encoded, is_jpeg, orientation, max_pixels, truncated)
         return row, *(resize(image, size) for size in sizes)
 
     batch = tf.maximum(tf.size(image_bytes, tf.int64), 1)
@@ -145,12 +149,13 @@ def export(view, run, parent, warm_up=False):
     Raises:
         OSError: The folder cannot be written; the message names it.
     """
+    limits = run.config.data.max_pixels, run.config.data.truncated
     archive = keras.export.ExportArchive()
     for model in view.models:
         archive.track(model)
     archive.add_endpoint(
         "serving_default",
-        tf.function(serve_bytes(view, run.config.data.max_pixels), autograph=False),
+        tf.function(serve_bytes(view, *limits), autograph=False),
         [tf.TensorSpec([None], tf.string, name="image_bytes")],
     )
     archive.add_endpoint(

@@ -5,58 +5,24 @@ import concurrent.futures
 import functools
 import pathlib
 
+from ram_tf.data import conversion, image_faults
 from ram_tf.data.decoding import decode_image
 from ram_tf.data.drawing import draw_regions, predicted_labels
+from ram_tf.data.image_faults import Fault
 from ram_tf.data.split import file_names
 from ram_tf.serving.clients.connection import predict_in_parts
 from ram_tf.serving.clients.responses import TooLargeError
 from ram_tf.storage.atomic_files import atomic_write
 
-ENDINGS = (".jpg", ".jpeg", ".png")
-
-
-def find_images(paths):
-    """Lists image files.
-
-    Args:
-        paths: Files, taken as they are, and folders, searched for JPEG and PNG files
-            through all levels.
-
-    Returns:
-        A list of paths; those of a folder are sorted.
-
-    Raises:
-        FileNotFoundError: A path does not exist, or a folder holds no image.
-    """
-    found = []
-    for path in map(pathlib.Path, paths):
-        if path.is_dir():
-            files = sorted(
-                p
-                for p in path.rglob("*")
-                if p.suffix.lower() in ENDINGS and p.is_file()
-            )
-            if not files:
-                raise FileNotFoundError(
-                    "The folder holds no images. Expected files ending in "
-                    f"{', '.join(ENDINGS)}. Received: {path}"
-                )
-            found += files
-        elif path.is_file():
-            found.append(path)
-        else:
-            raise FileNotFoundError(
-                f"There is no such image. Expected a file or a folder. Received: {path}"
-            )
-    return found
-
 
 def predict(predictor, paths, output_dir=None, threshold=None, batch_size=8, at_once=1):
     """Yields the prediction of each image, and draws it.
 
+    Files in the formats of `conversion.ENDINGS` are converted to PNG before.
+
     Args:
         predictor: A `Predictor`.
-        paths: Image files.
+        paths: Image files. One that cannot be read costs no other.
         output_dir: Folder for annotated PNGs, named after the images; None for no
             pictures.
         threshold: Smallest probability of a predicted label; None for the model's own
@@ -66,8 +32,8 @@ def predict(predictor, paths, output_dir=None, threshold=None, batch_size=8, at_
 
     Yields:
         A dict per image, in order: `image`, the path; `valid`, false for an unreadable
-        image; `error`, only if it was too large for a server; `labels`, the predicted
-        ones, the most probable first; `boxes`, label to `[ymin, xmin, ymax, xmax]` in
+        image; `error`, only if that is false: why; `labels`, the predicted ones, the
+        most probable first; `boxes`, label to `[ymin, xmin, ymax, xmax]` in
         fractions of the image; `scores` and `probabilities`, label to number, of all
         labels; and `picture`, the path of the PNG.
     """
@@ -80,19 +46,48 @@ def predict(predictor, paths, output_dir=None, threshold=None, batch_size=8, at_
     threshold = predictor.thresholds if threshold is None else threshold
     pictures = _picture_names(paths, pathlib.Path(output_dir)) if output_dir else None
     starts = range(0, len(paths), batch_size)
-    batches = ([p.read_bytes() for p in paths[s : s + batch_size]] for s in starts)
-    predict_batch = functools.partial(predict_in_parts, predictor)
+    data = predictor.config.data
+    batches = (
+        [_read(path, data.max_pixels) for path in paths[s : s + batch_size]]
+        for s in starts
+    )
+    predict_batch = functools.partial(_predict_readable, predictor)
     for first, (encoded, rows) in zip(
         starts, _in_order(predict_batch, batches, at_once), strict=True
     ):
         for i, outputs in enumerate(rows):
             path = paths[first + i]
+            if not isinstance(outputs, Exception | Fault) and not outputs["valid"]:
+                outputs = image_faults.find_fault(
+                    encoded[i], data.max_pixels, data.truncated
+                )
             record = to_record(str(path), outputs, predictor.label_names, threshold)
             if output_dir and record["valid"]:
                 picture = pictures[first + i]
                 _draw(encoded[i], outputs, predictor, threshold, picture)
                 record["picture"] = str(picture)
             yield record
+
+
+def _read(path, max_pixels):
+    """Returns the bytes of a JPEG or PNG, or the `Fault` of the file."""
+    encoded = image_faults.read_image(path)
+    if encoded == b"":
+        return image_faults.find_fault(encoded, max_pixels)
+    if isinstance(encoded, Fault):
+        return encoded
+    return conversion.readable(encoded, max_pixels)
+
+
+def _predict_readable(predictor, images):
+    """Returns the outputs of each image, and each `Fault` among the images as it is."""
+    rows = list(images)
+    readable = [i for i, image in enumerate(images) if not isinstance(image, Fault)]
+    if readable:
+        outputs = predict_in_parts(predictor, [images[i] for i in readable])
+        for i, row in zip(readable, outputs, strict=True):
+            rows[i] = row
+    return rows
 
 
 def _in_order(function, inputs, at_once):
@@ -116,8 +111,9 @@ def to_record(path, outputs, label_names, threshold):
 
     Args:
         path: Path of the image, a string.
-        outputs: The image's row of each array of a `Predictor`'s dict, or the
-            `TooLargeError` of an image that was not sent.
+        outputs: The image's row of each array of a `Predictor`'s dict; the
+            `TooLargeError` of an image that was not sent; or the `Fault` of one that
+            cannot be read.
         label_names: The L labels.
         threshold: Smallest probability of a predicted label; a number for all labels,
             or `(L,)`.
@@ -129,6 +125,8 @@ def to_record(path, outputs, label_names, threshold):
     empty = {"image": path, "valid": False, "labels": [], "boxes": {}}
     if isinstance(outputs, TooLargeError):
         return {**empty, "error": str(outputs)}
+    if isinstance(outputs, Fault):
+        return {**empty, "error": outputs.detail}
     if not outputs["valid"]:
         return empty
     predicted = predicted_labels(
@@ -153,7 +151,8 @@ def _by_label(label_names, values):
 
 
 def _draw(encoded, outputs, predictor, threshold, path):
-    image = decode_image(encoded, predictor.config.data.max_pixels).numpy()
+    data = predictor.config.data
+    image = decode_image(encoded, data.max_pixels, data.truncated).numpy()
     predicted = predicted_labels(
         outputs["probabilities"],
         outputs["region_scores"],
@@ -170,7 +169,8 @@ def _draw(encoded, outputs, predictor, threshold, path):
 def _picture_names(paths, output_dir):
     """Names each picture after its image, with a number if names would collide."""
     names = [output_dir / name for name in file_names(paths, ".png")]
-    images = {path.resolve() for path in paths}
+    # Others have no place, such as links that lead to themselves.
+    images = {path.resolve() for path in paths if path.is_file()}
     for name in names:
         if name.resolve() in images:
             raise ValueError(

@@ -55,7 +55,7 @@ class Predictor:
     def of(cls, view, run):
         """Makes a predictor from a view of a run's models."""
         graph = tf.function(
-            serve_bytes(view, run.config.data.max_pixels),
+            serve_bytes(view, run.config.data.max_pixels, run.config.data.truncated),
             [tf.TensorSpec([None], tf.string, name="image_bytes")],
             autograph=False,
         )
@@ -110,7 +110,8 @@ class Predictor:
         forward, texts = FORMATS[path.suffix].load(path)
         settings, label_names, about = read_metadata(path, texts)
         (size,) = about["scales"]
-        serve = single_size.serve_bytes(forward, size, settings.data.max_pixels)
+        data = settings.data
+        serve = single_size.serve_bytes(forward, size, data.max_pixels, data.truncated)
         return cls(serve, settings, label_names, about)
 
     def __call__(self, encoded):

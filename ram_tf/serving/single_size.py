@@ -7,6 +7,7 @@ These files neither decode nor resize: the caller prepares the images with
 import numpy as np
 import tensorflow as tf
 
+from ram_tf.data.image_faults import REFUSE
 from ram_tf.serving.export import read_images
 
 # In bytes. The metadata of 10,000 labels takes one million.
@@ -41,7 +42,7 @@ def image_function(view, rows=None):
     return tf.function(predict, signature, autograph=False), signature
 
 
-def serve_bytes(forward, size, max_pixels):
+def serve_bytes(forward, size, max_pixels, truncated=REFUSE):
     """Builds a function of encoded images, equivalent to a loaded SavedModel.
 
     Args:
@@ -49,6 +50,7 @@ def serve_bytes(forward, size, max_pixels):
             rows.
         size: N, in pixels.
         max_pixels: Images with more pixels count as unreadable.
+        truncated: See `ram_tf.data.decoding.decode_image`.
 
     Returns:
         A function from a list of encoded images to the dict of
@@ -56,7 +58,7 @@ def serve_bytes(forward, size, max_pixels):
     """
 
     def read(image_bytes):
-        return read_images(image_bytes, [size], max_pixels)
+        return read_images(image_bytes, [size], max_pixels, truncated)
 
     graph = tf.function(read, [tf.TensorSpec([None], tf.string)], autograph=False)
 

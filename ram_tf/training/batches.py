@@ -43,6 +43,7 @@ class TrainingBatches(NamedTuple):
             self.seed,
             zooms=settings.image.zoom_factors,
             max_pixels=settings.data.max_pixels,
+            truncated=settings.data.truncated,
             context=context,
             colour_jitter=settings.image.colour_jitter,
         )
@@ -68,6 +69,7 @@ def validation_inputs(split, settings, batch_size):
         settings.image.crop,
         batch_size,
         settings.data.max_pixels,
+        settings.data.truncated,
     )
     if split.proposals is None:
         return batches

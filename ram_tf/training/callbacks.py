@@ -1,10 +1,11 @@
-"""Keras callbacks: validation, checkpoints, stop on a bad loss, TensorBoard images."""
+"""Keras callbacks: validation, checkpoints, stop on a bad loss, what is shown."""
 
 import csv
 import io
 import json
 import math
 import sys
+import time
 
 import keras
 import numpy as np
@@ -196,6 +197,27 @@ class StopWhenNotFinite(keras.callbacks.Callback):
         self.batches.check_finite(logs["loss"], self.epoch, batch)
 
 
+class EpochLines(keras.callbacks.Callback):
+    """Prints a line after each epoch, in place of Keras' bar, for logs.
+
+    Args:
+        name: The name of the step.
+    """
+
+    def __init__(self, name):
+        super().__init__()
+        self.name, self.begin = name, 0.0
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self.begin = time.monotonic()
+
+    def on_epoch_end(self, epoch, logs=None):
+        seconds = time.monotonic() - self.begin
+        metrics = "".join(f", {name} {value:.4g}" for name, value in logs.items())
+        epochs = f"epoch {epoch + 1} of {self.params['epochs']}"
+        print(f"{self.name}: {epochs}, {seconds:.0f} s{metrics}", flush=True)
+
+
 class RegionImages(keras.callbacks.Callback):
     """Writes images of the model's regions for TensorBoard after each epoch.
 
@@ -217,8 +239,9 @@ class RegionImages(keras.callbacks.Callback):
         self.writer = tf.summary.create_file_writer(str(self.folder))
         self.label_names = run.label_names
         shown = split.take(range(min(IMAGES, len(split))))
+        data = run.config.data
         self.originals = [
-            decode_image(encoded, run.config.data.max_pixels).numpy()
+            decode_image(encoded, data.max_pixels, data.truncated).numpy()
             for encoded in read_files(shown)
         ]
 

@@ -184,17 +184,6 @@ class Devices:
         return [each.numpy() for each in graph()]
 
 
-def add_argument(parser):
-    """Adds the flag `--devices` to a parser."""
-    parser.add_argument(
-        "--devices",
-        type=int,
-        default=1,
-        help="number of GPUs that share each batch; without a GPU, the number of parts "
-        "of the CPU, only for tests [%(default)s]",
-    )
-
-
 class FollowChief(keras.callbacks.Callback):
     """Gives all workers the chief's variables and its decision to stop, each epoch.
 

@@ -10,8 +10,8 @@ import math
 import numpy as np
 import tensorflow as tf
 from sklearn.linear_model import LogisticRegression
-from tqdm import tqdm
 
+from ram_tf.data import progress
 from ram_tf.data.pipelines import evaluation_pipeline
 
 MAX_ITERATIONS = 300
@@ -49,7 +49,7 @@ def fit(features, labels, cost):
     scaled = features / scale - centre
     kernel = np.zeros((features.shape[1], labels.shape[1]), "float32")
     bias = np.zeros(labels.shape[1], "float32")
-    for j in tqdm(range(labels.shape[1]), "probing", unit="label", leave=False):
+    for j in progress.bar(range(labels.shape[1]), "probing", unit="label"):
         known = labels[:, j] >= 0
         present = labels[known, j] > 0
         if 0 < present.sum() < len(present):
@@ -78,11 +78,12 @@ def _features(pooled, split, settings):
         settings.image.crop,
         batch_size,
         settings.data.max_pixels,
+        settings.data.truncated,
     )
     forward = tf.function(pooled.pool, autograph=False, reduce_retracing=True)
     total = math.ceil(len(split) / batch_size)
     plain, mirrored = [], []
-    for (images,) in tqdm(batches, "probing", total, unit="batch", leave=False):
+    for (images,) in progress.bar(batches, "probing", total, "batch"):
         plain.append(forward(images))
         if settings.image.flip:
             mirrored.append(forward(images[:, :, ::-1]))

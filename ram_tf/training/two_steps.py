@@ -6,12 +6,14 @@ import math
 import keras
 import tensorflow as tf
 
+from ram_tf.data import progress
 from ram_tf.models.attention.region_lstm import code_width
 from ram_tf.models.networks import AttentionModel
 from ram_tf.runs import run_models, weights_file
 from ram_tf.storage.atomic_files import write_with_checksum
 from ram_tf.training.batches import TrainingBatches
 from ram_tf.training.callbacks import (
+    EpochLines,
     RegionImages,
     StopWhenNotFinite,
     ValidateAndCheckpoint,
@@ -212,7 +214,7 @@ def _fit(run, name, model, *, epochs, learning_rate, data, devices):
             steps_per_epoch=batches.count,
             shuffle=False,  # the pipeline shuffles
             callbacks=[*callbacks, FollowChief(devices, validation.variables)],
-            verbose="auto" if devices.chief else 0,
+            verbose=1 if devices.chief and progress.on_terminal() else 0,
         )
     if devices.chief:
         weights_file.load(model, validation.best_weights)
@@ -245,4 +247,6 @@ def _chief_callbacks(run, name, validation):
     callbacks = [validation, keras.callbacks.TensorBoard(logs, write_graph=False)]
     if isinstance(validation.model, AttentionModel):
         callbacks.append(RegionImages(logs, run, validation.split, validation))
+    if not progress.on_terminal():
+        callbacks.append(EpochLines(name))
     return callbacks

@@ -120,6 +120,27 @@ def test_the_printed_commands_quote_file_names_with_spaces(tmp_path, monkeypatch
     assert predict[2:] == given
 
 
+@pytest.mark.parametrize(
+    ("door", "expected"),
+    [
+        ("bin/ram-tf", ["bin/ram-tf", "predict"]),
+        ("ram_tf/__main__.py", ["-m", "ram_tf", "predict"]),
+        ("bin/pytest", ["-m", "ram_tf", "predict"]),
+    ],
+)
+def test_predict_is_proposed_by_the_door_that_was_used(
+    tmp_path, monkeypatch, door, expected
+):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", [str(tmp_path / door)])
+    files = Examples(*(tmp_path / name for name in ("p.png", "b.npy", "i.png")))
+    last = how_to_try(tmp_path / "m" / "1", files, tmp_path / "o").splitlines()[-1]
+    words = shlex.split(last)
+    assert words[words.index("--model_dir") - len(expected) :][: len(expected)] == (
+        expected
+    )
+
+
 def test_export_adds_the_next_version(trained, tmp_path, capsys):
     for version in ("1", "2"):
         assert (

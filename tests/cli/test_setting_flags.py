@@ -12,6 +12,7 @@ from tests.support.setting_values import FIELDS, other_value
 
 # Settings that have an effect on one kind of dataset only.
 ACTS_ON = {"year": "coco", "difficult": "voc2012", "manual_dir": "voc2012"}
+ACTS_ON |= {"negatives": "coco"}
 
 
 def parse(*arguments, **options):
@@ -37,6 +38,15 @@ NOT_BY_CONTENT = (
 )
 
 
+def test_paths_of_data_become_absolute(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    settings = parse("--dataset", "csv", "--data_dir", "mine")
+    assert settings.data.data_dir == str(tmp_path / "mine")
+    settings = parse("--dataset", "coco", "--manual_dir", "../archives")
+    assert settings.data.manual_dir == str(tmp_path.parent / "archives")
+    assert settings.data.data_dir == ""
+
+
 @pytest.mark.parametrize("name", FIELDS)
 def test_every_setting_has_a_flag(name):
     field = FIELDS[name][1]
@@ -48,6 +58,8 @@ def test_every_setting_has_a_flag(name):
         begin += ["--probe_cost", "0"]
     if name in NOT_BY_CONTENT:
         begin += ["--localization", "linear"]
+    if name == "negatives":
+        begin += ["--data_dir", "c"]
     without = parse(*begin)[name]
     if field.metadata["only"] == "rarl":
         begin += ["--model", "rarl"]
@@ -73,8 +85,11 @@ def test_precision_floor_is_refused_without_calibration():
     ("given", "expected"),
     [
         ("--year=2014", "--dataset coco"),
-        ("--difficult=positive", "--dataset voc2007 or voc2012"),
+        ("--difficult=positive", "--dataset voc2007, voc2012 or voc"),
         ("--split_fraction=0.5,0.2,0.3", "--dataset csv"),
+        ("--dataset=coco --split_fraction=0.5,0.2,0.3", "--dataset csv"),
+        ("--dataset=coco --negatives=keep", "--dataset coco or voc and --data_dir"),
+        ("--dataset=csv --data_dir=c --negatives=keep", "--dataset coco or voc"),
         ("--dataset=digits --manual_dir=here", "voc or coco without --data_dir"),
         ("--dataset=csv --manual_dir=here", "voc or coco without --data_dir"),
         ("--dataset=coco --data_dir=c --manual_dir=here", "voc or coco without"),

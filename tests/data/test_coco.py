@@ -7,7 +7,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from ram_tf.data.decoding import decode_image
 from ram_tf.data.readers import coco
+from tests.support.image_files import encode
 from tests.support.paths import SHARED
 
 
@@ -41,6 +43,14 @@ def write_coco(root, split, annotations=None):
     return path
 
 
+def change(folder, place, row, **values):
+    """Changes values of an entry of the split's annotations."""
+    path = folder / "annotations" / "instances_train2017.json"
+    content = json.loads(path.read_text())
+    content[place][row].update(values)
+    path.write_text(json.dumps(content))
+
+
 @pytest.fixture
 def folder(tmp_path):
     write_coco(tmp_path, "train2017")
@@ -59,7 +69,29 @@ def test_labels_are_in_the_order_of_category_ids(folder):
 def test_images_without_labels_are_dropped_and_counted(folder):
     split = coco.load(folder, "train")
     assert not any("009" in name for name in split.names)
-    assert split.notes == ("1 of 3 images without any label: dropped.",)
+    assert split.notes == (
+        "1 of 3 images without any label: dropped (--negatives keep keeps them).",
+    )
+
+
+def test_images_without_labels_are_kept_as_negatives(folder):
+    split = coco.load(folder, "train", negatives="keep")
+    assert split.names[2] == "train2017/009.jpg"
+    np.testing.assert_array_equal(split.labels, [[0, 0, 1], [0, 1, 0], [0, 0, 0]])
+    assert split.boxes[2] == {}
+    assert split.notes == ()
+
+
+def test_a_split_of_negatives_alone_can_be_kept(tmp_path):
+    write_coco(tmp_path, "val2017", [])
+    split = coco.load(tmp_path, "val", negatives="keep")
+    assert split.labels.tolist() == [[0, 0, 0]] * 3
+    assert split.boxes is None
+
+
+def test_an_unknown_policy_on_negatives_is_refused(folder):
+    with pytest.raises(ValueError, match=r"one of: drop, keep\. Received: negatives="):
+        coco.load(folder, "train", negatives="some")
 
 
 def test_a_crowd_counts_as_a_label(folder):
@@ -112,14 +144,141 @@ def test_missing_images_show_the_tree(tmp_path):
         coco.load(tmp_path, "train")
 
 
-def test_annotations_of_unknown_images_are_refused(tmp_path):
-    write_coco(
-        tmp_path,
-        "val2017",
-        [{"image_id": 5, "category_id": 1, "bbox": [0, 0, 1, 1]}],
-    )
-    with pytest.raises(ValueError, match=r"instances_val2017\.json cannot be read"):
-        coco.load(tmp_path, "val")
+@pytest.mark.parametrize(
+    ("key", "value", "kind"),
+    [("image_id", 12345, "images"), ("category_id", 4, "categories")],
+)
+def test_an_annotation_of_what_is_not_listed_is_named_and_left_out(
+    folder, key, value, kind
+):
+    change(folder, "annotations", 1, id=99, **{key: value})
+    split = coco.load(folder, "train")
+    np.testing.assert_array_equal(split.labels, [[0, 0, 1], [0, 1, 0]])
+    assert len(split.boxes[0]["apple"]) == 1
+    note = split.notes[0]
+    assert note.startswith(f"1 of 3 annotations are of {kind} that are not listed")
+    assert "annotation 99 of image" in note
+    assert str(value) in note
+
+
+def test_annotations_that_are_all_of_unknown_images_are_refused(tmp_path):
+    unknown = {"id": 8, "image_id": 5, "category_id": 1, "bbox": [0, 0, 1, 1]}
+    write_coco(tmp_path, "val2017", [unknown])
+    for negatives in coco.NEGATIVES:
+        with pytest.raises(ValueError, match=r"such as annotation 8 of image 5"):
+            coco.load(tmp_path, "val", negatives=negatives)
+
+
+def test_an_id_of_two_images_is_refused(folder):
+    change(folder, "images", 2, id=7)
+    with pytest.raises(ValueError, match=r"one ID.*7 for '007\.jpg' and '009\.jpg'"):
+        coco.load(folder, "train")
+
+
+def test_an_id_of_two_categories_is_refused(folder):
+    change(folder, "categories", 2, id=1)
+    with pytest.raises(ValueError, match="1 for 'person' and 'stop sign'"):
+        coco.load(folder, "train")
+
+
+def test_an_image_that_is_listed_again_is_read_once(folder):
+    change(folder, "images", 2, id=7, file_name="007.jpg")
+    split = coco.load(folder, "train")
+    assert split.names == ("train2017/007.jpg", "train2017/003.jpg")
+    assert "listed again under the same ID" in split.notes[0]
+
+
+def test_a_file_with_two_ids_has_the_labels_and_boxes_of_both(folder):
+    change(folder, "images", 1, file_name="./007.jpg")
+    split = coco.load(folder, "train")
+    assert split.names == ("train2017/007.jpg",)
+    assert split.labels.tolist() == [[0, 1, 1]]
+    assert split.boxes[0].keys() == {"apple", "stop sign"}
+    assert "train2017/007.jpg (7, 3)" in split.notes[0]
+
+
+BAD_BOXES = [
+    *([], None, "1234", [1, 2, 3], [1, 2, 3, None], {"x": 1}, [[1], 2, 3, 4]),
+    *([10**400, 0, 1, 1], [float("nan"), 0, 1, 1], [1e300, 0, 1, 1]),
+]
+
+
+@pytest.mark.parametrize("box", BAD_BOXES)
+def test_a_box_that_is_none_costs_no_label(folder, box):
+    change(folder, "annotations", 0, id=5, bbox=box)
+    split = coco.load(folder, "train")
+    assert split.labels.tolist() == [[0, 0, 1], [0, 1, 0]]
+    np.testing.assert_array_equal(split.boxes[0]["apple"], [[0, 0, 1, 1]])
+    assert "1 of 3 annotations have no box" in split.notes[-1]
+    assert "annotation 5 of image 7" in split.notes[-1]
+
+
+@pytest.mark.parametrize("size", [{}, {"width": 0}, {"height": "20"}, {"width": None}])
+def test_an_image_without_a_size_has_labels_and_no_boxes(folder, size):
+    change(folder, "images", 0, **{"width": None, "height": None, **size})
+    split = coco.load(folder, "train")
+    assert split.labels.tolist() == [[0, 0, 1], [0, 1, 0]]
+    assert split.boxes[0] == {}
+    assert "2 of 3 annotations have no box" in split.notes[-1]
+
+
+def test_labels_without_any_box_are_read_without_boxes(tmp_path):
+    write_coco(tmp_path, "val2017", [{"image_id": 7, "category_id": 1}])
+    assert coco.load(tmp_path, "val").boxes is None
+
+
+@pytest.mark.parametrize("orientation", [1, 3, 6])
+def test_boxes_are_turned_with_photographs_that_exif_turns(folder, orientation):
+    image, note = Image.new("RGB", (40, 20), (90, 90, 90)), Image.Exif()
+    image.paste((255, 0, 0), (4, 6, 12, 16))  # the first box
+    note[0x0112] = orientation
+    path = folder / "train2017" / "007.jpg"
+    path.write_bytes(encode(image, "JPEG", quality=95, subsampling=0, exif=note))
+    split = coco.load(folder, "train")
+    decoded = decode_image(path.read_bytes()).numpy().astype(int)
+    height, width = decoded.shape[:2]
+    box = split.boxes[0]["apple"][0] * [height, width, height, width]
+    top, left, bottom, right = np.round(box).astype(int)
+    red = decoded[..., 0] - decoded[..., 2] > 100
+    assert red[top:bottom, left:right].mean() > 0.9
+    assert red.sum() < 1.2 * (bottom - top) * (right - left)
+    assert any("EXIF" in note for note in split.notes) == (orientation > 1)
+
+
+def write_group(folder, name="animals", of_others="animals", annotated=False):
+    """Adds category 0, of which the others are, to the split."""
+    path = folder / "annotations" / "instances_train2017.json"
+    content = json.loads(path.read_text())
+    for entry in content["categories"]:
+        entry["supercategory"] = of_others
+    content["categories"].insert(0, {"id": 0, "name": name, "supercategory": "none"})
+    if annotated:
+        content["annotations"].append({"image_id": 7, "category_id": 0})
+    path.write_text(json.dumps(content))
+
+
+def test_a_category_that_only_groups_the_others_is_no_label(folder):
+    write_group(folder)
+    split = coco.load(folder, "train")
+    assert split.label_names == ("person", "stop sign", "apple")
+    assert split.notes[0].startswith("the category 'animals' (ID 0) only groups")
+
+
+@pytest.mark.parametrize(
+    "case", [{"annotated": True}, {"of_others": "things"}, {"name": "cat"}]
+)
+def test_other_categories_without_annotations_stay_labels(folder, case):
+    write_group(folder, **case)
+    assert len(coco.load(folder, "train").label_names) == 4
+
+
+def test_a_group_that_another_split_annotates_is_a_label_of_all(folder):
+    write_group(folder)
+    content = (folder / "annotations" / "instances_train2017.json").read_text()
+    write_coco(folder, "val2017").write_text(content)
+    assert len(coco.load(folder, "train").label_names) == 3
+    write_group(folder, annotated=True)
+    assert "animals" not in coco.load(folder, "val").notes[0]
 
 
 def test_a_truncated_json_file_is_refused(folder):
@@ -149,10 +308,7 @@ def test_the_real_photographs_are_all_there(split, count):
 
 @pytest.mark.parametrize("name", ["../../secret.jpg", "/secret.jpg", 7])
 def test_file_names_do_not_leave_the_data_folder(folder, name):
-    path = folder / "annotations" / "instances_train2017.json"
-    content = json.loads(path.read_text())
-    content["images"][0]["file_name"] = name
-    path.write_text(json.dumps(content))
+    change(folder, "images", 0, file_name=name)
     with pytest.raises(ValueError, match="does not lie in the data folder"):
         coco.load(folder, "train")
 
@@ -160,18 +316,16 @@ def test_file_names_do_not_leave_the_data_folder(folder, name):
 @pytest.mark.parametrize(
     ("where", "value"),
     [
-        (("annotations", 0, "bbox"), [10**400, 0, 1, 1]),
-        (("annotations", 0, "bbox"), [float("nan"), 0, 1, 1]),
         (("categories", 0, "name"), 7),
         (("categories", 0, "name"), "two\nlines"),
+        (("categories", 0, "id"), []),
+        (("images", 0, "id"), {}),
+        (("annotations", 0, "image_id"), []),
     ],
 )
-def test_invalid_boxes_and_label_names_are_refused(folder, where, value):
-    path = folder / "annotations" / "instances_train2017.json"
-    content = json.loads(path.read_text())
+def test_invalid_ids_and_label_names_are_refused(folder, where, value):
     place, row, key = where
-    content[place][row][key] = value
-    path.write_text(json.dumps(content))
+    change(folder, place, row, **{key: value})
     with pytest.raises(ValueError, match="Received"):
         coco.load(folder, "train")
 

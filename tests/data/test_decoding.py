@@ -9,7 +9,8 @@ import PIL.Image
 import pytest
 import tensorflow as tf
 
-from ram_tf.data.decoding import decode_image
+from ram_tf.data.decoding import MAX_PIXELS, decode_image
+from ram_tf.runs.settings import DataSettings
 from tests.support.image_files import encode, noise, smooth
 
 BAD = tf.errors.InvalidArgumentError
@@ -105,6 +106,63 @@ def test_files_that_are_not_a_complete_jpeg_or_png_are_refused(content):
 def test_the_error_distinguishes_another_format_from_a_broken_file(content):
     with pytest.raises(BAD, match="Not a JPEG or PNG image"):
         decode_image(content)
+
+
+@pytest.mark.parametrize("progressive", [False, True])
+@pytest.mark.parametrize("lacking", [1, 2])
+@pytest.mark.parametrize("graph", [False, True])
+def test_a_jpeg_without_its_end_is_accepted_on_request(progressive, lacking, graph):
+    whole = encode(smooth(), "JPEG", progressive=progressive)
+    decode = tf.function(decode_image) if graph else decode_image
+    cut = tf.constant(whole[:-lacking])
+    with pytest.raises(BAD):
+        decode(cut)
+    accepted = decode(cut, truncated="accept")
+    np.testing.assert_array_equal(accepted, decode_image(whole))
+
+
+def test_missing_pixels_of_a_truncated_jpeg_become_one_grey():
+    whole = encode(noise(200, 160), "JPEG")
+    decoded = decode_image(whole[: len(whole) // 2], truncated="accept").numpy()
+    expected = decode_image(whole).numpy()
+    np.testing.assert_array_equal(decoded[:80], expected[:80])
+    assert np.ptp(decoded[120:]) == 0
+
+
+@pytest.mark.parametrize("lacking", [*range(1, 8), 12])
+def test_a_png_without_its_end_is_accepted_on_request(lacking):
+    whole = encode(noise(7, 9))
+    with pytest.raises(BAD):
+        decode_image(whole[:-lacking])
+    accepted = decode_image(whole[:-lacking], truncated="accept")
+    np.testing.assert_array_equal(accepted, decode_image(whole))
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        pytest.param(encode(noise(64, 64))[:600], id="png without pixels"),
+        pytest.param(encode(noise(64, 64), "JPEG")[:100], id="head of a jpeg"),
+        pytest.param(b"\xff\xd8\xff" + bytes(500), id="jpeg of zeros"),
+        pytest.param(b"text", id="text"),
+    ],
+)
+def test_files_without_pixels_are_never_accepted(content):
+    with pytest.raises(BAD):
+        decode_image(content, truncated="accept")
+
+
+@pytest.mark.parametrize("image", [encode(noise(7, 9)), encode(smooth(), "JPEG")])
+def test_whole_files_do_not_change_by_accepting_truncated_ones(image):
+    accepted = decode_image(image, truncated="accept")
+    np.testing.assert_array_equal(accepted, decode_image(image))
+    behind = decode_image(image + b"more", truncated="accept")
+    np.testing.assert_array_equal(behind, accepted)
+
+
+def test_photographs_of_fifty_megapixels_are_allowed_by_default():
+    # A Canon 5DS writes 8688 x 5792 pixels, telephones 8192 x 6144.
+    assert max(8688 * 5792, 8192 * 6144) < MAX_PIXELS == DataSettings().max_pixels
 
 
 def huge_png(height, width):

@@ -80,3 +80,64 @@ def test_paths_do_not_leave_the_data_folder(path):
     with pytest.raises(ValueError, match="does not lie in the data folder"):
         path_inside(path, "row 2")
     assert path_inside("a\\b.jpg", "row 2") == path_inside("./a/b.jpg", "row 2")
+
+
+def labelled(others=None):
+    return Split(
+        images=("a", "b"),
+        names=("a", "b"),
+        labels=np.array([[1, 0], [-1, 1]], np.int8),
+        label_names=("dog", "cat"),
+        boxes=({"dog": np.zeros((1, 4), np.float32)}, {}),
+        others=None if others is None else np.array(others, np.int8),
+    )
+
+
+def test_labels_are_put_into_the_order_of_the_model():
+    split = labelled().with_labels(("cat", "dog"))
+    np.testing.assert_array_equal(split.labels, [[0, 1], [1, -1]])
+    assert split.label_names == ("cat", "dog")
+    assert split.notes == ()
+
+
+def test_labels_that_the_data_lack_are_absent_where_labels_are_listed():
+    split = labelled(others=[0, -1]).with_labels(("fox", "cat", "dog"))
+    np.testing.assert_array_equal(split.labels, [[0, 0, 1], [-1, 1, -1]])
+    (note,) = split.notes
+    assert note.endswith("taken as absent in 1 images and unknown in 1 images: fox")
+
+
+def test_labels_that_the_data_lack_are_unknown_otherwise():
+    split = labelled().with_labels(("dog", "fox"))
+    np.testing.assert_array_equal(split.labels, [[1, -1], [-1, -1]])
+
+
+def test_labels_that_the_model_lacks_are_left_out_and_named():
+    split = labelled().with_labels(("cat",))
+    np.testing.assert_array_equal(split.labels, [[0], [1]])
+    assert split.boxes == ({}, {})
+    (note,) = split.notes
+    assert note.startswith("1 of 2 labels are not among the 1 of the model")
+    assert note.endswith("present in 1 images: dog")
+
+
+def test_data_without_a_label_of_the_model_are_refused():
+    with pytest.raises(ValueError, match=r"Expected some of its 1: fox.* dog, cat"):
+        labelled().with_labels(("fox",))
+
+
+def test_hold_out_gives_both_parts_a_rare_label():
+    labels = np.zeros((100, 2), np.int8)
+    labels[:2, 0] = labels[:50, 1] = 1
+    names = tuple(f"{i}.jpg" for i in range(100))
+    for seed in range(5):
+        rest, held = Split(names, names, labels, ("cat", "dog")).hold_out(0.1, seed)
+        assert len(held) == 10
+        assert rest.labels[:, 0].sum() == held.labels[:, 0].sum() == 1
+
+
+def test_hold_out_at_random_is_that_of_earlier_versions():
+    order = np.random.default_rng(3).permutation(50)
+    rest, held = make_split(50).hold_out(0.1, 3, "random")
+    assert held.names == tuple(f"{i}.jpg" for i in sorted(order[:5]))
+    assert rest.names == tuple(f"{i}.jpg" for i in sorted(order[5:]))

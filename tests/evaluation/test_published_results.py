@@ -5,6 +5,7 @@ import re
 import numpy as np
 import pytest
 
+from ram_tf.data import paper_labels
 from ram_tf.data.readers import voc
 from ram_tf.evaluation.papers import published_results
 from ram_tf.runs import run_models
@@ -15,7 +16,7 @@ from tests.support.small_settings import SMALL
 from tests.support.voc_folder import write_split
 
 DOCS = ROOT / "docs" / "references.md"
-COCO_LABELS = tuple(f"label {i}" for i in range(80))
+COCO_LABELS = paper_labels.COCO
 
 
 def result_of(labels, split, precision=0.5, **metrics):
@@ -118,6 +119,8 @@ def test_differences_on_coco_by_hand(split):
         ("csv", "test", voc.LABEL_NAMES),
         ("coco", "train", COCO_LABELS),
         ("coco", "val", COCO_LABELS[:79]),
+        ("coco", "val", tuple(f"label {i}" for i in range(80))),
+        ("voc", "test", voc.LABEL_NAMES),
         ("digits", "test", tuple("0123456789")),
     ],
 )

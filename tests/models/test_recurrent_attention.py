@@ -10,8 +10,8 @@ import pytest
 import tensorflow as tf
 
 from ram_tf.models.attention.recurrent_attention import RecurrentMemorizedAttention
-from ram_tf.models.attention.region_lstm import DESCRIPTIONS
 from ram_tf.models.attention.spatial_transformer import sample_region, theta_to_matrix
+from ram_tf.models.choices import DESCRIPTIONS
 from tests.support.numpy_reference import read_by_numpy
 from tests.support.recurrent_layers import (
     CHANNELS,

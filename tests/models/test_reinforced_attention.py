@@ -10,10 +10,10 @@ import tensorflow as tf
 from scipy import stats
 
 from ram_tf.models import policy_gradient
-from ram_tf.models.attention.region_lstm import DESCRIPTIONS
 from ram_tf.models.attention.region_scales import regions_at
 from ram_tf.models.attention.reinforced_attention import ReinforcedAttention
 from ram_tf.models.attention.spatial_transformer import sample_region
+from ram_tf.models.choices import DESCRIPTIONS
 from tests.support.agents import STARTS, STEPS, loop_by_numpy, make_agent
 from tests.support.recurrent_layers import CHANNELS, LABELS, WHOLE, random_features
 

@@ -10,7 +10,13 @@ pytest.importorskip("hypothesis", reason="needs the extra dev")
 from fuzz import run
 from fuzz.target import try_inputs
 
-INPUTS = {"decoding": 30, "pipeline": 1, "served_graph": 1, "server_answers": 30}
+INPUTS = {
+    "decoding": 30,
+    "conversion": 100,
+    "pipeline": 1,
+    "served_graph": 1,
+    "server_answers": 30,
+}
 
 
 @pytest.mark.parametrize("name", run.TARGETS)

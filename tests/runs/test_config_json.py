@@ -175,3 +175,11 @@ def test_settings_for_serving_out_of_range_are_refused(name, value):
 def test_invalid_label_names_of_an_exported_model_are_refused(labels):
     with pytest.raises(ValueError, match=r"cannot be used|no configuration"):
         from_exported_json(as_json(label_names=labels))
+
+
+@pytest.mark.parametrize("read", [from_json, from_exported_json])
+def test_settings_without_a_division_are_of_a_version_that_divided_at_random(read):
+    content = json.loads(Config().to_json(["cat"]))
+    assert read(json.dumps(content))[0].data.division == "stratified"
+    del content["data"]["division"]
+    assert read(json.dumps(content))[0].data.division == "random"

@@ -57,6 +57,42 @@ def test_a_run_without_trained_weights_may_start_with_other_settings(tmp_path):
     assert Run.start(tmp_path, TINY, NAMES) == Run.open(tmp_path)
 
 
+def resume(run, **changes):
+    return Run.start(run.folder, run.config.replace(**changes), NAMES, resume=True)
+
+
+def test_a_relative_path_of_earlier_versions_is_that_of_today(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("mine", "others"):
+        (tmp_path / name).mkdir()
+    run = Run.start("run", change(dataset="csv", data_dir="mine"), NAMES)
+    run.pooled_weights.touch()
+    resume(run, data_dir=str(tmp_path / "mine"))
+    with pytest.raises(ValueError, match="data_dir='.*others' .was 'mine'"):
+        resume(run, data_dir=str(tmp_path / "others"))
+
+
+def test_a_run_may_be_resumed_after_its_data_have_moved(tmp_path):
+    old, new = tmp_path / "old", tmp_path / "new"
+    new.mkdir()
+    settings = change(dataset="csv", data_dir=str(old))
+    run = Run.start(tmp_path / "run", settings, NAMES)
+    run.pooled_weights.touch()
+    assert resume(run, data_dir=str(new)).config.data.data_dir == str(new)
+    old.mkdir()
+    with pytest.raises(ValueError, match="its own settings"):
+        resume(run, data_dir=str(new))
+
+
+def test_the_same_command_resumes_a_run_of_an_earlier_default(tmp_path):
+    earlier = change(max_pixels=50_000_000)
+    run = Run.start(tmp_path, earlier, NAMES)
+    run.pooled_weights.touch()
+    resume(run, max_pixels=Config().data.max_pixels)
+    with pytest.raises(ValueError, match="max_pixels=9 "):
+        resume(run, max_pixels=9)
+
+
 def test_only_temporary_files_of_killed_processes_are_removed(tmp_path):
     run = started(tmp_path)
     killed = subprocess.Popen([sys.executable, "-c", ""])
@@ -236,3 +272,15 @@ def test_a_run_that_another_process_trains_is_refused(tmp_path):
             Run.start(tmp_path, TINY, NAMES, resume=True)
         assert not (tmp_path / "config.json").exists()
     assert Run.start(tmp_path, TINY, NAMES, resume=True).config == TINY
+
+
+def test_a_run_is_resumed_with_the_division_that_it_began_with(tmp_path):
+    started(tmp_path / "new")
+    assert Run.division_of(tmp_path / "new", change(division="random")) == "stratified"
+    assert Run.division_of(tmp_path / "none", change(division="random")) == "random"
+    path = tmp_path / "new" / "config.json"
+    content = json.loads(path.read_text())
+    del content["data"]["division"]  # as an earlier version wrote it
+    with write_with_checksum(path) as temporary:
+        temporary.write_text(json.dumps(content))
+    assert Run.division_of(tmp_path / "new", TINY) == "random"

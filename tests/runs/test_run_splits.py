@@ -9,6 +9,7 @@ import pytest
 
 from ram_tf.runs import run_splits
 from ram_tf.runs.config import Config
+from tests.support.image_files import encode, noise
 
 NAMES = ("cat", "dog")
 
@@ -84,7 +85,9 @@ def test_unreadable_images_are_an_error_that_names_them(folder):
     damage(folder)
     with pytest.raises(ValueError, match="Images cannot be read") as refused:
         run_splits.load(settings(folder))
-    assert str(refused.value).endswith("2 of 30: train3.png, train7.png")
+    assert str(refused.value).endswith(
+        "2 of 30: train3.png (empty: 0 bytes), train7.png (text, not an image)"
+    )
 
 
 def test_unreadable_images_are_skipped_and_named_on_request(folder, capsys):
@@ -103,8 +106,34 @@ def test_unreadable_images_are_skipped_and_named_on_request(folder, capsys):
 
 def test_images_over_max_pixels_are_unreadable(folder):
     PIL.Image.new("RGB", (7, 4)).save(folder / "train5.png")
-    with pytest.raises(ValueError, match=r"at most 24 pixels.*1 of 30: train5\.png"):
+    expected = r"at most 24 pixels.*train5\.png \(7 x 4 = 28 .* --max_pixels 24\)"
+    with pytest.raises(ValueError, match=expected):
         run_splits.load(settings(folder, max_pixels=24))
+
+
+def test_images_in_other_formats_are_named_by_them(folder):
+    with PIL.Image.open(folder / "train5.png") as image:
+        image.save(folder / "train5.png", "WEBP")
+    with pytest.raises(ValueError, match=r"train5\.png \(a WebP file"):
+        run_splits.load(settings(folder))
+
+
+def test_truncated_images_are_read_on_request(folder):
+    whole = encode(noise(8, 8), "JPEG")
+    (folder / "train5.png").write_bytes(whole[:-2])
+    with pytest.raises(ValueError, match="--truncated accept"):
+        run_splits.load(settings(folder))
+    splits = run_splits.load(settings(folder, truncated="accept"))
+    assert sum(len(split) for split in splits) == 33
+
+
+def test_the_error_of_a_missing_folder_says_where_it_was_looked_for(
+    folder, monkeypatch
+):
+    monkeypatch.chdir(folder)
+    with pytest.raises(FileNotFoundError, match="--data_dir") as refused:
+        run_splits.load(settings("base"))
+    assert str(folder / "base") in str(refused.value)
 
 
 def test_a_split_without_a_readable_image_is_an_error(folder):
@@ -127,14 +156,40 @@ def test_training_images_without_any_positive_are_refused(folder):
         run_splits.load(settings(folder))
 
 
-def test_a_test_split_must_have_the_labels_of_the_model(folder):
+def test_a_test_split_is_mapped_to_the_labels_of_the_model(folder, capsys):
     split = run_splits.load_report(settings(folder), None, NAMES)
     assert split.names[0] == "val0.png"
-    with pytest.raises(ValueError, match="not those of the model") as refused:
-        run_splits.load_report(settings(folder), "val", ("cat", "fox", "owl"))
-    assert str(refused.value).endswith(
-        "Expected 3: cat, fox, owl. Received: 2; in one only: dog, fox, owl"
-    )
+    capsys.readouterr()
+    mapped = run_splits.load_report(settings(folder), "val", ("owl", "cat", "fox"))
+    np.testing.assert_array_equal(mapped.labels, [[0, 1, 0], [0, 0, 0], [0, 0, 0]])
+    error = capsys.readouterr().err
+    assert "val: 1 of 2 labels are not among the 3 of the model" in error
+    assert "present in 1 images: dog" in error
+    assert "absent in 3 images: owl, fox" in error
+    with pytest.raises(ValueError, match="not those of the model"):
+        run_splits.load_report(settings(folder), "val", ("fox", "owl"))
+
+
+def test_the_labels_of_training_decide(folder, monkeypatch, capsys):
+    load_split = run_splits.load_split
+
+    def other_labels(settings, name, refusals=None):
+        split = load_split(settings, name, refusals)
+        if name == "val":
+            split = dataclasses.replace(split, label_names=("dog", "cow"))
+        return split
+
+    monkeypatch.setattr(run_splits, "load_split", other_labels)
+    splits = run_splits.load(settings(folder))
+    assert splits.report.label_names == NAMES
+    np.testing.assert_array_equal(splits.report.labels[:, 1], [1, 0, 0])
+    assert "cow" in capsys.readouterr().err
+
+
+def test_the_division_is_that_of_the_settings(folder):
+    held = run_splits.load(settings(folder, division="random")).selection.names
+    order = np.random.default_rng(0).permutation(30)
+    assert held == tuple(f"train{i}.png" for i in sorted(order[:3]))
 
 
 def test_labels_in_another_order_are_refused(folder):

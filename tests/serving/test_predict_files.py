@@ -16,9 +16,11 @@ from ram_tf.runs.run import Run
 from ram_tf.runs.run_splits import load_split
 from ram_tf.serving.examples import write_examples
 from ram_tf.serving.export import export
-from ram_tf.serving.predict_files import find_images, predict
+from ram_tf.serving.image_search import find_images
+from ram_tf.serving.predict_files import predict
 from ram_tf.serving.predictor import Predictor
 from ram_tf.storage.atomic_files import write_with_checksum
+from tests.support.image_files import encode, noise
 from tests.support.small_settings import SMALL
 
 LABELS = ("blue", "green", "red")
@@ -105,12 +107,78 @@ def test_the_batch_size_does_not_change_the_scores(run, squares):
         assert one["scores"] == pytest.approx(other["scores"], abs=1e-5)
 
 
-def test_folders_are_searched_and_missing_files_are_named(squares, tmp_path):
+def test_a_folder_of_images_is_searched(squares):
     assert len(find_images([squares])) == 56
-    with pytest.raises(FileNotFoundError, match="no such image"):
-        find_images([tmp_path / "none.jpg"])
-    with pytest.raises(FileNotFoundError, match="holds no images"):
-        find_images([tmp_path])
+
+
+def test_files_that_cannot_be_read_cost_no_other_and_have_their_reason(
+    run, squares, tmp_path
+):
+    good = squares / "val0.png"
+    contents = {
+        "empty.jpg": b"",
+        "page.jpg": b"<!DOCTYPE html><html></html>",
+        "cut.jpg": encode(noise(40, 40), "JPEG")[:-2],
+        "phone.jpg": b"\0\0\0\x18ftypheic\0\0\0\0mif1heic",
+        "cut.webp": encode(noise(40, 40), "WEBP")[:-9],
+    }
+    for name, content in contents.items():
+        (tmp_path / name).write_bytes(content)
+    broken = [tmp_path / name for name in contents]
+    broken += [tmp_path / "none.jpg", tmp_path, tmp_path / "a\0b.jpg"]
+    # With batches of two, some are wholly unreadable.
+    paths = [good, *broken, good]
+    found = lines(Predictor.load(run.folder), paths, tmp_path / "out", batch_size=2)
+    assert [line["valid"] for line in found] == [True, *[False] * 8, True]
+    errors = [line["error"] for line in found[1:-1]]
+    for error, expected in zip(
+        errors,
+        ("empty", "web page", "cut off", "HEIC", "WebP", "missing", "folder", "null"),
+        strict=True,
+    ):
+        assert expected in error
+    assert "error" not in found[0]
+    assert found[0]["scores"] == pytest.approx(found[-1]["scores"], abs=1e-5)
+
+
+@pytest.mark.parametrize("form", ["WEBP", "GIF", "BMP", "TIFF"])
+def test_other_formats_are_converted_and_drawn(run, squares, tmp_path, form):
+    with Image.open(squares / "val0.png") as image:
+        options = {"lossless": True} if form == "WEBP" else {}
+        colours = image.convert("RGB").quantize(256) if form == "GIF" else image
+        (tmp_path / "a.jpg").write_bytes(encode(colours, form, **options))
+        (tmp_path / "a.png").write_bytes(encode(colours.convert("RGB")))
+    one, other = lines(
+        Predictor.load(run.folder),
+        [tmp_path / "a.jpg", tmp_path / "a.png"],
+        tmp_path / "out",
+    )
+    assert one["scores"] == pytest.approx(other["scores"], abs=1e-5)
+    drawn = [Image.open(line["picture"]).convert("RGB") for line in (one, other)]
+    np.testing.assert_array_equal(*map(np.asarray, drawn))
+
+
+def test_the_limit_of_the_model_holds_for_converted_images(squares, tmp_path):
+    run = untrained(squares, tmp_path / "run", max_pixels=1600)
+    for edge in (40, 41):
+        Image.new("RGB", (edge, edge)).save(tmp_path / f"{edge}.bmp")
+    paths = [tmp_path / "40.bmp", tmp_path / "41.bmp"]
+    allowed, refused = lines(Predictor.load(run.folder), paths)
+    assert allowed["valid"]
+    assert "--max_pixels 1600" in refused["error"]
+
+
+def test_a_run_and_its_export_accept_truncated_files_if_trained_so(squares, tmp_path):
+    run = untrained(squares, tmp_path / "run", truncated="accept")
+    whole = encode(noise(40, 40), "JPEG")
+    (tmp_path / "cut.jpg").write_bytes(whole[:-2])
+    (tmp_path / "whole.jpg").write_bytes(whole)
+    paths = [tmp_path / "cut.jpg", tmp_path / "whole.jpg"]
+    view = run_models.view(run, run_models.load_attention(run))
+    for folder in (run.folder, export(view, run, tmp_path / "saved")):
+        cut, expected = lines(Predictor.load(folder), paths, tmp_path / "out")
+        assert cut["scores"] == pytest.approx(expected["scores"], abs=1e-5)
+        assert pathlib.Path(cut["picture"]).is_file()
 
 
 def test_a_folder_without_a_model_is_refused(tmp_path):

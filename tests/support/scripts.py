@@ -13,13 +13,19 @@ SMALL_FLAGS = (
 ).split()
 
 
-def script(name):
-    """Returns a function that runs a script with arguments and returns its status."""
+def load(name):
+    """Returns a script as a module."""
     # By path, because `scripts` is not a package.
     path = ROOT / "scripts" / f"{name}.py"
     spec = importlib.util.spec_from_file_location(f"script_{name}", path)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
+    return module
+
+
+def script(name):
+    """Returns a function that runs a script with arguments and returns its status."""
+    module = load(name)
     return lambda *arguments: command.run(module.main, [str(a) for a in arguments])
 
 

@@ -15,11 +15,12 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from ram_tf.cli import setting_flags
 from ram_tf.data.pipelines import training_pipeline
 from ram_tf.runs import run_models, run_splits
 from ram_tf.runs.run import Run
 from ram_tf.training import two_steps
-from ram_tf.training.devices import Devices, add_argument
+from ram_tf.training.devices import Devices
 from tests.support.small_settings import SMALL
 
 EPOCHS, STEPS = 5, 4
@@ -117,7 +118,7 @@ def main():
     parser.add_argument("data_dir")
     parser.add_argument("output")
     parser.add_argument("--cases", nargs="+", default=list(CASES))
-    add_argument(parser)
+    setting_flags.add_devices_argument(parser)
     arguments = parser.parse_args()
     devices = Devices.start(arguments.devices)
     found = train_cases(devices, arguments.data_dir, arguments.cases)

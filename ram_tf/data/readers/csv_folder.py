@@ -1,18 +1,22 @@
 """Reads a folder of images with csv files, the format for a user's own images."""
 
-import csv
 from collections import Counter
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 import numpy as np
 
+from ram_tf.data import stratification
+from ram_tf.data.readers import csv_rows, label_separators, label_studio
 from ram_tf.data.readers.boxes_json import read_boxes, unknown_key_notes
-from ram_tf.data.split import Split, check_label_names, path_inside
+from ram_tf.data.split import Split, check_label_names, shortened
 
 SPLITS = ("train", "val", "test")
+# Other names of a split's file, which are read if there is none of its own name.
+OTHER_NAMES = {"val": ("valid", "validation")}
 FRACTIONS = (0.8, 0.1, 0.1)
-SINGLE_NAMES = ("data.csv", "labels.csv")
+SINGLE_NAMES = ("data", "labels")
+NO_TABLES = ("boxes.json",)
 TREE = """\
 DATA_DIR/
     train.csv     image,labels         or  image,cat,dog
@@ -23,26 +27,28 @@ DATA_DIR/
     photos/1.jpg"""
 
 
-class _Row(NamedTuple):
-    """A csv row: an image, 1, 0 or -1 of its listed labels, and that of all others."""
+class _File(NamedTuple):
+    """A file of a folder, and the split that its name says, None for the only file."""
 
-    image: str
-    marks: dict[str, int]
-    default: int
+    path: Path
+    split: str | None
 
 
-def load(data_dir, split, split_fraction=FRACTIONS, seed=0):
+def load(data_dir, split, split_fraction=FRACTIONS, seed=0, division="stratified"):
     """Reads one split of a folder with csv files.
 
     The split is read from `<split>.csv`. A folder without `train.csv`, `val.csv` and
     `test.csv` may contain a single csv file instead (`data.csv`, `labels.csv`, or the
-    only csv file), whose rows are divided at random into the three splits.
+    only csv file), whose rows are divided into the three splits with each label in its
+    share. A column `split` (`train`, `val` or `test`) or `is_valid` (`True` or `False`)
+    decides in place of the file's name or of the division. In a folder without csv
+    files, JSON files of the same names are read as exports of Label Studio.
 
-    The column `image`, or else the first, contains paths below `data_dir`, which are
-    not opened here. The labels are either in a column `labels`, separated by `;`, where
-    the prefix `?` marks an unknown label and all other labels are absent (ours); or in
-    one column per label: 1, 0, and empty or -1 for unknown. Labels without a column are
-    unknown. Each image has only one row.
+    The column `image`, or else the first that holds names of image files, contains
+    paths below `data_dir`, which are not opened here. The labels are either in a column
+    `labels`, separated by `;`, where the prefix `?` marks an unknown label and all
+    other labels are absent (ours); or in one column per label: 1, 0, and empty or -1
+    for unknown. Labels without a column are unknown. Each image has only one row.
 
     `labels.txt` defines the label names and their order; otherwise they are the sorted
     names of all csv files, so that the splits agree. `boxes.json` contains boxes as
@@ -53,6 +59,8 @@ def load(data_dir, split, split_fraction=FRACTIONS, seed=0):
         split: "train", "val" or "test".
         split_fraction: The fractions of train, val and test of a single csv file.
         seed: The seed of that division.
+        division: One of `dataset_names.DIVISIONS`; "random" passes over columns of
+            splits, too, as the versions did whose runs it is for.
 
     Returns:
         A `Split`; `boxes` is None without a `boxes.json`.
@@ -62,56 +70,55 @@ def load(data_dir, split, split_fraction=FRACTIONS, seed=0):
         ValueError: The content of a file is invalid, or the split has no images.
     """
     data_dir = Path(data_dir)
-    available = split_names(data_dir)
+    available = split_names(data_dir, division)
     if split not in available:
         raise FileNotFoundError(
             f"There is no split {split!r} in {data_dir}. Expected one of: "
             f"{', '.join(available)}; as in\n{TREE}\nReceived: split={split!r}"
         )
     allowed = _read_label_list(data_dir / "labels.txt")
-    single = _single_csv(data_dir)
-    files = [single] if single else [data_dir / f"{name}.csv" for name in available]
-    tables = {file.name: _read_table(file, allowed) for file in files}
-    label_names = allowed or tuple(
-        sorted({name for names, _ in tables.values() for name in names})
-    )
+    files, unread = _files(data_dir)
+    tables = [_read(file.path, allowed, division) for file in files]
+    places = _places(tables)
+    label_names = allowed or tuple(sorted(places))
     if not label_names:
         raise ValueError(
-            f"The csv files of {data_dir} name no label. Expected at least one. "
-            f"Received: {', '.join(tables)}"
+            f"The csv files of {data_dir} name no label. Expected at least one, or a "
+            "labels.txt with the names of labels that no image has. "
+            f"Received: {', '.join(file.path.name for file in files)}"
         )
-    if single:
-        rows = tables[single.name][1]
-        chosen = _divide(len(rows), split_fraction, seed)[split]
-        rows = [rows[i] for i in chosen]
-    else:
-        rows = tables[f"{split}.csv"][1]
+    check_label_names(label_names, data_dir)
+    separator_notes = label_separators.check(places, allowed)
+    rows, moved = _rows_of(
+        split, files, tables, label_names, (split_fraction, seed, division)
+    )
     if not rows:
         raise ValueError(
             f"The split {split!r} of {data_dir} has no images. Expected at least one "
             f"row. Received: {len(tables)} csv file(s) with "
-            f"{sum(len(table) for _, table in tables.values())} row(s) together"
+            f"{sum(len(table.rows) for table in tables)} row(s) together"
         )
-    check_label_names(label_names, data_dir)
-    columns = {name: i for i, name in enumerate(label_names)}
-    labels = np.empty((len(rows), len(label_names)), np.int8)
-    for i, row in enumerate(rows):
-        labels[i] = row.default
-        for name, mark in row.marks.items():
-            labels[i, columns[name]] = mark
-    all_images = {row.image for _, table in tables.values() for row in table}
+    all_images = {row.image for table in tables for row in table.rows}
     boxes, box_notes = _boxes(data_dir / "boxes.json", rows, all_images, label_names)
     return Split(
         images=tuple(str(data_dir / row.image) for row in rows),
         names=tuple(row.image for row in rows),
-        labels=labels,
+        labels=_labels(rows, label_names),
         label_names=label_names,
         boxes=boxes,
-        notes=(*_notes(split, tables), *box_notes),
+        notes=(
+            *dict.fromkeys(note for table in tables for note in table.notes),
+            *moved,
+            *_shared_notes(split, files, tables),
+            *separator_notes,
+            *unread,
+            *box_notes,
+        ),
+        others=np.array([row.default for row in rows], np.int8),
     )
 
 
-def split_names(data_dir):
+def split_names(data_dir, division="stratified"):
     """Returns the splits of a folder with csv files, in the order of `SPLITS`."""
     data_dir = Path(data_dir)
     if not data_dir.is_dir():
@@ -119,30 +126,108 @@ def split_names(data_dir):
             f"There is no folder {data_dir}. Expected\n{TREE}\n"
             f"Received: data_dir={str(data_dir)!r}"
         )
-    if _single_csv(data_dir):
-        return SPLITS
-    found = tuple(name for name in SPLITS if (data_dir / f"{name}.csv").is_file())
-    if not found:
-        others = sorted(path.name for path in data_dir.glob("*.csv"))
+    files, _ = _files(data_dir)
+    if not files:
+        others = sorted(
+            p.name for e in ("csv", "json") for p in data_dir.glob(f"*.{e}")
+        )
         raise FileNotFoundError(
             f"No csv file to read in {data_dir}. Expected\n{TREE}\n"
             f"Received: {', '.join(others) or 'no csv file'}"
         )
-    return found
+    found = set()
+    for file in files:
+        named = _splits_in(file.path) if division == "stratified" else ()
+        found.update(named or ((file.split,) if file.split else SPLITS))
+    return tuple(name for name in SPLITS if name in found)
 
 
-def _single_csv(data_dir):
-    """Returns the single csv file of all splits, None if the splits have their own."""
-    if any((data_dir / f"{name}.csv").is_file() for name in SPLITS):
-        return None
-    for name in SINGLE_NAMES:
-        if (data_dir / name).is_file():
-            return data_dir / name
-    files = list(data_dir.glob("*.csv"))
-    return files[0] if len(files) == 1 else None
+def _files(data_dir):
+    """Returns the `_File`s of a folder, and notes on files that are not read."""
+    for ending in ("csv", "json"):
+        paths = sorted(data_dir.glob(f"*.{ending}"))
+        paths = [p for p in paths if p.name not in NO_TABLES and p.is_file()]
+        by_name = {path.stem: path for path in paths}
+        files = []
+        for split in SPLITS:
+            names = (split, *OTHER_NAMES.get(split, ()))
+            path = next((by_name[name] for name in names if name in by_name), None)
+            if path:
+                files.append(_File(path, split))
+        if not files:
+            single = [by_name[name] for name in SINGLE_NAMES if name in by_name]
+            single = single or (paths if len(paths) == 1 else [])
+            files = [_File(path, None) for path in single[:1]]
+        if files:
+            read = {file.path for file in files}
+            left = [path.name for path in paths if path not in read]
+            # Other programs keep JSON files of all kinds.
+            if left and ending == "csv":
+                return files, (f"not read: {shortened(left)}",)
+            return files, ()
+    return [], ()
 
 
-def _divide(count, fractions, seed):
+def _read(path, allowed, division):
+    if path.suffix == ".json":
+        found = label_studio.read_json(path, path.parent)
+        csv_rows.check_allowed(found.names, allowed, path)
+        return found
+    return csv_rows.read(path, allowed, TREE, use_split=division == "stratified")
+
+
+def _splits_in(path):
+    if path.suffix == ".json":
+        found = label_studio.read_json(path, path.parent)
+        return {row.split for row in found.rows if row.split}
+    return csv_rows.splits_in(path, TREE)
+
+
+def _places(tables):
+    """Returns from each label to where it is listed first, None if in a column only."""
+    places = {}
+    for table in tables:
+        for name, where in table.names.items():
+            if places.get(name) is None:
+                places[name] = where
+    return places
+
+
+def _rows_of(split, files, tables, label_names, how):
+    """Returns the rows of a split, and notes on rows that a column gave to it."""
+    single = files[0].split is None
+    if single and not any(row.split for row in tables[0].rows):
+        rows = tables[0].rows
+        chosen = _divide(_labels(rows, label_names), *how)[split]
+        return [rows[i] for i in chosen], ()
+    rows, notes = [], []
+    for file, table in zip(files, tables, strict=True):
+        marked = Counter(row.split or file.split for row in table.rows)
+        rows += [row for row in table.rows if (row.split or file.split) == split]
+        if set(marked) - {file.split}:
+            parts = ", ".join(f"{marked[n]} {n}" for n in SPLITS if marked[n])
+            notes.append(f"{file.path.name} is divided by its own column: {parts}")
+    counts = Counter(row.image for row in rows)
+    twice = [image for image, count in counts.items() if count > 1]
+    if twice:
+        raise ValueError(
+            f"Images of the split {split!r} are in several files. Expected one row "
+            f"per image. Received: {len(twice)}, such as {twice[0]!r}"
+        )
+    return rows, tuple(notes)
+
+
+def _labels(rows, label_names):
+    columns = {name: i for i, name in enumerate(label_names)}
+    labels = np.empty((len(rows), len(label_names)), np.int8)
+    for i, row in enumerate(rows):
+        labels[i] = row.default
+        for name, mark in row.marks.items():
+            labels[i, columns[name]] = mark
+    return labels
+
+
+def _divide(labels, fractions, seed, division):
     """Returns the row numbers of each split, in the order of the file."""
     fractions = tuple(fractions)
     positive = all(fraction >= 0 for fraction in fractions)
@@ -151,10 +236,13 @@ def _divide(count, fractions, seed):
             "`split_fraction` is invalid. Expected three fractions (train, val, test), "
             f"none negative, that add up to 1. Received: {fractions}"
         )
-    order = np.random.default_rng(seed).permutation(count)
-    ends = np.round(np.cumsum(fractions) * count).astype(int)
-    parts = np.split(order, ends[:2])
-    return {name: sorted(part) for name, part in zip(SPLITS, parts, strict=True)}
+    ends = np.round(np.cumsum(fractions) * len(labels)).astype(int)
+    if division == "stratified":
+        parts = stratification.divide(labels, np.diff(ends, prepend=0), seed)
+    else:
+        order = np.random.default_rng(seed).permutation(len(labels))
+        parts = [np.sort(part) for part in np.split(order, ends[:2])]
+    return dict(zip(SPLITS, parts, strict=True))
 
 
 def _read_label_list(path):
@@ -177,109 +265,16 @@ def _read_label_list(path):
     return names
 
 
-def _read_table(path, allowed):
-    """Reads a csv file.
-
-    Args:
-        path: The file.
-        allowed: The label names that are allowed; empty for all.
-
-    Returns:
-        The set of label names in the file and its list of rows.
-    """
-    try:
-        # Excel writes a byte order mark before the first column's name.
-        with open(path, encoding="utf-8-sig", newline="") as file:
-            reader = csv.reader(file)
-            lines = [(reader.line_num, line) for line in reader if any(line)]
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise _unreadable(path, "comma-separated UTF-8 text", error) from error
-    if not lines:
-        raise ValueError(
-            f"{path} is empty. Expected a line of column names, as in\n{TREE}\n"
-            "Received: an empty file"
-        )
-    header = [name.strip() for name in lines[0][1]]
-    image_column = header.index("image") if "image" in header else 0
-    rest = [i for i in range(len(header)) if i != image_column]
-    if not rest or len(set(header)) < len(header) or "" in header:
-        raise ValueError(
-            f"{path} needs a column of images, then `labels` or one column per label, "
-            f"each named once. Expected\n{TREE}\nReceived: columns {header}"
-        )
-    by_name = "labels" in header
-    rows, names, row_of = [], set() if by_name else {header[i] for i in rest}, {}
-    if not by_name:
-        _check_allowed(names, allowed, f"the columns of {path}")
-    for number, line in lines[1:]:
-        where = f"row {number} of {path}"
-        if len(line) != len(header):
-            raise ValueError(
-                f"The columns of {where} do not match the header. Expected "
-                f"{len(header)} of them. Received: {line}"
-            )
-        image = path_inside(line[image_column].strip(), where)
-        if image in row_of:
-            raise ValueError(
-                f"An image is named twice. Expected one row per image. Received: "
-                f"{image!r} in {where} and in {row_of[image]}"
-            )
-        row_of[image] = where
-        if by_name:
-            marks = _named_marks(line[header.index("labels")], where)
-            _check_allowed(marks, allowed, where)
-            names |= set(marks)
-        else:
-            marks = {header[i]: _column_mark(line[i], header[i], where) for i in rest}
-        # A label without a column was never annotated.
-        rows.append(_Row(image, marks, 0 if by_name else -1))
-    return names, rows
-
-
 def _unreadable(path, expected, error):
     return ValueError(f"{path} cannot be read. Expected {expected}. Received: {error}")
 
 
-def _check_allowed(names, allowed, where):
-    unknown = sorted(set(names) - set(allowed)) if allowed else []
-    if unknown:
-        raise ValueError(
-            f"Unknown label in {where}. Expected the names of labels.txt: "
-            f"{', '.join(allowed)}. Received: {', '.join(map(repr, unknown))}"
-        )
-
-
-def _named_marks(cell, where):
-    marks = {}
-    for entry in cell.split(";"):
-        entry = entry.strip()
-        name, mark = (entry[1:].strip(), -1) if entry.startswith("?") else (entry, 1)
-        if not name and not entry:
-            continue
-        if not name or marks.get(name, mark) != mark:
-            raise ValueError(
-                f"The labels of {where} cannot be read. Expected names separated by "
-                f"';', unknown ones as '?name', and no name as both. "
-                f"Received: {cell!r}"
-            )
-        marks[name] = mark
-    return marks
-
-
-def _column_mark(cell, name, where):
-    marks = {"1": 1, "0": 0, "": -1, "-1": -1}
-    if cell.strip() not in marks:
-        raise ValueError(
-            f"The label {name!r} in {where} cannot be read. Expected 1, 0, or -1 or "
-            f"nothing if it is unknown. Received: {cell!r}"
-        )
-    return marks[cell.strip()]
-
-
 def _boxes(path, rows, all_images, label_names):
-    """Returns the boxes of the rows, None without the file, and notes for the log."""
+    """Returns the boxes of the rows, None if there are none, and notes for the log."""
     if not path.is_file():
-        return None, ()
+        if all(row.boxes is None for row in rows):
+            return None, ()
+        return tuple(row.boxes or {} for row in rows), ()
     by_key = {
         str(PurePosixPath(key.replace("\\", "/"))): boxes
         for key, boxes in read_boxes(path, label_names).items()
@@ -301,12 +296,17 @@ def _boxes(path, rows, all_images, label_names):
     return boxes, unknown_key_notes(path, by_key, {*all_images, *stems})
 
 
-def _notes(split, tables):
-    """Returns a sentence per other split that contains images of this one."""
-    notes = []
-    own = {row.image for row in tables.get(f"{split}.csv", ((), ()))[1]}
-    for name, (_, rows) in tables.items():
-        shared = sum(row.image in own for row in rows)
-        if shared and name != f"{split}.csv":
-            notes.append(f"{shared} images of {split}.csv are in {name}, too.")
+def _shared_notes(split, files, tables):
+    """Returns a sentence per other file that contains images of this split's."""
+    notes, rows_of = [], dict(zip(files, tables, strict=True))
+    own = next((file for file in files if file.split == split), None)
+    if own is None:
+        return ()
+    images = {row.image for row in rows_of[own].rows}
+    for file, table in rows_of.items():
+        shared = sum(row.image in images for row in table.rows)
+        if shared and file != own:
+            notes.append(
+                f"{shared} images of {own.path.name} are in {file.path.name}, too."
+            )
     return tuple(notes)

@@ -8,14 +8,15 @@ import contextlib
 import errno
 import json
 import os
+import sys
 import urllib.error
 import urllib.request
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from tqdm import tqdm
 
+from ram_tf.data import progress
 from ram_tf.data.readers import coco, voc
 from ram_tf.data.readers.boxes_json import as_boxes
 from ram_tf.data.split import Split, check_label_names, path_inside
@@ -202,11 +203,12 @@ def _write_part(name, part, folder, data_dir, manual_dir):
     with _without_leftovers(folder):
         images, dropped = [], 0
         total = int(dataset.cardinality())
-        for example in tqdm(
+        for example in progress.bar(
             tfds.as_numpy(dataset),
-            desc=f"writing {name} {part}",
-            total=total if total > 0 else None,
-            unit="image",
+            f"writing {name} {part}",
+            total if total > 0 else None,
+            "image",
+            leave=True,
         ):
             found = _objects(example["objects"])
             if not found and name.startswith("coco"):
@@ -271,6 +273,7 @@ def _prepare(builder, name, manual_dir):
     if builder.is_prepared():
         return
     _check_reachable(builder, name, manual_dir)
+    tfds.display_progress_bar(sys.stderr.isatty())
     config = tfds.download.DownloadConfig(manual_dir=manual_dir, try_download_gcs=False)
     try:
         builder.download_and_prepare(download_config=config)

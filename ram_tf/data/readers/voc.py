@@ -1,62 +1,67 @@
-"""Reads PASCAL VOC from a VOCdevkit folder, with the labels of its ImageSets."""
+"""Reads folders in a layout of PASCAL VOC: its own classes, or those of the data."""
 
-import re
-import xml.etree.ElementTree as ElementTree
+import dataclasses
+import functools
 from pathlib import Path
 
 import numpy as np
 
-from ram_tf.data.readers.boxes_json import as_boxes, read_boxes, unknown_key_notes
-from ram_tf.data.split import Split, path_inside
+from ram_tf.data import stratification
+from ram_tf.data.readers import voc_annotations, voc_boxes, voc_folder, voc_labels
+from ram_tf.data.readers.voc_labels import LABEL_NAMES
+from ram_tf.data.split import Split
 
-# In the alphabetical order of the challenge.
-LABEL_NAMES = (
-    "aeroplane",
-    "bicycle",
-    "bird",
-    "boat",
-    "bottle",
-    "bus",
-    "car",
-    "cat",
-    "chair",
-    "cow",
-    "diningtable",
-    "dog",
-    "horse",
-    "motorbike",
-    "person",
-    "pottedplant",
-    "sheep",
-    "sofa",
-    "train",
-    "tvmonitor",
-)
-# Of an annotation, ours: a thousand objects need a third of it.
-MAX_BYTES = 1 << 20
 # The value of a label whose objects are all marked difficult, by policy.
 DIFFICULT = {"unknown": -1, "positive": 1, "negative": 0}
+FRACTIONS = (0.8, 0.1, 0.1)
+# The splits of a folder that has none.
+DIVIDED = ("train", "val", "test")
 
 
-def load(data_dir, year, split, difficult="unknown"):
-    """Reads one split of VOC 2007 or 2012.
+def load(
+    data_dir,
+    year,
+    split,
+    difficult="unknown",
+    negatives="drop",
+    split_fraction=FRACTIONS,
+    seed=0,
+):
+    """Reads one split of VOC 2007 or 2012, or of any folder in a layout of VOC.
+
+    The labels are VOC's 20 if their class files exist. Otherwise the classes are taken
+    from the data: from class files (`ImageSets/Main/helmet_train.txt`), or without
+    those from the objects of the annotations; in the order of CVAT's `labelmap.txt`,
+    then sorted.
+
+    A split is listed in `ImageSets/Main`, or is a folder (`train`, `valid`, `test`) of
+    images and annotations. A folder without both is divided into train, val and test,
+    with each label in its share. Images are looked for by their stems.
 
     Args:
-        data_dir: The folder `VOCdevkit`, its parent, or `VOC<year>` itself.
-        year: 2007 or 2012.
+        data_dir: The folder `VOCdevkit`, its parent, `VOC<year>` itself, or a folder of
+            your own.
+        year: 2007 or 2012; None for any folder, whose class files are all read.
         split: "train", "val", "trainval", "test", or another split with files in
             `ImageSets/Main`. Without files of its own, "trainval" is built from "train"
             and "val".
         difficult: The value of a label whose objects are all marked difficult:
             "unknown" (left out of loss and metrics, as in the challenge), "positive" or
             "negative".
+        negatives: What becomes of images without an annotation where labels are those
+            of the annotations: "drop" to leave them out; "keep" for images in which
+            every label is absent. (An annotation without objects says the latter.)
+        split_fraction: The fractions of train, val and test of a divided folder.
+        seed: The seed of that division.
 
     Returns:
-        A `Split`. Its boxes are those of `Annotations/`, or of a `boxes.json` next to
-        `ImageSets` (see `boxes_json.read_boxes`; by stem), or None.
+        A `Split`. Its boxes are those of the annotations, or of a `boxes.json` next to
+        `ImageSets` (see `boxes_json.read_boxes`; by stem), or None. Boxes that cannot
+        be used are left out and counted in the notes.
 
     Raises:
-        FileNotFoundError: The folder or a file `{class}_{split}.txt` is missing.
+        FileNotFoundError: The folder, the split, or a file `{class}_{split}.txt` is
+            missing.
         ValueError: The content of a file is invalid, or the split has no images.
     """
     if difficult not in DIFFICULT:
@@ -64,33 +69,56 @@ def load(data_dir, year, split, difficult="unknown"):
             f"Unknown policy for difficult objects. Expected one of: "
             f"{', '.join(DIFFICULT)}. Received: difficult={difficult!r}"
         )
-    root = _find_root(Path(data_dir), year)
-    marks = _read_marks(root, year, split)
-    stems = tuple(marks)
-    if not (root / "JPEGImages").is_dir():
-        raise FileNotFoundError(
-            f"There are no images in {root}. Expected\n{_tree(year, split)}\n"
-            f"Received: no folder {root / 'JPEGImages'}"
-        )
-    if not stems:
+    found = _find(Path(data_dir), year, split)
+    _check_split(found, year, split)
+    read = functools.cache(voc_annotations.read)
+    names = voc_labels.classes(found, year, read)
+    policies = difficult, negatives
+    if split in _splits(found) or split == found.whole:
+        return _read(found, names, split, policies, read)
+    whole = _read(found, names, found.whole, policies, read)
+    part = whole.take(_divide(whole.labels, split_fraction, seed)[split])
+    if not len(part):
         raise ValueError(
-            f"The split {split!r} of {root} has no images. Expected at least one line "
-            f"in ImageSets/Main/{LABEL_NAMES[0]}_{split}.txt. Received: an empty file"
+            f"The split {split!r} of {found.root} has no images. Expected more images, "
+            f"or another --split_fraction. Received: {len(whole)} images together"
         )
-    for stem in stems:
-        path_inside(stem, f"the split {split!r} of {root}")
-    values = np.array([marks[stem] for stem in stems])
-    # In the files, 0 means difficult objects only, and -1 absent.
-    labels = np.select([values == 1, values == 0], [1, DIFFICULT[difficult]], 0)
-    boxes, box_notes = _boxes(root, stems)
-    return Split(
-        images=tuple(str(root / "JPEGImages" / f"{stem}.jpg") for stem in stems),
-        names=tuple(f"JPEGImages/{stem}.jpg" for stem in stems),
-        labels=labels.astype(np.int8),
-        label_names=LABEL_NAMES,
-        boxes=boxes,
-        notes=(*difficult_notes((values == 0).sum(), difficult), *box_notes),
+    note = (
+        f"{len(part)} of {len(whole)} images: {found.root} has no splits of its own "
+        "and is divided (--split_fraction)"
     )
+    return dataclasses.replace(part, notes=(note, *part.notes))
+
+
+def split_names(data_dir, year=None):
+    """Returns the names of the splits that a folder has, sorted.
+
+    Raises:
+        FileNotFoundError: The folder has no layout of VOC.
+        ValueError: Its splits are unclear.
+    """
+    return _split_names(_find(Path(data_dir), year, "train"))
+
+
+def label_names(data_dir, year=None):
+    """Returns the names of a folder's labels, without reading its images.
+
+    Raises:
+        FileNotFoundError: The folder has no layout of VOC.
+        ValueError: The content of a file is invalid.
+    """
+    found = _find(Path(data_dir), year, "train")
+    return voc_labels.classes(found, year, voc_annotations.read).names
+
+
+def has_class_files(data_dir, year=None):
+    """Whether a folder has the class files of VOC's 20 classes.
+
+    Raises:
+        FileNotFoundError: The folder has no layout of VOC.
+        ValueError: Its splits are unclear.
+    """
+    return voc_labels.is_papers(_find(Path(data_dir), year, "train"), year)
 
 
 def difficult_notes(count, difficult):
@@ -100,151 +128,156 @@ def difficult_notes(count, difficult):
     return (f"{count} labels with difficult objects only: taken as {difficult}.",)
 
 
+def _find(data_dir, year, split):
+    found = voc_folder.find(data_dir, year, split, LABEL_NAMES)
+    if found is not None:
+        return found
+    name = f"VOC{year}/ImageSets/Main" if year else "VOC annotation"
+    raise FileNotFoundError(
+        f"There is no {name} in {data_dir}. Expected\n{_tree(year, 'train')}\n"
+        f"Received: data_dir={str(data_dir)!r}, which "
+        f"{'has none' if data_dir.is_dir() else 'is not a folder'}"
+    )
+
+
 def _tree(year, split):
+    year = year or 2012
     return (
         "DATA_DIR/\n"
         f"    VOC{year}/\n"
         f"        JPEGImages/{year}_000001.jpg ...\n"
         f"        ImageSets/Main/{LABEL_NAMES[0]}_{split}.txt ... one for each of the "
         f"{len(LABEL_NAMES)} classes\n"
-        f"        Annotations/{year}_000001.xml ... (optional, the boxes)"
+        f"        Annotations/{year}_000001.xml ... (optional, the boxes)\n"
+        "or with classes of your own, there or in DATA_DIR itself,\n"
+        "        JPEGImages/NAME.jpg, Annotations/NAME.xml, and "
+        f"ImageSets/Main/{split}.txt\n"
+        "or  train/NAME.jpg, train/NAME.xml, and the same in valid/ and test/\n"
+        "or  NAME.jpg, NAME.xml, which are divided into train, val and test"
     )
 
 
-def _find_root(data_dir, year):
-    """Returns the folder `VOC<year>`, which may be `data_dir` itself or below it."""
-    name = f"VOC{year}"
-    places = [data_dir / name, data_dir / "VOCdevkit" / name]
-    # VOC2007 itself must not be read as 2012.
-    if data_dir.resolve().name == name or not re.fullmatch(
-        r"VOC\d{4}", data_dir.resolve().name
-    ):
-        places.append(data_dir)
-    for place in places:
-        if (place / "ImageSets" / "Main").is_dir():
-            return place
-    raise FileNotFoundError(
-        f"There is no {name}/ImageSets/Main in {data_dir}. Expected\n"
-        f"{_tree(year, 'train')}\nReceived: data_dir={str(data_dir)!r}, which "
-        f"{'has none' if data_dir.is_dir() else 'is not a folder'}"
-    )
+def _splits(found):
+    """Returns the splits of a folder, with a trainval of two of them, sorted."""
+    both = {"trainval"} if {"train", "val"} <= set(found.parts) else set()
+    return tuple(sorted({*found.parts, *both} - {found.whole}))
 
 
-def _read_marks(root, year, split):
-    """Returns the class files' marks: a dict from stem to a list of 20 marks."""
-    folder = root / "ImageSets" / "Main"
-    if split == "trainval" and not list(folder.glob("*_trainval.txt")):
-        train, val = (_read_marks(root, year, part) for part in ("train", "val"))
-        both = sorted(train.keys() & val.keys())
-        if both:
-            raise ValueError(
-                f"Images of {root} are in train and in val. Expected each in one. "
-                f"Received: {len(both)}, the first of them {both[0]}"
-            )
-        return train | val
-    paths = [folder / f"{name}_{split}.txt" for name in LABEL_NAMES]
-    missing = [path.name for path in paths if not path.is_file()]
+def _split_names(found):
+    return _splits(found) if found.whole is None else tuple(sorted(DIVIDED))
+
+
+def _check_split(found, year, split):
+    """Raises a `FileNotFoundError` if a folder lacks a split or its class files."""
+    names = voc_labels.filed_classes(found)
+    if voc_labels.is_papers(found, year):
+        names = LABEL_NAMES
+    elif split not in (*_split_names(found), found.whole):
+        raise FileNotFoundError(
+            f"There is no split {split!r} in {found.root}. Expected one of: "
+            f"{', '.join(_split_names(found))} (set --train_split, --val_split or "
+            f"--report_split); as in\n{_tree(year, split)}\nReceived: split={split!r}"
+        )
+    elif not (names and found.sets.has_class_files(split)):
+        return
+    if split == "trainval" and not found.sets.has_class_files(split):
+        for part in ("train", "val"):
+            _check_split(found, year, part)
+        return
+    missing = found.sets.missing(split, names)
     if missing:
         public = (str(year), split) != ("2012", "test")
         hint = "" if public else " (The labels of VOC 2012's test were not published.)"
         raise FileNotFoundError(
-            f"The split {split!r} of {root} lacks {len(missing)} of its "
-            f"{len(LABEL_NAMES)} class files.{hint} Expected\n"
-            f"{_tree(year, split)}\nReceived: no {missing[0]} in {folder}"
+            f"The split {split!r} of {found.root} lacks {len(missing)} of its "
+            f"{len(names)} class files.{hint} Expected\n"
+            f"{_tree(year, split)}\nReceived: no {missing[0]} in {found.sets.folder}"
         )
-    columns = [_read_class_file(path) for path in paths]
-    for path, column in zip(paths, columns, strict=True):
-        if column.keys() != columns[0].keys():
-            different = sorted(column.keys() ^ columns[0].keys())
-            raise ValueError(
-                f"{path} lists other images than {paths[0].name}. Expected the same "
-                f"in every class file. Received: {len(different)} in one of them only, "
-                f"the first of them {different[0]}"
-            )
-    return {stem: [column[stem] for column in columns] for stem in columns[0]}
 
 
-def _read_class_file(path):
-    marks = {}
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except UnicodeDecodeError as error:
+def _divide(labels, fractions, seed):
+    """Returns the indices of the images of each split of a folder without splits."""
+    fractions = tuple(fractions)
+    positive = all(fraction >= 0 for fraction in fractions)
+    if len(fractions) != 3 or not positive or abs(sum(fractions) - 1) > 1e-6:
         raise ValueError(
-            f"{path} cannot be read. Expected UTF-8 text. Received: {error}"
-        ) from error
-    for number, line in enumerate(lines, 1):
-        fields = line.split()
-        if not fields:
-            continue
-        if len(fields) != 2 or fields[1] not in ("1", "0", "-1"):
-            raise ValueError(
-                f"Line {number} of {path} cannot be read. Expected an image and 1, 0 "
-                f"or -1. Received: {line!r}"
-            )
-        marks[fields[0]] = int(fields[1])
-    return marks
+            "`split_fraction` is invalid. Expected three fractions (train, val, test), "
+            f"none negative, that add up to 1. Received: {fractions}"
+        )
+    ends = np.round(np.cumsum(fractions) * len(labels)).astype(int)
+    parts = stratification.divide(labels, np.diff(ends, prepend=0), seed)
+    return dict(zip(DIVIDED, parts, strict=True))
 
 
-def _boxes(root, stems):
-    """Returns the images' boxes, None if the folder has none, and notes for the log."""
-    folder, file = root / "Annotations", root / "boxes.json"
-    if folder.is_dir():
-        return tuple(_read_annotation(folder / f"{stem}.xml") for stem in stems), ()
-    if not file.is_file():
-        return None, ()
-    by_stem = read_boxes(file, LABEL_NAMES)
-    image_keys = {*stems, *(path.stem for path in (root / "JPEGImages").glob("*"))}
-    boxes = tuple(by_stem.get(stem, {}) for stem in stems)
-    return boxes, unknown_key_notes(file, by_stem, image_keys)
-
-
-class _Tree(ElementTree.TreeBuilder):
-    """An XML tree builder that refuses document types, in any encoding.
-
-    They can declare entities that expand without limit; VOC's files have none.
-    """
-
-    def doctype(self, name, pubid, system):
-        raise ValueError("a document type")
-
-
-def _read_annotation(path):
-    """Returns the boxes of one image, difficult objects included."""
-    if not path.is_file():
-        return {}
-    found = {}
-    try:
-        with open(path, "rb") as file:
-            content = file.read(MAX_BYTES + 1)
-        if len(content) > MAX_BYTES:
-            raise ValueError(f"{path.stat().st_size} bytes")
-        parser = ElementTree.XMLParser(target=_Tree())
-        root = ElementTree.fromstring(content, parser)
-        width = float(root.findtext("size/width"))
-        height = float(root.findtext("size/height"))
-        for entry in root.findall("object"):
-            xmin, ymin, xmax, ymax = (
-                float(entry.findtext(f"bndbox/{side}"))
-                for side in ("xmin", "ymin", "xmax", "ymax")
-            )
-            # VOC counts pixels from 1, and a box includes its last pixel.
-            box = (
-                (ymin - 1) / height,
-                (xmin - 1) / width,
-                ymax / height,
-                xmax / width,
-            )
-            found.setdefault(entry.findtext("name"), []).append(box)
-        return {k: as_boxes(v) for k, v in found.items() if k in LABEL_NAMES}
-    except (
-        ElementTree.ParseError,
-        LookupError,  # an unknown encoding
-        TypeError,
-        ValueError,
-        ZeroDivisionError,
-    ) as error:
+def _read(found, names, split, policies, read):
+    """Returns the `Split` of a part of a folder, or of its "trainval"."""
+    if not found.has_images:
+        raise FileNotFoundError(
+            f"There are no images in {found.root}. Expected\n{_tree(None, split)}\n"
+            f"Received: no folder {found.root / 'JPEGImages'}"
+        )
+    difficult, negatives = policies
+    entries, marks, unlabelled = [], [], []
+    boxes = voc_boxes.Boxes(names.names)
+    further = [(entry, None) for entry in found.without_annotation(split)]
+    for entry, own in [*voc_labels.rows(found, names, split), *further]:
+        if own is not None:
+            annotation = boxes.read_optional(entry, read)
+        else:
+            annotation = voc_labels.read_annotation(entry, read)
+            if annotation is None:
+                unlabelled.append(entry.image)
+                if negatives == "drop":
+                    continue
+            own = voc_labels.marks_of(annotation, entry.annotation, names.names)
+        boxes.add(entry, annotation)
+        entries.append(entry)
+        marks.append(own)
+    if not entries:
         raise ValueError(
-            f"{path} cannot be read. Expected a VOC annotation of {MAX_BYTES} bytes at "
-            "most, without a document type, with a size and, for each object, a name "
-            f"and a bndbox. Received: {error}"
-        ) from error
+            f"The split {split!r} of {found.root} has no images. Expected at least one "
+            f"line in {names.names[0]}_{split}.txt, or an image with an annotation "
+            f"(or --negatives keep). Received: {len(unlabelled)} images without one"
+        )
+    values = np.array(marks, np.int8)
+    absent = voc_labels.ABSENT
+    labels = np.where(values == absent, 0, np.where(values, 1, DIFFICULT[difficult]))
+    images = tuple(str(found.root / entry.image) for entry in entries)
+    if found.has_annotations:
+        placed, box_notes = boxes.of_annotations(images)
+    else:
+        keys = [entry.key for entry in entries]
+        path = found.root / "boxes.json"
+        placed, box_notes = voc_boxes.of_json(path, names.names, keys, found.image_keys)
+    return Split(
+        images=images,
+        names=tuple(entry.image for entry in entries),
+        labels=labels.astype(np.int8),
+        label_names=names.names,
+        boxes=placed,
+        notes=(
+            *names.notes,
+            *_left_out(unlabelled, negatives, entries),
+            *difficult_notes((values == voc_labels.DIFFICULT_ONLY).sum(), difficult),
+            *box_notes,
+        ),
+    )
+
+
+def _left_out(unlabelled, negatives, entries):
+    """Returns the sentences for the log on images that are not read, in a tuple."""
+    notes = []
+    if unlabelled:
+        taken = "are left out (--negatives keep keeps them)"
+        taken = taken if negatives == "drop" else "are taken as without any label"
+        notes.append(
+            f"{len(unlabelled)} images have no annotation and {taken}, such as "
+            f"{unlabelled[0]}"
+        )
+    others = [(entry.image, other) for entry in entries for other in entry.others]
+    if others:
+        notes.append(
+            f"{len(others)} images have the stem of another and are left out, such as "
+            f"{others[0][1]} beside {others[0][0]}"
+        )
+    return tuple(notes)

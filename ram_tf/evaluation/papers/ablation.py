@@ -265,7 +265,8 @@ def draw_figure_5(predictor, paths, path):
                 "The image cannot be read. Expected a JPEG or PNG file. "
                 f"Received: {image_path}"
             )
-        image = decode_image(encoded, predictor.config.data.max_pixels).numpy()
+        data = predictor.config.data
+        image = decode_image(encoded, data.max_pixels, data.truncated).numpy()
         found = proposals.edge_boxes(image, EDGE_BOXES, pad=False)
         regions = outputs["boxes"][0]
         pictures += [

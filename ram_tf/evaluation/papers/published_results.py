@@ -9,10 +9,10 @@ unknown.
 
 from typing import NamedTuple
 
+from ram_tf.data import paper_labels
 from ram_tf.data.readers import voc
 from ram_tf.evaluation import text_tables
 
-COCO_LABELS = 80
 MEANS = ("mAP", "CP", "CR", "CF1", "OP", "OR", "OF1")
 
 
@@ -114,11 +114,11 @@ def of(dataset, result):
 
 
 def _by_name(dataset, split, labels):
-    if (dataset, split) == ("voc2007", "test") and labels == set(voc.LABEL_NAMES):
+    if not paper_labels.are_papers(dataset, labels):
+        return None
+    if (dataset, split) == ("voc2007", "test"):
         return VOC_2007
-    if dataset == "coco" and split.startswith("val") and len(labels) == COCO_LABELS:
-        return COCO
-    return None
+    return COCO if dataset == "coco" and split.startswith("val") else None
 
 
 def text(dataset, result):

@@ -64,7 +64,8 @@ def albums(outputs, split, predicted, settings, count):
     # Each file is read and decoded once, for all labels that need it.
     order = sorted(places)
     for image, encoded in zip(order, read_files(split.take(order)), strict=True):
-        pixels = decode_image(encoded, settings.data.max_pixels).numpy()
+        data = settings.data
+        pixels = decode_image(encoded, data.max_pixels, data.truncated).numpy()
         about = {
             "image": split.names[image],
             "present": _names(split, split.labels[image] > 0),

@@ -9,6 +9,7 @@ from PIL import Image, ImageOps
 
 from ram_tf.data.decoding import decode_image
 from ram_tf.data.drawing import colour, draw_boxes, draw_regions, predicted_labels
+from ram_tf.data.image_faults import find_fault
 from ram_tf.models import losses
 
 # Ours, so that the page is fast and clear.
@@ -67,19 +68,20 @@ def predict_picture(predictor, encoded):
         ValueError: The picture cannot be read or has too many pixels.
     """
     about, config = predictor.about, predictor.config
+    limits = config.data.max_pixels, config.data.truncated
     outputs = {name: rows[0] for name, rows in predictor([encoded]).items()}
     if not outputs["valid"]:
         raise ValueError(
             "The picture cannot be read. Expected a whole JPEG or PNG file of at most "
-            f"{config.data.max_pixels:,} pixels. Received: {len(encoded):,} bytes of "
-            "something else"
+            f"{config.data.max_pixels:,} pixels. Received: {len(encoded):,} bytes, "
+            f"{find_fault(encoded, *limits).detail}"
         )
     scores = outputs["region_scores"]
     region_probabilities = losses.probabilities(
         scores / about.get("temperature", 1.0), config.loss.classification
     )
     return PictureResult(
-        image=_downscaled(decode_image(encoded, config.data.max_pixels).numpy()),
+        image=_downscaled(decode_image(encoded, *limits).numpy()),
         boxes=outputs["boxes"],
         probabilities=outputs["probabilities"],
         region_scores=scores,

@@ -6,8 +6,7 @@ import tensorflow as tf
 
 from ram_tf.models.attention.content_localization import ContentLocalization
 from ram_tf.models.attention.region_lstm import RegionLSTM, code_width
-
-LOCALIZATIONS = ("linear", "content")
+from ram_tf.models.choices import LOCALIZATIONS
 
 
 class RegionAttention(keras.layers.Layer):

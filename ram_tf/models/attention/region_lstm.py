@@ -7,7 +7,6 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-DESCRIPTIONS = ("pooled", "x", "z")  # vectors of a region, see `RegionLSTM`
 INPUT, FORGET, MODULATION, OUTPUT = range(4)  # Keras' order of the gates
 # For `start_as`: the bias of an open gate, sigmoid(4) = 0.98, and the factor that keeps
 # features of up to about 10 in the range where tanh is linear within 3 %.

@@ -12,19 +12,17 @@ import threading
 from typing import NamedTuple
 
 import apache_beam as beam
-import tensorflow as tf
 from apache_beam.io.filesystems import FileSystems
 from apache_beam.metrics import Metrics
 from apache_beam.ml.inference.base import ModelHandler, PredictionResult, RunInference
 from apache_beam.options.pipeline_options import PipelineOptions, StandardOptions
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner
-from tqdm import tqdm
 
-from ram_tf.data.decoding import decode_image
+from ram_tf.data import progress
+from ram_tf.data.image_faults import REASONS, Fault, find_fault
 from ram_tf.serving.batch.shards import Shard, load_model, open_file
 from ram_tf.serving.predict_files import to_record
 
-REASONS = ("missing", "reading error", "empty", "too many pixels", "unreadable")
 NAMESPACE = "images"
 PROGRESS_INTERVAL = 2  # seconds
 
@@ -37,14 +35,14 @@ class Image(NamedTuple):
         position: Its index within the shard.
         path: Its path, as in the list.
         encoded: The bytes of the file; empty if it cannot be read.
-        failure: A reason and a detail; None if the file can be read.
+        failure: Its `Fault`; None if the file can be read.
     """
 
     shard: Shard
     position: int
     path: str
     encoded: bytes
-    failure: tuple[str, str] | None = None
+    failure: Fault | None = None
 
 
 class ReadShard(beam.DoFn):
@@ -68,8 +66,8 @@ def _read(path):
         with open_file(path) as file:
             encoded = file.read()
     except Exception as error:  # each file system has errors of its own
-        return b"", (_reason_unread(path), f"{type(error).__name__}: {error}")
-    return encoded, None if encoded else ("empty", "0 bytes")
+        return b"", Fault(_reason_unread(path), f"{type(error).__name__}: {error}")
+    return encoded, None
 
 
 def _reason_unread(path):
@@ -133,8 +131,8 @@ class WriteShards(beam.DoFn):
         if record["valid"]:
             reason = None
         else:
-            reason, detail = image.failure or reason_invalid(
-                image.encoded, self.batch.max_pixels
+            reason, detail = image.failure or find_fault(
+                image.encoded, self.batch.max_pixels, self.batch.truncated
             )
             record = {"image": image.path, "reason": reason, "detail": detail}
         arrived = self.arrived[image.shard]
@@ -155,25 +153,6 @@ class WriteShards(beam.DoFn):
                 "The images of a shard were divided. Expected a runner that fuses "
                 f"steps. Received: parts of {len(self.arrived)} shards in one bundle"
             )
-
-
-# In a graph, TensorFlow's error includes the message of the failed assertion.
-_decode_in_graph = tf.function(decode_image, autograph=False)
-
-
-def reason_invalid(encoded, max_pixels):
-    """Finds out why the model could not read an image.
-
-    Returns:
-        One of `REASONS`, and TensorFlow's error message.
-    """
-    try:
-        _decode_in_graph(tf.constant(encoded), tf.constant(max_pixels, tf.int64))
-    except tf.errors.OpError as error:
-        large = "More pixels than max_pixels" in error.message
-        detail = error.message.splitlines()[0]
-        return "too many pixels" if large else "unreadable", detail
-    return "unreadable", "It can be decoded, but not resized to the model's size."
 
 
 def pipeline_options(flags):
@@ -249,7 +228,7 @@ def run(batch, handler, options):
 def _progress_bar(batch, count):
     """Shows how many of `count` shards are finished, by listing the folder."""
     done = threading.Event()
-    with tqdm(total=count, desc="predicting", unit="shard") as bar:
+    with progress.bar(None, "predicting", count, "shard", leave=True) as bar:
 
         def update():
             while not done.wait(PROGRESS_INTERVAL):

@@ -15,9 +15,11 @@ import uuid
 from typing import NamedTuple
 
 import ram_tf
+from ram_tf.data.image_faults import REFUSE
 from ram_tf.runs.config_json import from_exported_json
 from ram_tf.serving import extras
 from ram_tf.serving.batch.records import FORMATS
+from ram_tf.serving.image_search import parse_list
 from ram_tf.serving.predictor import Predictor
 
 with extras.required("beam", "Batch prediction"):
@@ -56,6 +58,7 @@ class Batch:
         label_names: The L labels.
         max_pixels: Images with more pixels count as unreadable.
         shards: All `Shard`s.
+        truncated: The model's setting for files that are cut off.
     """
 
     folder: str
@@ -63,6 +66,7 @@ class Batch:
     label_names: tuple[str, ...]
     max_pixels: int
     shards: tuple[Shard, ...]
+    truncated: str = REFUSE
 
     @classmethod
     def open(cls, folder, images, model_dir, file_format, shard_size, threshold=None):
@@ -105,6 +109,7 @@ class Batch:
             label_names=tuple(label_names),
             max_pixels=settings.data.max_pixels,
             shards=tuple(_divide(lines, shard_size)),
+            truncated=settings.data.truncated,
         )
         batch._create_or_check(manifest, lines)
         return batch
@@ -239,7 +244,7 @@ def read_list(path, stdin):
         The paths, without empty lines.
     """
     content = stdin.read() if path == "-" else read(path)
-    return [os.fsdecode(line) for line in content.split(b"\n") if line.strip()]
+    return parse_list(content)
 
 
 def describe_model(folder):

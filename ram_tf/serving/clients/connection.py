@@ -6,9 +6,7 @@ dict of `export.serve_bytes`. Every failure becomes an error of one sentence.
 
 import urllib.parse
 
-from ram_tf.serving.clients.grpc_client import GrpcClient
-from ram_tf.serving.clients.responses import LARGEST, RETRIES, TIMEOUT, TooLargeError
-from ram_tf.serving.clients.rest_client import RestClient
+from ram_tf.serving.clients.limits import LARGEST, RETRIES, TIMEOUT
 
 
 def connect(url, timeout=TIMEOUT, retries=RETRIES, largest=LARGEST):
@@ -35,10 +33,15 @@ def connect(url, timeout=TIMEOUT, retries=RETRIES, largest=LARGEST):
             "seconds, --retries of 0 or more and --largest above 0 megabytes. "
             f"Received: {timeout}, {retries} and {largest}"
         )
+    # The clients are imported when they are used: they need TensorFlow and more.
     parts = urllib.parse.urlsplit(url)
     if parts.scheme in ("http", "https") and parts.path.endswith(":predict"):
+        from ram_tf.serving.clients.rest_client import RestClient
+
         return RestClient(url, timeout, retries, largest)
     if parts.scheme == "grpc" and parts.netloc:
+        from ram_tf.serving.clients.grpc_client import GrpcClient
+
         name, _, version = parts.path.strip("/").partition("/")
         if not version or version.isdecimal():
             name, version = name or "default", int(version) if version else None
@@ -102,6 +105,8 @@ def predict_in_parts(client, encoded):
         A list with the dict of each image; or, if one image alone was too large, its
         `TooLargeError`.
     """
+    from ram_tf.serving.clients.responses import TooLargeError
+
     try:
         outputs = client(encoded)
     except TooLargeError as error:

@@ -7,14 +7,12 @@ import numpy as np
 import tensorflow as tf
 
 from ram_tf.serving import extras
+from ram_tf.serving.clients.limits import LARGEST, RETRIES, TIMEOUT
 from ram_tf.serving.clients.responses import (
     BACKOFF,
-    LARGEST,
     LARGEST_RESPONSE,
     MAX_DOUBLINGS,
     OUTPUTS,
-    RETRIES,
-    TIMEOUT,
     check_request,
     check_shapes,
     checked_outputs,

@@ -7,10 +7,7 @@ errors of `rest_client` and `grpc_client`.
 import numpy as np
 
 OUTPUTS = ("scores", "probabilities", "regions", "boxes", "region_scores", "valid")
-TIMEOUT = 60.0  # seconds
-RETRIES = 4
 MEGABYTE = 2**20
-LARGEST = 64  # megabytes of images in a request
 BACKOFF = 0.5  # seconds before the first retry, doubled for each further one
 MAX_DOUBLINGS = 4
 # In bytes. An image takes one million with a thousand labels on 45 regions.

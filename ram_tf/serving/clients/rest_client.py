@@ -13,14 +13,12 @@ from requests.adapters import HTTPAdapter
 from urllib3.exceptions import HTTPError
 from urllib3.util import Retry
 
+from ram_tf.serving.clients.limits import LARGEST, RETRIES, TIMEOUT
 from ram_tf.serving.clients.responses import (
     BACKOFF,
-    LARGEST,
     LARGEST_RESPONSE,
     MAX_DOUBLINGS,
     OUTPUTS,
-    RETRIES,
-    TIMEOUT,
     check_request,
     checked_outputs,
     not_a_prediction,
