@@ -61,8 +61,8 @@ class DataSettings:
     )
     data_dir: str = option(
         "",
-        "folder of the dataset; empty: digits are built in, voc and coco are loaded "
-        "through tensorflow-datasets",
+        "folder of the dataset; empty: digits are built in, voc2007, voc2012 and coco "
+        "are loaded through tensorflow-datasets",
         common=True,
     )
     train_split: str = option("", "name of the training split; empty: the dataset's")

@@ -3,6 +3,7 @@
 import collections
 import concurrent.futures
 import functools
+import itertools
 import pathlib
 
 from ram_tf.data import conversion, image_faults
@@ -169,9 +170,10 @@ def _draw(encoded, outputs, predictor, threshold, path):
 def _picture_names(paths, output_dir):
     """Names each picture after its image, with a number if names would collide."""
     names = [output_dir / name for name in file_names(paths, ".png")]
-    # Others have no place, such as links that lead to themselves.
-    images = {path.resolve() for path in paths if path.is_file()}
-    for name in names:
+    # Others get no picture, and some have no place: a link that leads to itself.
+    drawn = [path.is_file() for path in paths]
+    images = {path.resolve() for path in itertools.compress(paths, drawn)}
+    for name in itertools.compress(names, drawn):
         if name.resolve() in images:
             raise ValueError(
                 "A picture would replace its image. Expected another --output_dir. "

@@ -129,8 +129,8 @@ def test_buckets_and_products_find_what_all_pairs_show(monkeypatch, share, at_on
     monkeypatch.setattr(duplicates, "VECTORS_AT_ONCE", at_once)
     rng = np.random.default_rng(0)
     base = np.stack([np.asarray(to_grey(np.asarray(texture(s)))) for s in range(20)])
-    others = base[rng.integers(0, 20, 60)] + rng.normal(0, 3, (60, 16, 18))
-    greys = base[rng.integers(0, 20, 30)] + rng.normal(0, 8, (30, 16, 18))
+    others = base[rng.integers(0, 20, 60)] + rng.normal(0, 1, (60, 16, 18))
+    greys = base[rng.integers(0, 20, 30)] + rng.normal(0, 3, (30, 16, 18))
     greys, others = (g.clip(0, 255).astype(np.uint8) for g in (greys, others))
     expected = brute_force(greys, others)
     assert 5 < len(expected) < 30

@@ -76,7 +76,14 @@ def test_a_polygon_has_the_box_around_it(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "changes", [{"x": None}, {"width": -3}, {"y": 1e999}, {"height": "tall"}]
+    "changes",
+    [
+        {"rotation": 9, "original_height": 0},
+        {"x": None},
+        {"width": -3},
+        {"y": 1e999},
+        {"height": "tall"},
+    ],
 )
 def test_a_wrong_box_is_told_and_leaves_the_label(tmp_path, changes):
     found = read_json(tmp_path, [task("a.jpg", rectangle("cat", **changes))])

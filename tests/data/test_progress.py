@@ -6,6 +6,7 @@ import sys
 import pytest
 
 from ram_tf.data import progress
+from tests.support.paths import ROOT
 
 
 class Terminal(io.StringIO):
@@ -50,3 +51,9 @@ def test_a_download_is_drawn_on_a_terminal(monkeypatch):
     with progress.only_lines():
         download()
     assert sys.stdout.getvalue().endswith("".join(BAR))
+
+
+def test_no_other_module_of_the_package_makes_bars():
+    package = ROOT / "ram_tf"
+    makers = {path for path in package.rglob("*.py") if "tqdm" in path.read_text()}
+    assert makers == {package / "data" / "progress.py"}

@@ -23,6 +23,7 @@ def images(tmp_path):
         ("s3://bucket/photos/dog 1.jpg", "photos/dog 1.jpg"),
         ("https://host/b/x.jpg?token=1", "b/x.jpg"),
         ("C:\\pictures\\a\\x.jpg", "a/x.jpg"),
+        ("/data/upload/a/0123abcd-x.jpg", "a/x.jpg"),
         ("../../cat.jpg", "cat.jpg"),
         ("/data/upload/0123abcd-none.jpg", "none.jpg"),
     ],

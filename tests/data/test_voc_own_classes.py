@@ -152,11 +152,11 @@ def test_lists_are_read_as_tools_write_them(tmp_path, form):
 
 
 def test_lists_may_name_images_in_sub_folders(tmp_path):
-    write_listed(tmp_path, {"train": {"day 1/a": ["vest"], "day 2/a": ["tie"]}})
+    write_listed(tmp_path, {"train": {"day 1/a": ["vest"], "day 2/a": ["tie"]}}, ".png")
     split = voc.load(tmp_path, None, "train")
     assert rows_of(split) == {
-        "JPEGImages/day 1/a.jpg": [0, 1],
-        "JPEGImages/day 2/a.jpg": [1, 0],
+        "JPEGImages/day 1/a.png": [0, 1],
+        "JPEGImages/day 2/a.png": [1, 0],
     }
 
 

@@ -16,8 +16,8 @@ from tests.support.paths import ROOT
 DICTIONARIES = pathlib.Path(codespell_lib.__file__).parent / "data"
 # Words that British engineers write so, too, and those of titles of papers.
 ALIKE = set(
-    "analog biased disk disks draft drafts localization maximize maximizing meter "
-    "program programs writable".split()
+    "analog biased disk disks donut draft drafts localization maximize maximizing "
+    "meter program programs writable".split()
 )
 FOLDERS = ("ram_tf", "scripts", "tests", "benchmarks", "fuzz", "deploy")
 

@@ -68,7 +68,7 @@ def test_a_relative_path_of_earlier_versions_is_that_of_today(tmp_path, monkeypa
     run = Run.start("run", change(dataset="csv", data_dir="mine"), NAMES)
     run.pooled_weights.touch()
     resume(run, data_dir=str(tmp_path / "mine"))
-    with pytest.raises(ValueError, match="data_dir='.*others' .was 'mine'"):
+    with pytest.raises(ValueError, match=r"data_dir='.*others' \(was 'mine'"):
         resume(run, data_dir=str(tmp_path / "others"))
 
 

@@ -1,6 +1,6 @@
 """Makes a value for every setting that is not its default."""
 
-from ram_tf.runs.config import FIELDS
+from ram_tf.runs.config import FIELDS, FOLDERS
 
 
 def other_value(name):
@@ -8,6 +8,8 @@ def other_value(name):
     field = FIELDS[name][1]
     if field.metadata["choices"]:
         return field.metadata["choices"][-1]
+    if name in FOLDERS:
+        return "/x"  # which flags leave as it is
     if field.name == "constraints":
         return "S"  # content has no anchors
     if field.name == "zooms":

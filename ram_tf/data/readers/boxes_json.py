@@ -31,7 +31,7 @@ def read_boxes(path, label_names):
     Args:
         path: A JSON file with a list of
             `{"label": name, "box": [xmin, ymin, xmax, ymax]}` per image, in fractions
-            of the image.
+            of the image as it is shown, turned upright by EXIF.
         label_names: The allowed label names.
 
     Returns:

@@ -269,7 +269,7 @@ def _box(value):
         xs, ys = zip(*corners, strict=True)
         # Beyond the border there is nothing to see.
         box = [min(max(v, 0.0), 1.0) for v in (min(ys), min(xs), max(ys), max(xs))]
-    except (KeyError, TypeError, ValueError, OverflowError):
+    except (KeyError, TypeError, ValueError, ArithmeticError):
         return None
     finite = all(math.isfinite(v) for corner in corners for v in corner)
     return box if finite and box[0] <= box[2] and box[1] <= box[3] else None
@@ -284,7 +284,7 @@ def _corners(value):
     ratio = 1.0
     if angle:
         # A rotation is of pixels, not of fractions.
-        ratio = float(value["original_width"]) / float(value["original_height"] or 0.0)
+        ratio = float(value["original_width"]) / float(value["original_height"])
         if ratio <= 0:
             raise ValueError("no size of the image")
     cos, sin = math.cos(angle), math.sin(angle)
