@@ -88,18 +88,19 @@ def test_predict_writes_a_line_and_a_picture_per_image(
 
 
 def test_the_error_of_predict_tells_which_images_it_can_read(trained, tmp_path, capsys):
-    Image.new("L", (8000, 7000)).save(tmp_path / "large.png")
+    Image.new("L", (9000, 9000)).save(tmp_path / "large.png")
     assert script("predict")(f"--model_dir={trained[0]}", str(tmp_path)) == 1
     error = capsys.readouterr().err
     assert "1 of 1 images cannot be read" in error
-    assert "of at most 50000000 pixels. Received:" in error
+    assert "80000000" in error.replace(",", "")
 
 
 def test_predict_reads_the_names_of_images_from_stdin(
     trained, squares, capsys, monkeypatch
 ):
     names = [str(squares / "val1.png"), str(squares / "val0.png")]
-    monkeypatch.setattr("sys.stdin", io.StringIO("\n".join(names) + "\n"))
+    listed = ("\r\n".join(names) + "\r\n").encode()
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(listed)))
     assert script("predict")("--model_dir", trained[1], "-") == 0
     lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert [line["image"] for line in lines] == names

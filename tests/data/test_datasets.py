@@ -65,7 +65,7 @@ def called(monkeypatch):
         (
             ("csv", "D", "val"),
             {"seed": 2, "split_fraction": (0.5, 0.5, 0)},
-            ("csv_folder", "D", "val", (0.5, 0.5, 0), 2),
+            ("csv_folder", "D", "val", (0.5, 0.5, 0), 2, "stratified"),
         ),
     ],
 )

@@ -287,13 +287,14 @@ def test_svms_of_one_run_at_several_scales_are_loaded(runs, split, tmp_path):
     assert (view.sizes, len(view.models)) == ((56, 48), 1)
 
 
-def test_svms_are_not_fitted_to_other_labels_than_the_runs(squares, split, tmp_path):
+def test_labels_that_the_run_does_not_know_are_named_when_svms_are_fitted(
+    squares, split, tmp_path, capsys
+):
     folder = shutil.copytree(squares, tmp_path / "data")
     (folder / "boxes.json").unlink()
     run = start_run(tmp_path / "run", folder, seed=1)
     for name in ("train", "val"):
         path = folder / f"{name}.csv"
         path.write_text(path.read_text().replace("red", "orange"))
-    with pytest.raises(ValueError, match=r"not those of the model.*orange, red"):
-        evaluate([run], split, FIVE)
-    assert not run.svm.exists()
+    evaluate([run], split, FIVE)
+    assert "orange" in capsys.readouterr().err
