@@ -139,3 +139,14 @@ def test_damaged_files_have_a_fault_in_words(form):
 def test_jpeg_and_png_and_other_bytes_are_left_as_they_are():
     for content in (pictures.JPEG, pictures.encoded("PNG"), b"text", b""):
         assert conversion.readable(content, LIMIT) is content
+
+
+@pytest.mark.parametrize("options", [{}, {"lossless": True}, {"exif": b"Exif\0\0"}])
+def test_the_size_of_a_webp_is_read_before_pillow_takes_memory(options, monkeypatch):
+    encoded = encode(noise(6, 10), "WEBP", **options)
+
+    def refuse(*arguments, **named):
+        raise AssertionError("opened")
+
+    monkeypatch.setattr(conversion.Image, "open", refuse)
+    assert "10 x 6 = 60 pixels" in conversion.to_png(encoded, 59).detail

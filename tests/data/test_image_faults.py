@@ -86,6 +86,12 @@ def test_a_jpeg_without_pixels_cannot_be_mended():
     assert "--truncated" not in detail
 
 
+@pytest.mark.parametrize("whole", [pictures.JPEG, pictures.PROGRESSIVE, PNG])
+def test_a_file_with_its_end_is_called_damaged_not_cut_off(whole):
+    assert find_fault(whole, LIMIT).detail.startswith("damaged")
+    assert find_fault(whole + b"more", LIMIT).detail.startswith("damaged")
+
+
 def test_the_end_of_an_embedded_thumbnail_is_not_that_of_the_image():
     thumbnail = encode(noise(4, 4), "JPEG")
     segment = b"\xff\xe1" + (len(thumbnail) + 2).to_bytes(2, "big") + thumbnail
