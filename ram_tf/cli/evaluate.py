@@ -29,11 +29,7 @@ def main(argv):
     from ram_tf.evaluation import results
     from ram_tf.evaluation.papers import published_results
 
-    views, protocol = evaluation_flags.from_arguments(arguments)
-    inferred, split, settings = evaluation_flags.run_inference(arguments, views)
-    result = results.evaluate(
-        inferred.outputs, split, settings, protocol, inferred.about, **inferred.others
-    )
+    _, _, settings, _, result = evaluation_flags.evaluate(arguments)
     print(results.table(result))
     differences = published_results.text(settings.data.dataset, result)
     if differences:

@@ -109,6 +109,26 @@ def from_arguments(arguments):
     return views, protocol
 
 
+def evaluate(arguments):
+    """Evaluates the models and the split of parsed flags, by their protocol.
+
+    Args:
+        arguments: Parsed flags of `add_model_arguments` and `add_arguments`.
+
+    Returns:
+        The `SplitOutputs`, the `Split`, its `Config`, the `Protocol`, and the result of
+        `results.evaluate`.
+    """
+    from ram_tf.evaluation import results
+
+    views, protocol = from_arguments(arguments)
+    inferred, split, settings = run_inference(arguments, views)
+    result = results.evaluate(
+        inferred.outputs, split, settings, protocol, inferred.about, **inferred.others
+    )
+    return inferred, split, settings, protocol, result
+
+
 def run_inference(arguments, views):
     """Runs inference with the models and the split of parsed flags.
 

@@ -34,14 +34,9 @@ def main(argv):
     """Runs the command and returns its exit status."""
     arguments = parse(argv)
     # Imported here, since they load TensorFlow, which `--help` need not wait for.
-    from ram_tf.evaluation import results
     from ram_tf.evaluation.report import report
 
-    views, protocol = evaluation_flags.from_arguments(arguments)
-    inferred, split, settings = evaluation_flags.run_inference(arguments, views)
-    result = results.evaluate(
-        inferred.outputs, split, settings, protocol, inferred.about, **inferred.others
-    )
+    inferred, split, settings, protocol, result = evaluation_flags.evaluate(arguments)
     title, pictures = " + ".join(arguments.model_dir), arguments.pictures
     page = report.render(inferred, split, settings, result, protocol, title, pictures)
     report.write(page, arguments.output)

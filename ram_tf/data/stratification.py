@@ -16,6 +16,27 @@ TRAIN, VAL = 0, 1
 MAX_TRIES = 50_000
 
 
+def part_sizes(total, fractions):
+    """Returns the numbers of training, validation and test images, `total` together.
+
+    Args:
+        total: Number of images.
+        fractions: The parts' fractions of it.
+
+    Raises:
+        ValueError: The fractions are not three that add up to 1.
+    """
+    fractions = tuple(fractions)
+    positive = all(fraction >= 0 for fraction in fractions)
+    if len(fractions) != 3 or not positive or abs(sum(fractions) - 1) > 1e-6:
+        raise ValueError(
+            "`split_fraction` is invalid. Expected three fractions (train, val, test), "
+            f"none negative, that add up to 1. Received: {fractions}"
+        )
+    ends = np.round(np.cumsum(fractions) * total).astype(int)
+    return np.diff([0, *ends[:2], total])
+
+
 def divide(labels, counts, seed):
     """Divides images into parts of given sizes, with each label in its share.
 

@@ -1,4 +1,4 @@
-"""The batches of a training step: for training and for validation."""
+"""The batches that training and validation read, made from the settings."""
 
 import math
 from typing import NamedTuple
@@ -61,7 +61,7 @@ class TrainingBatches(NamedTuple):
         )
 
 
-def validation_inputs(split, settings, batch_size):
+def centre_crops(split, settings, batch_size):
     """Returns batches of a split's centre crops, each a tuple of one Keras input."""
     batches = evaluation_pipeline(
         split,

@@ -18,7 +18,7 @@ from ram_tf.metrics import multi_label, region_metrics
 from ram_tf.runs import weights_file
 from ram_tf.storage import cache
 from ram_tf.storage.atomic_files import atomic_write
-from ram_tf.training.batches import validation_inputs
+from ram_tf.training.batches import centre_crops
 
 MIN_POSITIVES = 5  # for a label to count in the validation mAP, if any label has them
 IMAGES = 4  # validation images that TensorBoard shows with their regions
@@ -49,7 +49,7 @@ class ValidateAndCheckpoint(keras.callbacks.Callback):
         self.settings = settings
         self.split = split
         self.batches = batches
-        self.inputs = validation_inputs(split, settings, settings.training.batch_size)
+        self.inputs = centre_crops(split, settings, settings.training.batch_size)
         # `Model.predict` would use all training devices; validation uses only one.
         self.forward = tf.function(
             lambda inputs: model(inputs, training=False),

@@ -12,7 +12,7 @@ import tensorflow as tf
 from sklearn.linear_model import LogisticRegression
 
 from ram_tf.data import progress
-from ram_tf.data.pipelines import evaluation_pipeline
+from ram_tf.training.batches import centre_crops
 
 MAX_ITERATIONS = 300
 
@@ -72,14 +72,7 @@ def root_mean_square(features):
 def _features(pooled, split, settings):
     """Returns the pooled features `(n, D)` of a split's images and labels `(n, L)`."""
     batch_size = settings.training.batch_size
-    batches = evaluation_pipeline(
-        split,
-        [settings.image.image_size],
-        settings.image.crop,
-        batch_size,
-        settings.data.max_pixels,
-        settings.data.truncated,
-    )
+    batches = centre_crops(split, settings, batch_size)
     forward = tf.function(pooled.pool, autograph=False, reduce_retracing=True)
     total = math.ceil(len(split) / batch_size)
     plain, mirrored = [], []

@@ -11,29 +11,12 @@ import numpy as np
 from tests.faults import program
 from tests.faults.case import FailedError
 from tests.support.h5_arrays import arrays
+from tests.support.small_runs import FLAGS
 from tests.support.squares import write_squares
 
 # Trains for seconds, with all kinds of state between epochs: seeds of dropout, averaged
 # weights and the best epoch so far.
-SETTINGS = {
-    "dataset": "csv",
-    "backbone": "small",
-    "weights": "none",
-    "image_size": 40,
-    "crop_margin": 8,
-    "region_size": 4,
-    "regions": 2,
-    "units": 16,
-    "loss": "bce",
-    "batch_size": 8,
-    "pooled_epochs": 2,
-    "epochs": 3,
-    "pooled_learning_rate": 1e-3,
-    "learning_rate": 1e-3,
-    "dropout": 0.3,
-    "ema": 0.9,
-    "probe_cost": 1.0,
-}
+SETTINGS = {**FLAGS, "epochs": 3, "dropout": 0.3, "ema": 0.9, "probe_cost": 1.0}
 STEPS = ("step1", "step2")
 TEXTS = (
     "config.json",

@@ -16,25 +16,7 @@ from ram_tf.runs.presets import PRESETS
 from ram_tf.runs.run import Run
 from ram_tf.storage.atomic_files import write_with_checksum
 from tests.support.lock_holder import at_work
-
-NAMES = ("cat", "dog", "fish")
-TINY = Config.of(
-    dataset="digits",
-    image_size=40,
-    crop_margin=8,
-    backbone="small",
-    weights="none",
-    regions=2,
-    region_size=4,
-    region_pooling="max",
-    units=12,
-    starts="anchors",
-    loss="bce",
-)
-
-
-def change(**changes):
-    return TINY.replace(**changes)
+from tests.support.tiny_settings import NAMES, TINY, change
 
 
 def test_a_new_run_writes_its_settings(tmp_path):

@@ -9,25 +9,7 @@ from ram_tf.runs import run_models
 from ram_tf.runs.config import Config
 from ram_tf.runs.presets import PRESETS
 from ram_tf.runs.run import Run
-
-NAMES = ("cat", "dog", "fish")
-TINY = Config.of(
-    dataset="digits",
-    image_size=40,
-    crop_margin=8,
-    backbone="small",
-    weights="none",
-    regions=2,
-    region_size=4,
-    region_pooling="max",
-    units=12,
-    starts="anchors",
-    loss="bce",
-)
-
-
-def change(**changes):
-    return TINY.replace(**changes)
+from tests.support.tiny_settings import NAMES, TINY, change
 
 
 def randomise(built):

@@ -148,7 +148,7 @@ def _chosen(labels, source, split, negatives, split_fraction, seed):
     if source.is_whole:
         # All images are divided, so that a test with negatives contains no training
         # images of a run without them.
-        counts = _counts(len(labels), split_fraction)
+        counts = stratification.part_sizes(len(labels), split_fraction)
         parts = stratification.divide(labels, counts, seed)
         rows = parts[coco_layout.SPLITS.index(split)]
         notes = (
@@ -160,19 +160,6 @@ def _chosen(labels, source, split, negatives, split_fraction, seed):
         return rows, notes
     (note,) = dropped_notes(empty.sum(), len(rows))
     return rows[~empty], (*notes, f"{note[:-1]} (--negatives keep keeps them).")
-
-
-def _counts(total, fractions):
-    """Returns the numbers of images of train, val and test."""
-    fractions = tuple(fractions)
-    positive = all(fraction >= 0 for fraction in fractions)
-    if len(fractions) != 3 or not positive or abs(sum(fractions) - 1) > 1e-6:
-        raise ValueError(
-            "`split_fraction` is invalid. Expected three fractions (train, val, test), "
-            f"none negative, that add up to 1. Received: {fractions}"
-        )
-    ends = np.round(np.cumsum(fractions) * total).astype(int)
-    return np.diff([0, *ends[:2], total])
 
 
 def _boxes(found, names, kept, paths):

@@ -229,19 +229,12 @@ def _labels(rows, label_names):
 
 def _divide(labels, fractions, seed, division):
     """Returns the row numbers of each split, in the order of the file."""
-    fractions = tuple(fractions)
-    positive = all(fraction >= 0 for fraction in fractions)
-    if len(fractions) != 3 or not positive or abs(sum(fractions) - 1) > 1e-6:
-        raise ValueError(
-            "`split_fraction` is invalid. Expected three fractions (train, val, test), "
-            f"none negative, that add up to 1. Received: {fractions}"
-        )
-    ends = np.round(np.cumsum(fractions) * len(labels)).astype(int)
+    counts = stratification.part_sizes(len(labels), fractions)
     if division == "stratified":
-        parts = stratification.divide(labels, np.diff(ends, prepend=0), seed)
+        parts = stratification.divide(labels, counts, seed)
     else:
         order = np.random.default_rng(seed).permutation(len(labels))
-        parts = [np.sort(part) for part in np.split(order, ends[:2])]
+        parts = [np.sort(part) for part in np.split(order, np.cumsum(counts)[:2])]
     return dict(zip(SPLITS, parts, strict=True))
 
 

@@ -197,15 +197,8 @@ def _check_split(found, year, split):
 
 def _divide(labels, fractions, seed):
     """Returns the indices of the images of each split of a folder without splits."""
-    fractions = tuple(fractions)
-    positive = all(fraction >= 0 for fraction in fractions)
-    if len(fractions) != 3 or not positive or abs(sum(fractions) - 1) > 1e-6:
-        raise ValueError(
-            "`split_fraction` is invalid. Expected three fractions (train, val, test), "
-            f"none negative, that add up to 1. Received: {fractions}"
-        )
-    ends = np.round(np.cumsum(fractions) * len(labels)).astype(int)
-    parts = stratification.divide(labels, np.diff(ends, prepend=0), seed)
+    counts = stratification.part_sizes(len(labels), fractions)
+    parts = stratification.divide(labels, counts, seed)
     return dict(zip(DIVIDED, parts, strict=True))
 
 
