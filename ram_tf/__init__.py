@@ -9,8 +9,14 @@ Shapes, everywhere: `B` images, `H W C` feature map, `K` regions, `h w` sampled 
 """
 
 import importlib
+import os
 
 __version__ = "0.2.0"
+
+# TensorFlow uses oneDNN's kernels by itself only on CPUs with AVX-512. Convolutions
+# take up to half the time with them on AVX2, too (docs/speed.md). TensorFlow reads this
+# when it is imported; a value that the user has set stays.
+os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 
 # Where each public name lives; loaded when asked for, since TensorFlow takes seconds.
 _HOMES = {
