@@ -10,7 +10,7 @@ Both are restarted for every pass, with as many threads as cores.
 import tensorflow as tf
 
 from benchmarks.timing import Candidate, Ratio
-from ram_tf.data.decoding import decode_image
+from ram_tf.data.images.decoding import decode_image
 from ram_tf.data.pipelines import Place, cut, resize, training_pipeline, untuned
 
 # A ratio of throughputs: the time of the functions over that of the pipeline.

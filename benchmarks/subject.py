@@ -12,8 +12,8 @@ import numpy as np
 import tensorflow as tf
 
 from benchmarks import photographs
-from ram_tf.data.readers import voc
 from ram_tf.data.split import Split
+from ram_tf.data.voc_reader import voc
 from ram_tf.runs import run_models
 from ram_tf.runs.config import Config
 from ram_tf.runs.presets import PRESETS, preset

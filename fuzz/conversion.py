@@ -5,9 +5,9 @@ from hypothesis import strategies as st
 from fuzz import pictures
 from fuzz.mutations import spoilt
 from fuzz.target import Target
-from ram_tf.data import conversion, image_faults
-from ram_tf.data.decoding import decode_image
-from ram_tf.data.image_faults import Fault
+from ram_tf.data.images import conversion, image_faults
+from ram_tf.data.images.decoding import decode_image
+from ram_tf.data.images.image_faults import Fault
 
 FILES = (
     *(pictures.encoded("TIFF", mode) for mode in ("RGB", "1", "CMYK", "I;16")),

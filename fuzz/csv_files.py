@@ -1,9 +1,9 @@
-"""Fuzzes the reader of folders with csv files, `ram_tf.data.readers.csv_folder`."""
+"""Fuzzes the reader of folders with csv files, `ram_tf.data.csv_reader.csv_folder`."""
 
 from fuzz import splits
 from fuzz.mutations import files, one_spoilt, spoilt, spoilt_json
 from fuzz.target import Target
-from ram_tf.data.readers import csv_folder
+from ram_tf.data.csv_reader import csv_folder
 
 BOXES = {"1": [{"label": "cat", "box": [0.1, 0.2, 0.5, 0.6]}], "photos/2.jpg": []}
 LISTS = b'image,labels\nphotos/1.jpg,cat;?dog\n"photos/2.jpg",dog\n3.jpg,\n'

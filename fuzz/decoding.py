@@ -4,7 +4,7 @@ import tensorflow as tf
 
 from fuzz import pictures
 from fuzz.target import REFUSALS, Target
-from ram_tf.data.decoding import decode_image
+from ram_tf.data.images.decoding import decode_image
 from ram_tf.data.pipelines import prepare_image
 
 EDGE = 32

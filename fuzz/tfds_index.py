@@ -5,7 +5,8 @@ import json
 from fuzz import splits
 from fuzz.mutations import files, spoilt_json
 from fuzz.target import Target
-from ram_tf.data.readers import tfds_folder, voc
+from ram_tf.data.readers import tfds_folder
+from ram_tf.data.voc_reader import voc
 
 PLACE = "ram_tf/voc2007/train/index.json"
 CONTENT = {

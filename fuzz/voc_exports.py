@@ -4,7 +4,7 @@ from fuzz import splits
 from fuzz.mutations import files, one_spoilt, spoilt
 from fuzz.target import Target
 from fuzz.voc_files import ANNOTATION, LAUGH, LAUGHS
-from ram_tf.data.readers import voc
+from ram_tf.data.voc_reader import voc
 
 LISTED = {
     "ImageSets/Main/train.txt": b'IMG 1\r\n"b 0"\nc.jpg\nday 1/d\n',

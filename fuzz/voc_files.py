@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from fuzz import splits
 from fuzz.mutations import files, one_spoilt, spoilt
 from fuzz.target import Target
-from ram_tf.data.readers import voc
+from ram_tf.data.voc_reader import voc
 
 MARKS = b"2012_1  1\n2012_2 -1\n2012_3  0\n"
 ANNOTATION = b"""<?xml version="1.0" encoding="utf-8"?>

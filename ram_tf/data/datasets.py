@@ -2,15 +2,10 @@
 
 from typing import NamedTuple
 
+from ram_tf.data.csv_reader import csv_folder
 from ram_tf.data.dataset_names import NAMES
-from ram_tf.data.readers import (
-    coco,
-    coco_layout,
-    csv_folder,
-    digits,
-    tfds_folder,
-    voc,
-)
+from ram_tf.data.readers import coco, coco_layout, digits, tfds_folder
+from ram_tf.data.voc_reader import voc
 
 VOC_YEARS = {"voc2007": 2007, "voc2012": 2012}
 # The paper's COCO is that of 2014 (section 4.1).

@@ -1,6 +1,6 @@
 """The labels of the datasets that the paper was evaluated on."""
 
-from ram_tf.data.readers import voc
+from ram_tf.data.voc_reader import voc
 
 COCO = tuple(
     "person,bicycle,car,motorcycle,airplane,bus,train,truck,boat,traffic light,"

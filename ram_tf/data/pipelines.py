@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from ram_tf.data import image_faults, progress
+from ram_tf.data import progress
 from ram_tf.data.augmentation import (
     Place,
     boxes_in_crop,
@@ -19,8 +19,9 @@ from ram_tf.data.augmentation import (
     random_edge,
     random_place,
 )
-from ram_tf.data.decoding import MAX_PIXELS, decode_image
-from ram_tf.data.image_faults import REFUSE
+from ram_tf.data.images import image_faults
+from ram_tf.data.images.decoding import MAX_PIXELS, decode_image
+from ram_tf.data.images.image_faults import REFUSE
 from ram_tf.data.split import epoch_order
 
 ONE_DEVICE = tf.distribute.InputContext()

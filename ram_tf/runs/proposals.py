@@ -14,8 +14,8 @@ import numpy as np
 import tensorflow as tf
 
 from ram_tf.data import progress
-from ram_tf.data.decoding import decode_image
-from ram_tf.data.image_faults import REFUSE
+from ram_tf.data.images.decoding import decode_image
+from ram_tf.data.images.image_faults import REFUSE
 from ram_tf.storage import cache
 
 OVERLAP = 0.7  # Largest IoU of two proposals (section 5.3.1).

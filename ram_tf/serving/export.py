@@ -1,8 +1,8 @@
 """Exports trained models as SavedModels, which other programs can run.
 
 The signature `serving_default` takes encoded images, JPEG or PNG and no other format
-(`ram_tf.data.conversion` converts some), `serving_images` decoded images of one size.
-Both prepare images in the graph, with the functions that evaluation uses.
+(`ram_tf.data.images.conversion` converts some), `serving_images` decoded images of one
+size. Both prepare images in the graph, with the functions that evaluation uses.
 """
 
 import contextlib
@@ -15,9 +15,9 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from ram_tf.data import exif, image_checks
-from ram_tf.data.decoding import decode_checked
-from ram_tf.data.image_faults import REFUSE
+from ram_tf.data.images import exif, image_checks
+from ram_tf.data.images.decoding import decode_checked
+from ram_tf.data.images.image_faults import REFUSE
 from ram_tf.data.pipelines import resize, untuned
 from ram_tf.serving import extras
 from ram_tf.storage import atomic_files, locks
@@ -33,7 +33,7 @@ def serve_bytes(view, max_pixels, truncated=REFUSE):
     Args:
         view: A `MultiView` or a wrapper of one.
         max_pixels: Images with more pixels count as unreadable.
-        truncated: See `ram_tf.data.decoding.decode_image`.
+        truncated: See `ram_tf.data.images.decoding.decode_image`.
 
     Returns:
         A function from `image_bytes` `(B,)`, strings of one JPEG or PNG each, to the
@@ -58,7 +58,7 @@ def read_images(image_bytes, sizes, max_pixels, truncated=REFUSE):
         image_bytes: `(B,)` strings of one JPEG or PNG each.
         sizes: Edges N, in pixels, that every image is resized to.
         max_pixels: Images with more pixels count as unreadable.
-        truncated: See `ram_tf.data.decoding.decode_image`.
+        truncated: See `ram_tf.data.images.decoding.decode_image`.
 
     Returns:
         A tuple with `(B, N, N, 3)` float32 in [0, 255] for each of `sizes`, zero for

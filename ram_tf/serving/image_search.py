@@ -6,7 +6,7 @@ import pathlib
 import sys
 from typing import NamedTuple
 
-from ram_tf.data import conversion
+from ram_tf.data.images import conversion
 
 OF_TENSORFLOW = (".jpg", ".jpeg", ".jpe", ".jfif", ".png")
 ENDINGS = (*OF_TENSORFLOW, *(e for own in conversion.ENDINGS.values() for e in own))

@@ -6,10 +6,10 @@ import functools
 import itertools
 import pathlib
 
-from ram_tf.data import conversion, image_faults
-from ram_tf.data.decoding import decode_image
 from ram_tf.data.drawing import draw_regions, predicted_labels
-from ram_tf.data.image_faults import Fault
+from ram_tf.data.images import conversion, image_faults
+from ram_tf.data.images.decoding import decode_image
+from ram_tf.data.images.image_faults import Fault
 from ram_tf.data.split import file_names
 from ram_tf.serving.clients.connection import predict_in_parts
 from ram_tf.serving.clients.responses import TooLargeError

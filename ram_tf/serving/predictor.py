@@ -11,7 +11,7 @@ import reprlib
 import numpy as np
 import tensorflow as tf
 
-from ram_tf.data.image_checks import MAX_SIDE
+from ram_tf.data.images.image_checks import MAX_SIDE
 from ram_tf.runs import run_models
 from ram_tf.runs.config_json import from_exported_json
 from ram_tf.runs.run import Run

@@ -7,7 +7,7 @@ These files neither decode nor resize: the caller prepares the images with
 import numpy as np
 import tensorflow as tf
 
-from ram_tf.data.image_faults import REFUSE
+from ram_tf.data.images.image_faults import REFUSE
 from ram_tf.serving.export import read_images
 
 # In bytes. The metadata of 10,000 labels takes one million.
@@ -50,7 +50,7 @@ def serve_bytes(forward, size, max_pixels, truncated=REFUSE):
             rows.
         size: N, in pixels.
         max_pixels: Images with more pixels count as unreadable.
-        truncated: See `ram_tf.data.decoding.decode_image`.
+        truncated: See `ram_tf.data.images.decoding.decode_image`.
 
     Returns:
         A function from a list of encoded images to the dict of

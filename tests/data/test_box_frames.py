@@ -8,8 +8,8 @@ import pytest
 import tensorflow as tf
 from PIL import Image, ImageOps
 
-from ram_tf.data import box_frames, exif
-from ram_tf.data.decoding import decode_image
+from ram_tf.data.images import box_frames, exif
+from ram_tf.data.images.decoding import decode_image
 from tests.support.image_files import encode
 
 # xmin, ymin, xmax, ymax of a red rectangle in a stored picture of 80 x 60 pixels.

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ram_tf.data.decoding import decode_image
+from ram_tf.data.images.decoding import decode_image
 from ram_tf.data.readers import coco
 from tests.support.image_files import encode
 from tests.support.paths import SHARED

@@ -8,9 +8,9 @@ import pytest
 from PIL import Image
 
 from fuzz import pictures
-from ram_tf.data import conversion
-from ram_tf.data.decoding import decode_image
-from ram_tf.data.image_faults import Fault
+from ram_tf.data.images import conversion
+from ram_tf.data.images.decoding import decode_image
+from ram_tf.data.images.image_faults import Fault
 from tests.support.image_files import encode, noise, smooth
 from tests.support.memory_use import Taken
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from ram_tf.data.readers import csv_cells
+from ram_tf.data.csv_reader import csv_cells
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ram_tf.data.readers import csv_folder
+from ram_tf.data.csv_reader import csv_folder
 from tests.support.paths import SHARED
 
 

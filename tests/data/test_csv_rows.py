@@ -2,7 +2,7 @@
 
 import pytest
 
-from ram_tf.data.readers import csv_rows
+from ram_tf.data.csv_reader import csv_rows
 
 
 def read(folder, text, allowed=(), **options):

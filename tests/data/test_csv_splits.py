@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from ram_tf.data import datasets
-from ram_tf.data.readers import csv_folder
+from ram_tf.data.csv_reader import csv_folder
 
 PARTS = ["train", "train", "val", "test"]
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from ram_tf.data.readers import csv_text
+from ram_tf.data.csv_reader import csv_text
 
 ROWS = [["image", "red", "blue"], ["a b.jpg", "1", "0"], ["c.jpg", "", "1"]]
 

@@ -5,7 +5,9 @@ import json
 import pytest
 
 from ram_tf.data import datasets
-from ram_tf.data.readers import coco, csv_folder, digits, tfds_folder, voc
+from ram_tf.data.csv_reader import csv_folder
+from ram_tf.data.readers import coco, digits, tfds_folder
+from ram_tf.data.voc_reader import voc
 from tests.support.voc_exports import write_beside, write_listed
 from tests.support.voc_folder import write_split
 

@@ -9,7 +9,7 @@ import PIL.Image
 import pytest
 import tensorflow as tf
 
-from ram_tf.data.decoding import MAX_PIXELS, decode_image
+from ram_tf.data.images.decoding import MAX_PIXELS, decode_image
 from ram_tf.runs.settings import DataSettings
 from tests.support.image_files import encode, noise, smooth
 

@@ -8,8 +8,8 @@ import pytest
 import tensorflow as tf
 from PIL import Image, ImageOps
 
-from ram_tf.data import exif
-from ram_tf.data.decoding import decode_image
+from ram_tf.data.images import exif
+from ram_tf.data.images.decoding import decode_image
 
 ORIENTATION = 0x0112
 

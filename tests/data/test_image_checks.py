@@ -9,8 +9,8 @@ import pytest
 import tensorflow as tf
 
 from fuzz import pictures
-from ram_tf.data import image_checks
-from ram_tf.data.decoding import decode_image
+from ram_tf.data.images import image_checks
+from ram_tf.data.images.decoding import decode_image
 from ram_tf.data.pipelines import find_unreadable
 from ram_tf.data.split import Split
 from tests.support.decompression_bombs import BOMBS

@@ -7,8 +7,8 @@ import pytest
 from PIL import Image
 
 from fuzz import pictures
-from ram_tf.data import image_faults
-from ram_tf.data.image_faults import find_fault, find_fault_of_file, format_of
+from ram_tf.data.images import image_faults
+from ram_tf.data.images.image_faults import find_fault, find_fault_of_file, format_of
 from tests.support.decompression_bombs import BOMBS
 from tests.support.image_files import encode, noise
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from ram_tf.data.readers import label_separators
+from ram_tf.data.csv_reader import label_separators
 
 
 def check(*names, allowed=()):

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from ram_tf.data.readers import csv_rows, label_studio
+from ram_tf.data.csv_reader import csv_rows, label_studio
 
 RECTANGLE = {"x": 10, "y": 20, "width": 30, "height": 40, "rotation": 0}
 

@@ -3,7 +3,8 @@
 import pytest
 
 from ram_tf.data import paper_labels
-from ram_tf.data.readers import coco, voc
+from ram_tf.data.readers import coco
+from ram_tf.data.voc_reader import voc
 from tests.support.paths import SHARED
 
 

@@ -7,7 +7,7 @@ import pytest
 import tensorflow as tf
 
 from ram_tf.data import pipelines
-from ram_tf.data.decoding import decode_image
+from ram_tf.data.images.decoding import decode_image
 from ram_tf.data.pipelines import (
     centre_crop,
     evaluation_pipeline,

@@ -12,7 +12,8 @@ import tensorflow as tf
 import tensorflow_datasets as tfds
 from PIL import Image
 
-from ram_tf.data.readers import tfds_folder, voc
+from ram_tf.data.readers import tfds_folder
+from ram_tf.data.voc_reader import voc
 from tests.support.full_disk import full_above
 from tests.support.lock_holder import at_work
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from ram_tf.data.readers.uploaded_images import UploadedImages
+from ram_tf.data.csv_reader.uploaded_images import UploadedImages
 
 
 @pytest.fixture

@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ram_tf.data.readers import voc
-from ram_tf.data.readers.voc_annotations import MAX_BYTES
+from ram_tf.data.voc_reader import voc
+from ram_tf.data.voc_reader.voc_annotations import MAX_BYTES
 from tests.support.paths import SHARED
 from tests.support.voc_folder import write_split
 

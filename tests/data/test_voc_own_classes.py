@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ram_tf.data.readers import voc
+from ram_tf.data.voc_reader import voc
 from tests.support.voc_exports import (
     BOX,
     annotation,

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from ram_tf.data import paper_labels
-from ram_tf.data.readers import voc
+from ram_tf.data.voc_reader import voc
 from ram_tf.evaluation.papers import published_results
 from ram_tf.runs import run_models
 from ram_tf.runs.run import Run

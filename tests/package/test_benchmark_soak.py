@@ -9,7 +9,7 @@ from PIL import Image
 from tqdm import tqdm
 
 from benchmarks import photographs, soak
-from ram_tf.data.decoding import MAX_PIXELS
+from ram_tf.data.images.decoding import MAX_PIXELS
 from ram_tf.serving.export import read_images
 
 

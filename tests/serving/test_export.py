@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from ram_tf.data.decoding import MAX_PIXELS, decode_image
+from ram_tf.data.images.decoding import MAX_PIXELS, decode_image
 from ram_tf.runs import run_models
 from ram_tf.runs.run import Run
 from ram_tf.serving.export import export, serve_bytes, serve_images

@@ -1,6 +1,6 @@
 """Makes a small SavedModel, and a list of images of which some cannot be read."""
 
-from ram_tf.data.image_checks import PNG_START
+from ram_tf.data.images.image_checks import PNG_START
 from ram_tf.runs import run_models
 from ram_tf.runs.run import Run
 from ram_tf.serving.export import export

@@ -2,7 +2,7 @@
 
 from PIL import Image
 
-from ram_tf.data.readers import voc
+from ram_tf.data.voc_reader import voc
 
 
 def write_split(root, split, marks):

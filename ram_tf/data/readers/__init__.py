@@ -1,4 +1,4 @@
-"""Reads datasets, with one module per format: from a folder to a `Split`.
+"""Reads COCO, TensorFlow Datasets and the embedded digits: from a folder to a `Split`.
 
-Start reading at `csv_folder`, the format for a user's own images.
+Start reading at `coco`. The folders `csv_reader` and `voc_reader` lie beside this one.
 """

@@ -6,8 +6,9 @@ from pathlib import Path
 import numpy as np
 
 from ram_tf.data import stratification
-from ram_tf.data.box_frames import turn_with_images
-from ram_tf.data.readers import coco_instances, coco_layout, csv_folder
+from ram_tf.data.csv_reader import csv_folder
+from ram_tf.data.images.box_frames import turn_with_images
+from ram_tf.data.readers import coco_instances, coco_layout
 from ram_tf.data.readers.boxes_json import as_boxes
 from ram_tf.data.split import Split
 

@@ -17,9 +17,10 @@ from typing import NamedTuple
 import numpy as np
 
 from ram_tf.data import progress
-from ram_tf.data.readers import coco, voc
+from ram_tf.data.readers import coco
 from ram_tf.data.readers.boxes_json import as_boxes
 from ram_tf.data.split import Split, check_label_names, path_inside
+from ram_tf.data.voc_reader import voc
 from ram_tf.storage import locks
 from ram_tf.storage.atomic_files import atomic_write
 

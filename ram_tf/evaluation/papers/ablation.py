@@ -11,8 +11,8 @@ import statistics
 
 import keras
 
-from ram_tf.data.decoding import decode_image
 from ram_tf.data.drawing import BLUE, GREEN, contact_sheet, draw_boxes
+from ram_tf.data.images.decoding import decode_image
 from ram_tf.evaluation import infer_split, results
 from ram_tf.evaluation.ensemble import ViewSettings
 from ram_tf.evaluation.papers.ablation_tables import CROPS, LOCATIONS

@@ -10,7 +10,7 @@ unknown.
 from typing import NamedTuple
 
 from ram_tf.data import paper_labels
-from ram_tf.data.readers import voc
+from ram_tf.data.voc_reader import voc
 from ram_tf.evaluation import text_tables
 
 MEANS = ("mAP", "CP", "CR", "CF1", "OP", "OR", "OF1")

@@ -7,9 +7,9 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from PIL import Image, ImageOps
 
-from ram_tf.data.decoding import decode_image
 from ram_tf.data.drawing import colour, draw_boxes, draw_regions, predicted_labels
-from ram_tf.data.image_faults import find_fault
+from ram_tf.data.images.decoding import decode_image
+from ram_tf.data.images.image_faults import find_fault
 from ram_tf.models import losses
 
 # Ours, so that the page is fast and clear.

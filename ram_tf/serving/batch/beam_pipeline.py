@@ -19,7 +19,7 @@ from apache_beam.options.pipeline_options import PipelineOptions, StandardOption
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 
 from ram_tf.data import progress
-from ram_tf.data.image_faults import REASONS, Fault, find_fault
+from ram_tf.data.images.image_faults import REASONS, Fault, find_fault
 from ram_tf.serving.batch.shards import Shard, load_model, open_file
 from ram_tf.serving.predict_files import to_record
 

@@ -15,7 +15,7 @@ import uuid
 from typing import NamedTuple
 
 import ram_tf
-from ram_tf.data.image_faults import REFUSE
+from ram_tf.data.images.image_faults import REFUSE
 from ram_tf.runs.config_json import from_exported_json
 from ram_tf.serving import extras
 from ram_tf.serving.batch.records import FORMATS

@@ -4,9 +4,9 @@ Boxes only measure where a model looks, so that none of them stops the reading o
 labels: those that cannot be used are left out and counted.
 """
 
-from ram_tf.data import box_frames
-from ram_tf.data.readers import voc_labels
+from ram_tf.data.images import box_frames
 from ram_tf.data.readers.boxes_json import as_boxes, read_boxes, unknown_key_notes
+from ram_tf.data.voc_reader import voc_labels
 
 
 class Boxes:

@@ -2,8 +2,8 @@
 
 import tensorflow as tf
 
-from ram_tf.data import exif, image_checks
-from ram_tf.data.image_faults import ACCEPT, REFUSE
+from ram_tf.data.images import exif, image_checks
+from ram_tf.data.images.image_faults import ACCEPT, REFUSE
 
 # Ours: more than the photographs of any camera of 50 megapixels have.
 MAX_PIXELS = 80_000_000

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ram_tf.data import stratification
-from ram_tf.data.readers import csv_rows, label_separators, label_studio
+from ram_tf.data.csv_reader import csv_rows, label_separators, label_studio
 from ram_tf.data.readers.boxes_json import read_boxes, unknown_key_notes
 from ram_tf.data.split import Split, check_label_names, shortened
 

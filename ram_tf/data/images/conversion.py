@@ -12,8 +12,8 @@ import warnings
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from ram_tf.data import image_faults
-from ram_tf.data.image_faults import Fault
+from ram_tf.data.images import image_faults
+from ram_tf.data.images.image_faults import Fault
 
 # What `to_png` converts: name of the format and its files' endings.
 ENDINGS = {

@@ -2,8 +2,8 @@
 
 Annotations give boxes in pixels of a picture of a noted width and height: either as its
 file stores it, or upright, as a browser shows it. The decoder turns pictures upright
-(see `ram_tf.data.exif`), so that boxes in the stored frame are turned with them. This
-is read without TensorFlow, and from the heads of the files only.
+(see `ram_tf.data.images.exif`), so that boxes in the stored frame are turned with them.
+This is read without TensorFlow, and from the heads of the files only.
 """
 
 import struct
@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 UPRIGHT = 1
-# As in `ram_tf.data.exif`, which reads the orientation in the graph.
+# As in `ram_tf.data.images.exif`, which reads the orientation in the graph.
 HEAD = 2 << 16
 MARK = b"Exif\0\0"
 ORIENTATION = 0x0112

@@ -11,8 +11,8 @@ import re
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
-from ram_tf.data.readers import voc_lists
 from ram_tf.data.split import path_inside
+from ram_tf.data.voc_reader import voc_lists
 
 # Of images with one stem, the first in this order is read.
 ENDINGS = tuple(

@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 
 from ram_tf.data import stratification
-from ram_tf.data.readers import voc_annotations, voc_boxes, voc_folder, voc_labels
-from ram_tf.data.readers.voc_labels import LABEL_NAMES
 from ram_tf.data.split import Split
+from ram_tf.data.voc_reader import voc_annotations, voc_boxes, voc_folder, voc_labels
+from ram_tf.data.voc_reader.voc_labels import LABEL_NAMES
 
 # The value of a label whose objects are all marked difficult, by policy.
 DIFFICULT = {"unknown": -1, "positive": 1, "negative": 0}

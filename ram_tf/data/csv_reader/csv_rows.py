@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from ram_tf.data.readers import csv_cells, csv_text, label_separators, label_studio
-from ram_tf.data.readers.image_rows import ImageRow, ImageRows
+from ram_tf.data.csv_reader import csv_cells, csv_text, label_separators, label_studio
+from ram_tf.data.csv_reader.image_rows import ImageRow, ImageRows
 from ram_tf.data.split import path_inside, shortened
 
 # Names of a column that lists labels by name. Those after the first may also be labels.

@@ -11,10 +11,10 @@ from collections import Counter
 from pathlib import Path
 from typing import NamedTuple
 
-from ram_tf.data.readers import csv_cells
+from ram_tf.data.csv_reader import csv_cells
+from ram_tf.data.csv_reader.image_rows import ImageRow, ImageRows
+from ram_tf.data.csv_reader.uploaded_images import UploadedImages
 from ram_tf.data.readers.boxes_json import as_boxes
-from ram_tf.data.readers.image_rows import ImageRow, ImageRows
-from ram_tf.data.readers.uploaded_images import UploadedImages
 from ram_tf.data.split import shortened
 
 # Keys and columns that are about an annotation.

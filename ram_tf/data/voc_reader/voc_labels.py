@@ -2,8 +2,8 @@
 
 from typing import NamedTuple
 
-from ram_tf.data.readers import voc_annotations, voc_folder, voc_lists
 from ram_tf.data.split import check_label_names
+from ram_tf.data.voc_reader import voc_annotations, voc_folder, voc_lists
 
 # In the alphabetical order of the challenge.
 LABEL_NAMES = (

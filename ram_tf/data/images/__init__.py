@@ -1,0 +1,4 @@
+"""Decodes single image files, and says why one cannot be decoded.
+
+In: a file's bytes. Out: upright RGB pixels, or a fault. Start reading at `decoding`.
+"""
