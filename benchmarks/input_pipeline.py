@@ -3,18 +3,34 @@
 - `pipeline`: `pipelines.training_pipeline`, a whole pass over JPEG files.
 - `functions`: the same operations (read, decode, resize, crop, mirror) in a plain
   parallel `map`, image by image, without order, seeds and batches.
+- `large`: the pipeline on photographs of 2000 x 1500 pixels; `ram` and `disk`, where
+  `pixel_cache` holds them already.
 
-Both are restarted for every pass, with as many threads as cores.
+All are restarted for every pass, with as many threads as cores.
 """
+
+import dataclasses
 
 import tensorflow as tf
 
 from benchmarks.timing import Candidate, Ratio
 from ram_tf.data.images.decoding import decode_image
-from ram_tf.data.pipelines import Place, cut, resize, training_pipeline, untuned
+from ram_tf.data.pipelines import (
+    Place,
+    cut,
+    resize,
+    scan,
+    training_pipeline,
+    untuned,
+)
+from ram_tf.data.pixel_cache import PixelCache
 
 # A ratio of throughputs: the time of the functions over that of the pipeline.
-RATIOS = (Ratio("pipeline_over_functions", "functions", "pipeline", at_least=0.9),)
+RATIOS = (
+    Ratio("pipeline_over_functions", "functions", "pipeline", at_least=0.9),
+    Ratio("ram_cache_over_decoding", "large", "ram", at_least=2),
+    Ratio("disk_cache_over_decoding", "large", "disk", at_least=2),
+)
 
 
 def candidates(subject):
@@ -22,15 +38,26 @@ def candidates(subject):
     images = plain_map(subject)
     return {
         "functions": Candidate(lambda: count(images), subject.passed),
-        "pipeline": package_pipeline(subject),
+        "pipeline": package_pipeline(subject, subject.split),
+        "large": package_pipeline(subject, subject.large_split),
+        "ram": package_pipeline(subject, cached(subject, None)),
+        "disk": package_pipeline(subject, cached(subject, subject.folder / "pixels")),
     }
 
 
-def package_pipeline(subject):
+def cached(subject, folder):
+    """Returns the large split with its pixels stored in a folder; None for memory."""
+    image = subject.settings.image
+    cache = PixelCache(image.largest_edge, folder, subject.settings.data.truncated)
+    pixels = scan(subject.large_split, cache=cache).pixels
+    return dataclasses.replace(subject.large_split, pixels=pixels)
+
+
+def package_pipeline(subject, split):
     """Builds the `Candidate` of a pass through the package's pipeline."""
     settings, batch = subject.settings, subject.batch
     pipeline = training_pipeline(
-        subject.split,
+        split,
         settings.image.image_size,
         settings.image.crop,
         settings.image.flip,

@@ -22,6 +22,7 @@ import keras
 from benchmarks import (
     forward,
     input_pipeline,
+    reading,
     record,
     saved_model,
     timing,
@@ -49,6 +50,7 @@ class Group(NamedTuple):
 GROUPS = (
     Group("forward", forward.RATIOS, forward.candidates),
     Group("input pipeline", input_pipeline.RATIOS, input_pipeline.candidates),
+    Group("reading", reading.RATIOS, reading.candidates),
     Group("SavedModel", saved_model.RATIOS, saved_model.candidates),
     Group("training step", training_step.RATIOS, training_step.candidates),
     Group("bfloat16", training_step.BFLOAT16, training_step.in_bfloat16),

@@ -114,7 +114,15 @@ class Subject:
     @functools.cached_property
     def split(self):
         """A `Split` of `passed` JPEG files, which repeats a few photographs."""
-        paths = photographs.write(self.folder / "photographs")
+        return self.split_of(photographs.write(self.folder / "photographs"))
+
+    @functools.cached_property
+    def large_split(self):
+        """The same with files of 2000 x 1500 pixels."""
+        return self.split_of(photographs.write(self.folder / "large", scale=4))
+
+    def split_of(self, paths):
+        """Returns a `Split` that repeats files until there are `passed` images."""
         images = tuple(str(paths[i % len(paths)]) for i in range(self.passed))
         rows = np.resize(self.labels, (self.passed, self.labels.shape[1]))
         return Split(images, images, rows, voc.LABEL_NAMES)

@@ -162,12 +162,24 @@ def from_arguments(arguments, both_models=False):
     settings = Config.of(**{**initial, **chosen}).with_whole_paths()
     # `Config` does not check these, so that older runs with such settings still open.
     _check_effects(settings, given)
-    if settings.model.backbone == "small" and settings.model.weights == "imagenet":
+    if settings.model.start_from:
+        _check_no_weights(given, settings)
+    elif settings.model.backbone == "small" and settings.model.weights == "imagenet":
         raise ValueError(
             "The backbone 'small' has no ImageNet weights. Expected --weights none or "
             "a file with it. Received: --weights imagenet"
         )
     return settings
+
+
+def _check_no_weights(given, settings):
+    """Raises a `ValueError` if --weights is given together with --start_from."""
+    if "weights" in given:
+        raise ValueError(
+            "--weights has no effect with --start_from, whose model has weights of the "
+            f"backbone. Expected one of both. Received: --weights {given['weights']} "
+            f"--start_from {settings.model.start_from}"
+        )
 
 
 def _preset_of(chosen):
@@ -255,6 +267,7 @@ def _check_effects(settings, given):
             "--dataset csv, or coco or voc and --data_dir,",
         ),
         ("manual_dir", through_tfds, "voc or coco without --data_dir"),
+        ("cache_dir", settings.data.cache == "disk", "--cache disk"),
         (
             "start_scale",
             settings.attention.starts == "anchors"

@@ -1,8 +1,8 @@
 """Builds the input pipelines: reads, resizes, crops, flips and batches images.
 
-`prepare_image` turns the bytes of a file into the model's input. The exported graph,
-which skips unreadable images and may cut several views, uses the same functions.
-Training adds a random crop and flip and, optionally, colour jitter.
+`prepare_image` turns a decoded image into the model's input. The exported graph, which
+skips unreadable images and may cut several views, uses the same functions. Training
+adds a random crop and flip and, optionally, colour jitter.
 """
 
 from typing import NamedTuple
@@ -22,6 +22,7 @@ from ram_tf.data.augmentation import (
 from ram_tf.data.images import image_faults
 from ram_tf.data.images.decoding import MAX_PIXELS, decode_image
 from ram_tf.data.images.image_faults import REFUSE
+from ram_tf.data.pixel_cache import CachedPixels
 from ram_tf.data.split import epoch_order
 
 ONE_DEVICE = tf.distribute.InputContext()
@@ -48,20 +49,17 @@ def centre_crop(images, crop):
     return images[..., top : top + crop, top : top + crop, :]
 
 
-def prepare_image(encoded, size, crop, max_pixels=MAX_PIXELS, truncated=REFUSE):
-    """Turns an image file's bytes into the model's input (table 6, single-crop).
+def prepare_image(image, size, crop):
+    """Turns a decoded image into the model's input (table 6, single-crop).
 
     Args:
-        encoded: Scalar string tensor, a JPEG or PNG.
+        image: `(H, W, 3)` uint8.
         size: N; the image is resized to N x N.
         crop: The edge of the centre crop, N - 64 in the paper.
-        max_pixels: See `decode_image`.
-        truncated: See `decode_image`.
 
     Returns:
         `(crop, crop, 3)` float32 in [0, 255].
     """
-    image = decode_image(encoded, max_pixels, truncated)
     return centre_crop(resize(image, size), crop)
 
 
@@ -109,9 +107,9 @@ def training_pipeline(
     workers, worker = context.num_input_pipelines, context.input_pipeline_id
     orders = [epoch_order(len(split), seed, epoch)[:used] for epoch in epochs]
     own = np.reshape(orders, (-1, workers, batch_size // workers))[:, worker]
-    encoded, labels = _encoded(split), tf.constant(split.labels)
-    proposals = split.proposals
     edges = [round(size * zoom) for zoom in zooms]
+    pixels = _pixels(split, max(edges), max_pixels, truncated)
+    labels, proposals = tf.constant(split.labels), split.proposals
 
     def augmented(epoch, index):
         # A seed per image and epoch, independent of the worker and of the order.
@@ -119,11 +117,8 @@ def training_pipeline(
         key = tf.random.fold_in(key, index)
         edge = random_edge(edges, key)
         place = random_place(edge - crop, flip, key)
-        image = decode_image(encoded(index), max_pixels, truncated)
-        image = resize(image, edge)
-        image = jitter_colours(
-            cut(image, crop, place), colour_jitter, tf.random.fold_in(key, 2)
-        )
+        image = cut(resize(pixels(index), edge), crop, place)
+        image = jitter_colours(image, colour_jitter, tf.random.fold_in(key, 2))
         if proposals is None:
             return image, labels[index]
         boxes = boxes_in_crop(tf.gather(proposals, index), edge, crop, place)
@@ -159,13 +154,12 @@ def evaluation_pipeline(
         the split has proposals, they come last: `(B, K, 4)` boxes as fractions of the
         first size's crop.
     """
-    encoded, proposals = _encoded(split), split.proposals
+    pixels = _pixels(split, max(sizes), max_pixels, truncated)
+    proposals = split.proposals
 
     def prepare(index):
-        images = tuple(
-            prepare_image(encoded(index), size, crop or size, max_pixels, truncated)
-            for size in sizes
-        )
+        image = pixels(index)
+        images = tuple(prepare_image(image, size, crop or size) for size in sizes)
         if proposals is None:
             return images
         boxes = tf.gather(proposals, index)
@@ -189,28 +183,36 @@ class Scan(NamedTuple):
     Args:
         unreadable: The indices of images that cannot be read.
         greys: `(n, 16, 18)` uint8, see `to_grey`; 0 for unreadable images.
+        pixels: The `CachedPixels` of all images; None without a cache.
     """
 
     unreadable: np.ndarray
     greys: np.ndarray
+    pixels: CachedPixels | None
 
 
-def scan(split, max_pixels=MAX_PIXELS, truncated=REFUSE):
+def scan(split, max_pixels=MAX_PIXELS, truncated=REFUSE, cache=None):
     """Decodes every image of a split.
 
     Args:
         split: The `Split`.
         max_pixels: See `decode_image`.
         truncated: See `decode_image`.
+        cache: A `PixelCache` to store the pixels in; None for none.
 
     Returns:
         A `Scan`.
     """
-    encoded = _encoded(split)
+    encoded, stored = _encoded(split), [None] * len(split)
+
+    def decode(index):
+        return decode_image(encoded(index), max_pixels, truncated)
+
+    pixels = cache.reader(split, decode) if cache else decode
 
     def try_image(index):
-        image = decode_image(encoded(index), max_pixels, truncated)
-        return index, to_grey(image)
+        image = pixels(index)
+        return index, to_grey(image), image if cache else ()
 
     readable = (
         tf.data.Dataset.range(len(split))
@@ -221,9 +223,13 @@ def scan(split, max_pixels=MAX_PIXELS, truncated=REFUSE):
     )
     found = np.zeros(len(split), bool)
     greys = np.zeros((len(split), *GREY_SHAPE), np.uint8)
-    for index, grey in progress.bar(readable, "reading images", len(split), "img"):
+    bar = progress.bar(readable, "reading images", len(split), "img")
+    for index, grey, image in bar:
         found[index], greys[index] = True, grey
-    return Scan(np.flatnonzero(~found), greys)
+        if cache:
+            stored[index] = cache.store(split.images[index], image)
+    pixels = CachedPixels(cache.edge, stored, np.arange(len(split))) if cache else None
+    return Scan(np.flatnonzero(~found), greys, pixels)
 
 
 def to_grey(image):
@@ -277,6 +283,14 @@ def read_files(split):
     """Yields the encoded bytes of each image of the split, in order."""
     for image in split.images:
         yield image if isinstance(image, bytes) else tf.io.read_file(image).numpy()
+
+
+def _pixels(split, edge, max_pixels, truncated):
+    """Returns the function from an index to pixels that may be resized to `edge`."""
+    if split.pixels is not None and split.pixels.edge >= edge:
+        return split.pixels.reader()
+    encoded = _encoded(split)
+    return lambda index: decode_image(encoded(index), max_pixels, truncated)
 
 
 def _encoded(split):

@@ -40,6 +40,8 @@ class Split:
             where they were not annotated. None if it is -1 for all images.
         greys: `(n, 16, 18)` uint8, the images in small (see `ram_tf.data.duplicates`);
             None if they have not been read yet.
+        pixels: The decoded images (see `ram_tf.data.pixel_cache.CachedPixels`); None if
+            they are decoded whenever they are read.
         unreadable: The name and the `image_faults.Fault` of each image that was left
             out because it cannot be read.
     """
@@ -54,6 +56,7 @@ class Split:
     proposals: np.ndarray | None = None
     others: np.ndarray | None = None
     greys: np.ndarray | None = None
+    pixels: tuple | None = None
     unreadable: tuple[tuple[str, tuple[str, str]], ...] = ()
 
     def __post_init__(self):
@@ -86,6 +89,7 @@ class Split:
             proposals=None if self.proposals is None else self.proposals[rows],
             others=None if self.others is None else self.others[rows],
             greys=None if self.greys is None else self.greys[rows],
+            pixels=None if self.pixels is None else self.pixels.take(rows),
         )
 
     def hold_out(self, fraction, seed, division="stratified"):

@@ -33,7 +33,8 @@ RETIRED = dict.fromkeys(
 )
 
 
-FOLDERS = ("data_dir", "manual_dir")  # settings that are paths
+# Settings that are paths.
+FOLDERS = ("data_dir", "manual_dir", "cache_dir", "start_from")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -106,7 +107,7 @@ class Config:
         return dataclasses.replace(self, **changes.get("", {}), **groups)
 
     def with_whole_paths(self):
-        """Returns these settings with absolute paths of the data.
+        """Returns these settings with absolute paths.
 
         Then the run can be evaluated from any folder.
         """

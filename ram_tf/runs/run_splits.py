@@ -11,6 +11,7 @@ import numpy as np
 
 from ram_tf.data import datasets
 from ram_tf.data.pipelines import describe_unreadable, scan
+from ram_tf.data.pixel_cache import PixelCache
 from ram_tf.data.split import Split
 
 # Share of the training images used for validation if there is no validation split.
@@ -53,13 +54,14 @@ def names_of(settings):
     )
 
 
-def load_split(settings, name, refusals=None):
+def load_split(settings, name, refusals=None, cached=False):
     """Reads one split of the dataset of the settings, and prints its notes.
 
     Args:
         settings: The `Config`.
         name: Name of the split.
         refusals: See `load`.
+        cached: Whether the decoded images are kept as the settings say.
 
     Returns:
         A `Split` whose images can all be read, with `greys` and `unreadable`.
@@ -82,7 +84,7 @@ def load_split(settings, name, refusals=None):
     )
     for note in split.notes:
         print(f"{name}: {note}", file=sys.stderr)
-    split = _scanned(dataclasses.replace(split, name=name), settings)
+    split = _scanned(dataclasses.replace(split, name=name), settings, cached)
     with _gathered(refusals):
         _check_readable(split, settings, refusals is not None)
     return split
@@ -120,12 +122,12 @@ def load(settings, refusals=None):
             select by.
     """
     names = names_of(settings)
-    train = load_split(settings, names.train, refusals)
+    train = load_split(settings, names.train, refusals, cached=True)
     selection = None
     with _gathered(refusals):
         train, selection = hold_back(settings, train)
     if names.selection:
-        selection = load_split(settings, names.selection, refusals)
+        selection = load_split(settings, names.selection, refusals, cached=True)
     elif selection is None:  # of less than two images
         selection = dataclasses.replace(train.take([]), unreadable=())
     report = load_split(settings, names.report, refusals)
@@ -232,17 +234,28 @@ def _check_disjoint(splits):
             )
 
 
-def _scanned(split, settings):
-    """Returns the readable images of a split, with `greys` and `unreadable`."""
+def _scanned(split, settings, cached):
+    """Returns the readable images of a split, with all that reading them shows."""
     limits = settings.data.max_pixels, settings.data.truncated
-    bad, greys = scan(split, *limits)
-    split = dataclasses.replace(split, greys=greys)
+    cache = None
+    if cached and settings.data.cache != "none":
+        cache = _cache(settings)
+        cache.check_room(split)
+    bad, greys, pixels = scan(split, *limits, cache)
+    split = dataclasses.replace(split, greys=greys, pixels=pixels)
     if not len(bad):
         return split
     faults = describe_unreadable(split, bad, *limits)
     unreadable = tuple((split.names[i], f) for i, f in zip(bad, faults, strict=True))
     split = split.take(np.setdiff1d(np.arange(len(split)), bad))
     return dataclasses.replace(split, unreadable=unreadable)
+
+
+def _cache(settings):
+    folder = None
+    if settings.data.cache == "disk":
+        folder = settings.data.cache_dir or pathlib.Path.home() / ".cache" / "ram_tf"
+    return PixelCache(settings.image.largest_edge, folder, settings.data.truncated)
 
 
 def _check_readable(split, settings, is_check):

@@ -113,6 +113,15 @@ class DataSettings:
         ("refuse", "accept"),
         common=True,
     )
+    cache: str = option(
+        "none",
+        "where decoded training and validation images are kept: none, ram or disk; at "
+        "most as large as the largest crop needs",
+        ("none", "ram", "disk"),
+    )
+    cache_dir: str = option(
+        "", "folder of --cache disk, which may be deleted; empty: ~/.cache/ram_tf"
+    )
 
     @property
     def fractions(self):
@@ -160,6 +169,12 @@ class ImageSettings:
         return self.image_size - self.crop_margin
 
     @property
+    def largest_edge(self):
+        """The largest edge that an image is resized to in training, in pixels."""
+        zoomed = (round(self.image_size * zoom) for zoom in self.zoom_factors)
+        return max(self.image_size, *zoomed)
+
+    @property
     def zoom_factors(self):
         """`zooms` as a tuple of numbers.
 
@@ -192,6 +207,13 @@ class ModelSettings:
     )
     weights: str = option(
         "imagenet", "backbone weights: imagenet, none, or a file", common=True
+    )
+    start_from: str = option(
+        "",
+        "earlier model, a run's folder or a SavedModel, whose backbone (in place of "
+        "--weights) and whose classifier of labels with the same names a run starts "
+        "from; empty: none",
+        common=True,
     )
     frozen: float = option(
         0.0, "share of the backbone's layers, input first, to freeze", BELOW_1

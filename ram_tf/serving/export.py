@@ -82,23 +82,30 @@ def read_images(image_bytes, sizes, max_pixels, truncated=REFUSE):
     options = untuned()
     options.experimental_optimization.apply_default_optimizations = False
     # `get_single_element` costs a tenth of `reduce`, but fails where nothing is left:
-    # a row beyond the batch, dropped again below, always is.
-    beyond = (batch, *(tf.zeros([size, size, 3]) for size in sizes))
+    # then an empty batch is.
+    empty = (tf.zeros([0], tf.int64), *(tf.zeros([0, n, n, 3]) for n in sizes))
     rows, *images = (
         tf.data.Dataset.from_tensor_slices((rows, *parts))
         .map(prepare, num_parallel_calls=tf.data.AUTOTUNE)
         .ignore_errors()
-        .concatenate(tf.data.Dataset.from_tensors(beyond))
-        .batch(batch + 1)
+        .batch(batch)
+        .concatenate(tf.data.Dataset.from_tensors(empty))
+        .take(1)
         .with_options(options)
         .get_single_element()
     )
-    images = tuple(
-        tf.scatter_nd(rows[:, None], read, [batch + 1, size, size, 3])[:batch]
-        for read, size in zip(images, sizes, strict=True)
-    )
-    valid = tf.scatter_nd(rows[:, None], tf.ones_like(rows), batch[None] + 1) > 0
-    return images, valid[:batch]
+
+    def in_their_rows():
+        return tuple(
+            tf.scatter_nd(rows[:, None], read, [batch, size, size, 3])
+            for read, size in zip(images, sizes, strict=True)
+        )
+
+    # Where every image is readable, no pixel is copied again.
+    complete = tf.equal(tf.size(rows, tf.int64), batch)
+    images = tf.cond(complete, lambda: tuple(images), in_their_rows)
+    valid = tf.scatter_nd(rows[:, None], tf.ones_like(rows), batch[None]) > 0
+    return images, valid
 
 
 def _read_header(encoded):

@@ -53,11 +53,11 @@ def test_centre_crop_leaves_the_same_margin_on_all_sides():
     ],
 )
 def test_prepare_image_is_the_same_eagerly_and_inside_tf_data(encoded):
-    eager = prepare_image(encoded, 24, 16)
+    eager = prepare_image(decode_image(encoded), 24, 16)
     assert eager.shape == (16, 16, 3)
     assert eager.dtype == tf.float32
     (mapped,) = tf.data.Dataset.from_tensors(encoded).map(
-        lambda content: prepare_image(content, 24, 16)
+        lambda content: prepare_image(decode_image(content), 24, 16)
     )
     np.testing.assert_allclose(mapped, eager, atol=1e-4)
     assert mapped.numpy().min() >= 0
@@ -67,7 +67,8 @@ def test_prepare_image_is_the_same_eagerly_and_inside_tf_data(encoded):
 def test_prepare_image_of_one_pixel_has_its_colour():
     encoded = encode(np.array([[[10, 200, 30]]], "uint8"))
     expected = np.broadcast_to([10.0, 200.0, 30.0], (16, 16, 3))
-    np.testing.assert_allclose(prepare_image(encoded, 24, 16), expected, atol=1e-3)
+    image = decode_image(encoded)
+    np.testing.assert_allclose(prepare_image(image, 24, 16), expected, atol=1e-3)
 
 
 def test_zoomed_crops_are_cut_from_larger_images(split):
@@ -243,7 +244,7 @@ def test_evaluation_contains_every_prepared_image_once_in_order(split):
     pipeline = evaluation_pipeline(split, [12], 8, 4).as_numpy_iterator()
     batches = [images for (images,) in pipeline]
     assert [len(batch) for batch in batches] == [4, 4, 2]
-    expected = [prepare_image(image, 12, 8) for image in split.images]
+    expected = [prepare_image(decode_image(image), 12, 8) for image in split.images]
     np.testing.assert_allclose(np.concatenate(batches), expected, atol=1e-4)
 
 

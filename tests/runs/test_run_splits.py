@@ -55,6 +55,17 @@ def test_a_run_is_trained_on_the_images_not_held_back(folder):
     assert (train.names, held) == (whole.names, None)
 
 
+@pytest.mark.parametrize("cache", ["ram", "disk"])
+def test_images_that_are_read_each_epoch_are_cached(folder, tmp_path, cache):
+    where = {"cache_dir": str(tmp_path / "pixels")} if cache == "disk" else {}
+    splits = run_splits.load(settings(folder, cache=cache, **where))
+    train, selection, report = (split.pixels for split in splits)
+    assert report is None  # it is read once
+    assert train.edge == settings(folder).image.largest_edge
+    assert sorted([*train.rows, *selection.rows]) == list(range(30))
+    assert len([*tmp_path.rglob("*.pixels")]) == (30 if cache == "disk" else 0)
+
+
 def test_the_images_held_back_depend_on_the_seed(folder):
     first, again, other = (
         run_splits.load(settings(folder, seed=seed)).selection.names

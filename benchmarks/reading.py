@@ -1,0 +1,48 @@
+"""Compares the reading of images in an exported graph with the bare operations.
+
+- `reading`: `export.read_images` on one photograph: what a request's image passes.
+- `functions`: decoding and resizing of the same photograph in a `tf.function`, without
+  any check of its header, its size or its orientation; where it fails, the call does.
+
+Photographs have 500 x 375 pixels, so that both enlarge them, without antialiasing.
+"""
+
+import tensorflow as tf
+
+from benchmarks.timing import Candidate, Ratio
+from ram_tf.data.pipelines import read_files
+from ram_tf.serving.export import read_images
+
+RATIOS = (Ratio("reading_over_functions", "reading", "functions", at_most=1.5),)
+CALLS = 50  # in a row, since one takes a few milliseconds
+
+
+def candidates(subject):
+    """Builds the `Candidate`s of `RATIOS`, by name."""
+    size, limit = subject.settings.image.image_size, subject.settings.data.max_pixels
+    encoded = tf.constant([*read_files(subject.split.take([0]))])
+
+    def reading(image_bytes):
+        return read_images(image_bytes, [size], limit)
+
+    def functions(image_bytes):
+        image = tf.io.decode_jpeg(
+            image_bytes[0], channels=3, dct_method="INTEGER_ACCURATE"
+        )
+        return tf.image.resize(image, (size, size))[None]
+
+    return {
+        each.__name__: Candidate(repeated(each, encoded), CALLS)
+        for each in (reading, functions)
+    }
+
+
+def repeated(function, encoded):
+    """Returns a function that calls another `CALLS` times, as a graph."""
+    graph = tf.function(function, [tf.TensorSpec([None], tf.string)], autograph=False)
+
+    def run():
+        for _ in range(CALLS):
+            graph(encoded)
+
+    return run

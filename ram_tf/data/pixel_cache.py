@@ -1,0 +1,183 @@
+"""Keeps the decoded pixels of a dataset's images, in memory or in files.
+
+Training reads each image once an epoch. The pass before training that decodes every
+image fills this cache, so that no image is decoded again.
+"""
+
+import hashlib
+import os
+import pathlib
+import shutil
+from typing import NamedTuple
+
+import numpy as np
+import tensorflow as tf
+
+from ram_tf.data.images import box_frames
+from ram_tf.storage import atomic_files
+
+# Changes when the decoder does, or the layout of the files.
+VERSION = 1
+HEAD = 8  # bytes of a file's height and width, two little-endian integers
+MEMORY = pathlib.Path("/proc/meminfo")  # of Linux
+
+
+class CachedPixels(NamedTuple):
+    """The decoded, upright images of a split.
+
+    Args:
+        edge: The longest edge in pixels; longer ones were resized to it.
+        stored: For each image of the dataset its `(H, W, 3)` uint8 pixels, or the path
+            of its file; None for an unreadable one.
+        rows: The indices into `stored` of the split's images.
+    """
+
+    edge: int
+    stored: list
+    rows: np.ndarray
+
+    def take(self, rows):
+        """Returns the pixels of the images at these indices; nothing is copied."""
+        return self._replace(rows=self.rows[rows])
+
+    def reader(self):
+        """Returns a function from an index to `(H, W, 3)` uint8, for `tf.data`."""
+        stored = [self.stored[row] for row in self.rows]
+        if stored and isinstance(stored[0], str):
+            paths = tf.constant(stored)
+            return lambda index: _parse(tf.io.read_file(paths[index]))
+
+        def read(index):
+            # A Python function, since a tensor of all images would be a second copy.
+            pixels = tf.numpy_function(
+                lambda i: stored[i], [index], tf.uint8, stateful=False
+            )
+            return tf.ensure_shape(pixels, [None, None, 3])
+
+        return read
+
+
+class PixelCache:
+    """Stores the pixels that a pass over a split decodes.
+
+    Args:
+        edge: The longest edge to store, the largest that a crop is cut from.
+        folder: The folder of the files, created if missing; None for memory.
+        truncated: See `ram_tf.data.images.decoding.decode_image`.
+    """
+
+    def __init__(self, edge, folder, truncated):
+        self.edge, self.truncated = edge, truncated
+        self.folder = pathlib.Path(folder) if folder else None
+        if folder:
+            atomic_files.make_folder(folder)
+
+    def check_room(self, split):
+        """Prints how much room the pixels of a split need.
+
+        Raises:
+            ValueError: There is less.
+        """
+        missing = [each for each in split.images if not self.find(each)]
+        needed = sum(map(self._bytes, missing))
+        place = f"in {self.folder}" if self.folder else "in memory"
+        free = shutil.disk_usage(self.folder).free if self.folder else _free_memory()
+        size = f"{needed / 2**30:.2f} GiB"
+        if free is not None and needed > free:
+            raise ValueError(
+                f"The decoded images of {split.name} do not fit {place}. Expected "
+                f"{size}, or --cache {'none' if self.folder else 'disk'}. Received: "
+                f"{free / 2**30:.2f} GiB that are free"
+            )
+        held = len(split) - len(missing)
+        print(
+            f"{split.name}: the cache takes {size} {place} for {len(missing)} images"
+            + (f"; it holds the other {held}" if held else "")
+        )
+
+    def _bytes(self, image):
+        frame = None if isinstance(image, bytes) else box_frames.read_frame(image)
+        height, width = (frame.height, frame.width) if frame else (self.edge,) * 2
+        return 3 * min(height, self.edge) * min(width, self.edge)
+
+    def find(self, image):
+        """Returns the path of the pixels of an image; None without a complete file.
+
+        Args:
+            image: The path of an image file, whose size and time count, or its bytes.
+        """
+        if not self.folder:
+            return None
+        try:
+            path = self._path(image)
+            with open(path, "rb") as file:
+                height, width = np.frombuffer(file.read(HEAD), "<i4").tolist()
+                complete = HEAD + 3 * height * width
+                if os.fstat(file.fileno()).st_size == complete:
+                    return str(path)
+        except (OSError, ValueError):
+            pass
+        return None
+
+    def store(self, image, pixels):
+        """Stores the pixels of an image: returns them, or the path of their file."""
+        if not self.folder:
+            return pixels
+        path = self._path(image)
+        path.parent.mkdir(exist_ok=True)
+        with atomic_files.atomic_write(path) as temporary:
+            head = np.array(pixels.shape[:2], "<i4").tobytes()
+            temporary.write_bytes(head + pixels.tobytes())
+        return str(path)
+
+    def _path(self, image):
+        if isinstance(image, bytes):
+            which = hashlib.sha256(image).hexdigest()
+        else:
+            found = os.stat(image)
+            which = os.path.abspath(image), found.st_size, found.st_mtime_ns
+        key = repr((VERSION, which, self.edge, self.truncated))
+        name = hashlib.sha256(key.encode()).hexdigest()[:32]
+        return self.folder / name[:2] / f"{name}.pixels"
+
+    def reader(self, split, decode):
+        """Returns a function from an index to the pixels, stored or decoded now.
+
+        Args:
+            split: The `Split`.
+            decode: The same function that decodes the image.
+        """
+        paths = tf.constant([self.find(each) or "" for each in split.images], tf.string)
+        return lambda index: tf.cond(
+            tf.equal(paths[index], ""),
+            lambda: _limited(decode(index), self.edge),
+            lambda: _parse(tf.io.read_file(paths[index])),
+        )
+
+
+def _limited(image, edge):
+    """Resizes an image `(H, W, 3)` uint8 so that no edge is longer than `edge`."""
+    shape = tf.shape(image)[:2]
+
+    def resized():
+        smaller = tf.image.resize(image, tf.minimum(shape, edge), antialias=True)
+        return tf.cast(tf.round(smaller), tf.uint8)
+
+    return tf.cond(tf.reduce_any(shape > edge), resized, lambda: image)
+
+
+def _parse(content):
+    head = tf.io.decode_raw(tf.strings.substr(content, 0, HEAD), tf.int32)
+    pixels = tf.io.decode_raw(tf.strings.substr(content, HEAD, -1), tf.uint8)
+    return tf.reshape(pixels, [head[0], head[1], 3])
+
+
+def _free_memory():
+    """Returns the bytes of memory that are free; None if the system does not say."""
+    try:
+        for line in MEMORY.read_text().splitlines():
+            if line.startswith("MemAvailable:"):
+                return 1024 * int(line.split()[1])
+    except (OSError, ValueError):
+        pass
+    return None
