@@ -8,6 +8,7 @@ messages name a setting without its group.
 import dataclasses
 import json
 import os
+import pathlib
 
 from ram_tf.models import choices
 from ram_tf.runs import setting_rules
@@ -114,6 +115,16 @@ class Config:
         return self.replace(
             **{name: os.path.abspath(self[name]) for name in FOLDERS if self[name]}
         )
+
+    def without_folders(self):
+        """Returns these settings without the folders of this computer.
+
+        So they can be given away with a model. Of files and of an earlier model the
+        names remain, since they say what the model began with.
+        """
+        names = ("weights", "start_from")
+        kept = {name: pathlib.PurePath(self[name]).name for name in names}
+        return self.replace(**{**dict.fromkeys(FOLDERS, ""), **kept})
 
     def flat(self):
         """Returns a dict of all settings by flag name, without groups."""

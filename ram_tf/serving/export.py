@@ -11,7 +11,6 @@ import os
 import pathlib
 import shutil
 
-import keras
 import numpy as np
 import tensorflow as tf
 
@@ -19,7 +18,8 @@ from ram_tf.data.images import exif, image_checks
 from ram_tf.data.images.decoding import decode_checked
 from ram_tf.data.images.image_faults import REFUSE
 from ram_tf.data.pipelines import resize, untuned
-from ram_tf.serving import extras
+from ram_tf.serving import extras, model_card
+from ram_tf.serving.stored_network import StoredNetwork
 from ram_tf.storage import atomic_files, locks
 
 LABELS = "labels.txt"
@@ -135,7 +135,7 @@ def _mask(valid, values):
     return tf.where(tf.reshape(valid, shape), values, tf.zeros_like(values))
 
 
-def export(view, run, parent, warm_up=False):
+def export(view, run, parent, warm_up=False, weight_bits=32, licence=None):
     """Writes a SavedModel under the next free version number.
 
     The version is written to a temporary folder and then renamed, so that a server that
@@ -143,40 +143,45 @@ def export(view, run, parent, warm_up=False):
 
     Args:
         view: A `MultiView` of trained models, or a wrapper of one.
-        run: Its `Run`, for settings and label names.
+        run: Its `Run`, for settings, label names and results.
         parent: `saved_models/<name>`; versions are its numbered folders.
         warm_up: Whether to write warm-up requests for TensorFlow Serving; needs the
             extra `serving`.
+        weight_bits: 32 or 16, see `StoredNetwork`.
+        licence: Identifier of the model's licence for its card, such as "apache-2.0".
 
     Returns:
         The folder of the new version. In addition to the SavedModel it holds the texts
         of `metadata`: `assets/labels.txt`, `assets.extra/config.json` and
-        `assets.extra/views.json`.
+        `assets.extra/views.json`; and its card, `README.md`.
 
     Raises:
         OSError: The folder cannot be written; the message names it.
     """
     limits = run.config.data.max_pixels, run.config.data.truncated
-    archive = keras.export.ExportArchive()
-    for model in view.models:
-        archive.track(model)
-    archive.add_endpoint(
-        "serving_default",
-        tf.function(serve_bytes(view, *limits), autograph=False),
-        [tf.TensorSpec([None], tf.string, name="image_bytes")],
-    )
-    archive.add_endpoint(
-        "serving_images",
-        tf.function(serve_images(view), autograph=False),
-        [tf.TensorSpec([None, None, None, 3], tf.uint8, name="images")],
-    )
+    network = StoredNetwork(view, weight_bits)
+    signatures = {
+        "serving_default": tf.function(
+            serve_bytes(network, *limits),
+            [tf.TensorSpec([None], tf.string, name="image_bytes")],
+            autograph=False,
+        ),
+        "serving_images": tf.function(
+            serve_images(network),
+            [tf.TensorSpec([None, None, None, 3], tf.uint8, name="images")],
+            autograph=False,
+        ),
+    }
     parent = pathlib.Path(parent)
     with _temporary_folder(parent) as temporary:
-        archive.write_out(str(temporary), verbose=False)
+        network.save(str(temporary), signatures)
         for written in files_of_graph(temporary):
             atomic_files.add_checksum(written)
         for folder in ("assets", "assets.extra"):
             (temporary / folder).mkdir(exist_ok=True)
+        card = model_card.Card(parent.name, licence=licence, weight_bits=weight_bits)
+        text = card.text(run, view.about)
+        (temporary / model_card.FILE).write_text(text, "utf-8")
         texts = metadata(view, run)
         (temporary / "assets" / LABELS).write_text(texts.pop(LABELS), "utf-8")
         for name, text in texts.items():
@@ -238,11 +243,12 @@ def metadata(view, run):
     """Makes the texts that are exported with a model in every format, name to text.
 
     They are `labels.txt`, the labels in the order of the scores; `config.json`, the
-    settings of the run; and `views.json`, `MultiView.about`.
+    settings of the run without folders of this computer; and `views.json`,
+    `MultiView.about`.
     """
     return {
         LABELS: "".join(f"{name}\n" for name in run.label_names),
-        "config.json": run.config.to_json(run.label_names),
+        "config.json": run.config.without_folders().to_json(run.label_names),
         "views.json": json.dumps(view.about, indent=2) + "\n",
     }
 

@@ -1,8 +1,9 @@
 """Export to LiteRT (TensorFlow Lite), for phones and small computers.
 
 The file uses built-in operations only. It has the input `images` `(1, N, N, 3)` float32
-and the outputs of the SavedModel except `valid`. The texts of `export.metadata` are
-appended as a zip archive, as in TensorFlow Lite's metadata: `unzip` extracts them.
+and the outputs of the SavedModel except `valid`. The texts of `export.metadata` and its
+card are appended as a zip archive, as in TensorFlow Lite's metadata: `unzip` extracts
+them.
 """
 
 import os
@@ -18,7 +19,7 @@ from tensorflow.python.framework.convert_to_constants import (
     convert_variables_to_constants_v2,
 )
 
-from ram_tf.serving import extras, single_size
+from ram_tf.serving import extras, model_card, single_size
 from ram_tf.serving.export import METADATA, metadata
 from ram_tf.storage.atomic_files import atomic_write
 
@@ -31,7 +32,7 @@ ARCHIVE_ERRORS = (
 )
 
 
-def export(view, run, path, quantize=False):
+def export(view, run, path, quantize=False, licence=None):
     """Writes a LiteRT file, and replaces an existing one.
 
     Args:
@@ -40,6 +41,7 @@ def export(view, run, path, quantize=False):
         path: Path of the file.
         quantize: Whether to store weights in 8 bits (dynamic range): a quarter of the
             size, and slightly different scores.
+        licence: See `ram_tf.serving.export.export`.
 
     Returns:
         The path.
@@ -60,8 +62,10 @@ def export(view, run, path, quantize=False):
     path.parent.mkdir(parents=True, exist_ok=True)
     with atomic_write(path) as temporary:
         temporary.write_bytes(content)
+        card = model_card.Card(path.stem, path.name, licence).text(run, view.about)
+        texts = {**metadata(view, run), model_card.FILE: card}
         with zipfile.ZipFile(temporary, "a") as archive:
-            for name, text in metadata(view, run).items():
+            for name, text in texts.items():
                 archive.writestr(name, text)
     return path
 

@@ -1,12 +1,13 @@
 """Export to ONNX, for ONNX Runtime and other programs that read the format.
 
 The file has the input `images` `(B, N, N, 3)` float32 and the outputs of the SavedModel
-except `valid`. Its metadata holds the texts of `ram_tf.serving.export.metadata`.
+except `valid`. Its metadata holds the texts of `ram_tf.serving.export.metadata` and its
+card.
 """
 
 import pathlib
 
-from ram_tf.serving import extras, single_size
+from ram_tf.serving import extras, model_card, single_size
 from ram_tf.serving.export import metadata
 from ram_tf.storage.atomic_files import atomic_write
 
@@ -16,13 +17,14 @@ FEATURE = "The ONNX format"
 OPSET = 17
 
 
-def export(view, run, path):
+def export(view, run, path, licence=None):
     """Writes an ONNX file, and replaces an existing one.
 
     Args:
         view: A `MultiView` of trained models at one scale, or a wrapper of one.
         run: Its `Run`, for settings and label names.
         path: Path of the file.
+        licence: See `ram_tf.serving.export.export`.
 
     Returns:
         The path.
@@ -39,7 +41,9 @@ def export(view, run, path):
     model, _ = tf2onnx.convert.from_function(graph, signature, opset=OPSET)
     for value in (*model.graph.input, *model.graph.output):
         value.type.tensor_type.shape.dim[0].dim_param = "B"
-    onnx.helper.set_model_props(model, metadata(view, run))
+    card = model_card.Card(path.stem, path.name, licence).text(run, view.about)
+    texts = {**metadata(view, run), model_card.FILE: card}
+    onnx.helper.set_model_props(model, texts)
     try:
         onnx.checker.check_model(model)
     except onnx.checker.ValidationError as error:
