@@ -26,7 +26,7 @@ def candidates(subject):
     prepared = evaluation_pipeline(
         photographs,
         [settings.image.image_size],
-        settings.image.crop,
+        [settings.image.crop],
         subject.batch,
         settings.data.max_pixels,
     )

@@ -58,6 +58,11 @@ def random_edge(edges, seed):
 def cut(image, crop, place):
     """Crops an image `(N, N, 3)` to `(crop, crop, 3)` at a `Place`."""
     image = tf.slice(image, [place.top, place.left, 0], [crop, crop, 3])
+    return mirror(image, place)
+
+
+def mirror(image, place):
+    """Flips an image `(H, W, 3)` from left to right if its `Place` says so."""
     if place.mirrored is False:
         return image
     return tf.cond(place.mirrored, lambda: image[:, ::-1], lambda: image)

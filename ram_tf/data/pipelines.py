@@ -16,6 +16,7 @@ from ram_tf.data.augmentation import (
     boxes_in_crop,
     cut,
     jitter_colours,
+    mirror,
     random_edge,
     random_place,
 )
@@ -39,8 +40,46 @@ def resize(image, size):
         return lambda: tf.image.resize(image, (size, size), antialias=antialias)
 
     # Enlarging needs no antialiasing: the same pixels in a quarter of the time.
-    shrinks = tf.reduce_max(tf.shape(image)[-3:-1]) > size
-    return tf.cond(shrinks, resized(True), resized(False))
+    return tf.cond(_shrinks(image, size), resized(True), resized(False))
+
+
+def _shrinks(images, size):
+    return tf.reduce_max(tf.shape(images)[-3:-1]) > size
+
+
+def resize_and_crop(image, size, crop, place):
+    """Resizes an image and crops it, as `cut(resize(image, size), crop, place)`.
+
+    Where the image shrinks, only the pixels of the crop are computed. They differ by
+    the rounding of coordinates, by less than 1e-4 of their range.
+
+    Args:
+        image: `(H, W, 3)`.
+        size: N, the edge to resize to, in pixels.
+        crop: The edge of the crop.
+        place: The crop's `Place` in the resized image.
+
+    Returns:
+        `(crop, crop, 3)` float32 in [0, 255].
+    """
+
+    def crop_alone():
+        # What `tf.image.resize` calls for antialiasing, at another place.
+        pixels = tf.raw_ops.ScaleAndTranslate(
+            images=image[None],
+            size=[crop, crop],
+            scale=tf.cast(size, tf.float32) / tf.cast(tf.shape(image)[:2], tf.float32),
+            translation=-tf.cast(tf.stack([place.top, place.left]), tf.float32),
+            kernel_type="triangle",
+            antialias=True,
+        )
+        return mirror(tf.ensure_shape(pixels[0], [crop, crop, 3]), place)
+
+    def crop_of_whole():
+        whole = tf.image.resize(image, (size, size))
+        return cut(whole, crop, place)
+
+    return tf.cond(_shrinks(image, size), crop_alone, crop_of_whole)
 
 
 def centre_crop(images, crop):
@@ -60,7 +99,8 @@ def prepare_image(image, size, crop):
     Returns:
         `(crop, crop, 3)` float32 in [0, 255].
     """
-    return centre_crop(resize(image, size), crop)
+    top = (size - crop) // 2
+    return resize_and_crop(image, size, crop, Place(top, top))
 
 
 def training_pipeline(
@@ -117,7 +157,7 @@ def training_pipeline(
         key = tf.random.fold_in(key, index)
         edge = random_edge(edges, key)
         place = random_place(edge - crop, flip, key)
-        image = cut(resize(pixels(index), edge), crop, place)
+        image = resize_and_crop(pixels(index), edge, crop, place)
         image = jitter_colours(image, colour_jitter, tf.random.fold_in(key, 2))
         if proposals is None:
             return image, labels[index]
@@ -137,14 +177,14 @@ def training_pipeline(
 
 
 def evaluation_pipeline(
-    split, sizes, crop, batch_size, max_pixels=MAX_PIXELS, truncated=REFUSE
+    split, sizes, crops, batch_size, max_pixels=MAX_PIXELS, truncated=REFUSE
 ):
     """Returns batches of prepared images, each image once, in order.
 
     Args:
         split: The images.
         sizes: The edges N that every image is resized to.
-        crop: The edge of the centre crop; None for the whole image.
+        crops: For each the edge of the centre crop, N for the whole image.
         batch_size: Images per batch; the last batch may be smaller.
         max_pixels: See `decode_image`.
         truncated: See `decode_image`.
@@ -159,13 +199,16 @@ def evaluation_pipeline(
 
     def prepare(index):
         image = pixels(index)
-        images = tuple(prepare_image(image, size, crop or size) for size in sizes)
+        images = tuple(
+            prepare_image(image, size, crop)
+            for size, crop in zip(sizes, crops, strict=True)
+        )
         if proposals is None:
             return images
-        boxes = tf.gather(proposals, index)
-        if crop:
-            top = (sizes[0] - crop) // 2
-            boxes = boxes_in_crop(boxes, sizes[0], crop, Place(top, top))
+        top = (sizes[0] - crops[0]) // 2
+        boxes = boxes_in_crop(
+            tf.gather(proposals, index), sizes[0], crops[0], Place(top, top)
+        )
         return *images, boxes
 
     return (

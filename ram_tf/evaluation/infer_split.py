@@ -39,11 +39,11 @@ def infer(view, split, settings):
     Returns:
         The outputs of the view, a dict of NumPy arrays of n rows each.
     """
-    inputs = [tf.TensorSpec([None, n, n, 3]) for n in view.sizes]
+    inputs = [tf.TensorSpec([None, n, n, 3]) for n in view.crops]
     if split.proposals is not None:
         inputs.append(tf.TensorSpec([None, *split.proposals.shape[1:]]))
     graph = tf.function(view, [tuple(inputs)], autograph=False)
-    return _infer(split, view.sizes, None, settings, graph)
+    return _infer(split, view.sizes, view.crops, settings, graph)
 
 
 def infer_pooled(pooled, split, settings):
@@ -65,7 +65,7 @@ def infer_pooled(pooled, split, settings):
         [tf.TensorSpec([None, crop, crop, 3])],
         autograph=False,
     )
-    outputs = _infer(split, [size], crop, settings, lambda inputs: graph(inputs[0]))
+    outputs = _infer(split, [size], [crop], settings, lambda inputs: graph(inputs[0]))
     if "evidence" in outputs:
         outputs["evidence"] = crop_to_image(outputs["evidence"], crop / size)
     return outputs
@@ -94,12 +94,12 @@ def _cached(run, about, files, split, settings, compute):
     return cache.read_or_compute(run.folder / "outputs", key, compute)
 
 
-def _infer(split, sizes, crop, settings, forward):
+def _infer(split, sizes, crops, settings, forward):
     batch_size = settings.training.batch_size
     batches = evaluation_pipeline(
         split,
         sizes,
-        crop,
+        crops,
         batch_size,
         settings.data.max_pixels,
         settings.data.truncated,

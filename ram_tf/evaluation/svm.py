@@ -173,7 +173,7 @@ class SVMView:
     def __init__(self, view, svm):
         self.view = view
         self.svm = svm
-        self.models, self.sizes = view.models, view.sizes
+        self.models, self.sizes, self.crops = view.models, view.sizes, view.crops
 
     @property
     def about(self):

@@ -159,7 +159,7 @@ class CalibratedView:
     def __init__(self, view, calibration):
         self.view = view
         self.calibration = calibration
-        self.models, self.sizes = view.models, view.sizes
+        self.models, self.sizes, self.crops = view.models, view.sizes, view.crops
 
     @property
     def about(self):

@@ -136,9 +136,10 @@ class MultiView:
         describe: See `RegionLSTM`; None for no description.
 
     Call arguments:
-        inputs: A tuple of `(B, N, N, 3)` images in [0, 255] for each member's N,
-            followed, for models that take given regions, by `(B, K, 4)` boxes `ymin,
-            xmin, ymax, xmax` as fractions of the whole image.
+        inputs: A tuple of `(B, N, N, 3)` images in [0, 255] for each member's N, or of
+            their centre crops for one view (see `crops`), followed, for models that
+            take given regions, by `(B, K, 4)` boxes `ymin, xmin, ymax, xmax` as
+            fractions of these images.
 
     Returns:
         The dict of `ram_tf.models.networks`. `scores` and `probabilities` are those of
@@ -185,6 +186,15 @@ class MultiView:
         return tuple(member.size for member in self.members)
 
     @property
+    def crops(self):
+        """The edge of the central pixels that are used, for each image input.
+
+        It is N unless there is one view from the image, which needs only its crop.
+        """
+        whole = self.count > 1 or self.source == "features"
+        return tuple(m.size if whole else m.crop for m in self.members)
+
+    @property
     def about(self):
         """The options that affect scores and descriptions, as JSON values."""
         return {
@@ -226,11 +236,13 @@ class MultiView:
             ]
             maps = tf.concat(maps, 1)  # (B, V, h, w, C)
         else:
-            views = [cut_images(side, size, crop, per_side) for side in sides]
+            # The images may be the centre crops already.
+            edge = images.shape[1]
+            views = [cut_images(side, edge, crop, per_side) for side in sides]
             maps = one_by_one(model.backbone, tf.concat(views, 1))
         maps = tf.reshape(maps, [-1, *maps.shape[2:]])
         if boxes is not None:
-            boxes = crop_to_image(boxes, size / crop)
+            boxes = crop_to_image(boxes, images.shape[1] / crop)
         outputs = model.attend(
             maps, boxes, crop_fraction=crop / size, describe=self.describe
         )

@@ -17,7 +17,7 @@ import tensorflow as tf
 from ram_tf.data.images import exif, image_checks
 from ram_tf.data.images.decoding import decode_checked
 from ram_tf.data.images.image_faults import REFUSE
-from ram_tf.data.pipelines import resize, untuned
+from ram_tf.data.pipelines import prepare_image, resize, untuned
 from ram_tf.serving import extras, model_card
 from ram_tf.serving.stored_network import StoredNetwork
 from ram_tf.storage import atomic_files, locks
@@ -42,7 +42,9 @@ def serve_bytes(view, max_pixels, truncated=REFUSE):
     """
 
     def serve(image_bytes):
-        images, valid = read_images(image_bytes, view.sizes, max_pixels, truncated)
+        images, valid = read_images(
+            image_bytes, view.sizes, view.crops, max_pixels, truncated
+        )
         outputs = {name: _mask(valid, value) for name, value in view(images).items()}
         outputs["valid"] = valid
         batch = tf.size(image_bytes)
@@ -51,19 +53,20 @@ def serve_bytes(view, max_pixels, truncated=REFUSE):
     return serve
 
 
-def read_images(image_bytes, sizes, max_pixels, truncated=REFUSE):
-    """Decodes and resizes the readable images of a batch.
+def read_images(image_bytes, sizes, crops, max_pixels, truncated=REFUSE):
+    """Decodes, resizes and crops the readable images of a batch.
 
     Args:
         image_bytes: `(B,)` strings of one JPEG or PNG each.
         sizes: Edges N, in pixels, that every image is resized to.
+        crops: For each the edge of the centre crop, N for the whole image.
         max_pixels: Images with more pixels count as unreadable.
         truncated: See `ram_tf.data.images.decoding.decode_image`.
 
     Returns:
-        A tuple with `(B, N, N, 3)` float32 in [0, 255] for each of `sizes`, zero for
-        unreadable images, and `valid` `(B,)`. An empty batch becomes one invalid row,
-        since some kernels do not accept empty batches.
+        A tuple with `(B, crop, crop, 3)` float32 in [0, 255] for each of `sizes`, zero
+        for unreadable images, and `valid` `(B,)`. An empty batch becomes one invalid
+        row, since some kernels do not accept empty batches.
     """
     # A graph cannot catch an error, but a tf.data pipeline inside it can drop the
     # element. The pipeline is built at each call, which takes longer the more it
@@ -76,14 +79,15 @@ def read_images(image_bytes, sizes, max_pixels, truncated=REFUSE):
 
     def prepare(row, encoded, is_jpeg, orientation):
         image = decode_checked(encoded, is_jpeg, orientation, max_pixels, truncated)
-        return row, *(resize(image, size) for size in sizes)
+        prepared = zip(sizes, crops, strict=True)
+        return row, *(prepare_image(image, size, crop) for size, crop in prepared)
 
     batch = tf.maximum(tf.size(image_bytes, tf.int64), 1)
     options = untuned()
     options.experimental_optimization.apply_default_optimizations = False
     # `get_single_element` costs a tenth of `reduce`, but fails where nothing is left:
     # then an empty batch is.
-    empty = (tf.zeros([0], tf.int64), *(tf.zeros([0, n, n, 3]) for n in sizes))
+    empty = (tf.zeros([0], tf.int64), *(tf.zeros([0, n, n, 3]) for n in crops))
     rows, *images = (
         tf.data.Dataset.from_tensor_slices((rows, *parts))
         .map(prepare, num_parallel_calls=tf.data.AUTOTUNE)
@@ -97,8 +101,8 @@ def read_images(image_bytes, sizes, max_pixels, truncated=REFUSE):
 
     def in_their_rows():
         return tuple(
-            tf.scatter_nd(rows[:, None], read, [batch, size, size, 3])
-            for read, size in zip(images, sizes, strict=True)
+            tf.scatter_nd(rows[:, None], read, [batch, crop, crop, 3])
+            for read, crop in zip(images, crops, strict=True)
         )
 
     # Where every image is readable, no pixel is copied again.

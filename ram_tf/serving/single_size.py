@@ -58,7 +58,7 @@ def serve_bytes(forward, size, max_pixels, truncated=REFUSE):
     """
 
     def read(image_bytes):
-        return read_images(image_bytes, [size], max_pixels, truncated)
+        return read_images(image_bytes, [size], [size], max_pixels, truncated)
 
     graph = tf.function(read, [tf.TensorSpec([None], tf.string)], autograph=False)
 

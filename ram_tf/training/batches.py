@@ -66,7 +66,7 @@ def centre_crops(split, settings, batch_size):
     batches = evaluation_pipeline(
         split,
         [settings.image.image_size],
-        settings.image.crop,
+        [settings.image.crop],
         batch_size,
         settings.data.max_pixels,
         settings.data.truncated,

@@ -292,7 +292,7 @@ def test_the_exported_svm_gives_the_scores_that_were_evaluated(
     )
     assert done.returncode == 0, done.stderr[-2000:]
     view = svm_view([run])
-    (images,) = evaluation_pipeline(split, view.sizes, None, len(split))
+    (images,) = evaluation_pipeline(split, view.sizes, view.crops, len(split))
     # The SVM's scores for the network's outputs, as evaluate.py computes them.
     outputs = {name: value.numpy() for name, value in view.view(images).items()}
     expected = view.svm.postprocess(outputs)

@@ -9,11 +9,14 @@ import tensorflow as tf
 from ram_tf.data import pipelines
 from ram_tf.data.images.decoding import decode_image
 from ram_tf.data.pipelines import (
+    Place,
     centre_crop,
+    cut,
     evaluation_pipeline,
     find_unreadable,
     prepare_image,
     resize,
+    resize_and_crop,
     training_pipeline,
 )
 from ram_tf.data.split import Split, epoch_order
@@ -37,6 +40,15 @@ def test_shrinking_averages_instead_of_skipping_pixels():
     stripes[:, ::4] = 255  # every fourth pixel alone would be all white or all black
     shrunk = resize(stripes, 16).numpy()
     np.testing.assert_allclose(shrunk[4:-4, 4:-4], 255 / 4, atol=8)
+
+
+@pytest.mark.parametrize("shape", [(300, 200), (70, 30), (20, 31)])
+@pytest.mark.parametrize("place", [Place(0, 24), Place(7, 3, True), Place(16, 0)])
+def test_a_crop_is_the_same_without_resizing_the_whole_image(shape, place):
+    image = noise(*shape)
+    expected = cut(resize(image, 64), 40, place)
+    actual = resize_and_crop(image, 64, 40, place)
+    np.testing.assert_allclose(actual, expected, atol=255e-4)
 
 
 def test_centre_crop_leaves_the_same_margin_on_all_sides():
@@ -241,7 +253,7 @@ def test_training_batches_have_static_shapes(split):
 
 
 def test_evaluation_contains_every_prepared_image_once_in_order(split):
-    pipeline = evaluation_pipeline(split, [12], 8, 4).as_numpy_iterator()
+    pipeline = evaluation_pipeline(split, [12], [8], 4).as_numpy_iterator()
     batches = [images for (images,) in pipeline]
     assert [len(batch) for batch in batches] == [4, 4, 2]
     expected = [prepare_image(decode_image(image), 12, 8) for image in split.images]
@@ -309,14 +321,14 @@ def test_proposals_do_not_change_the_training_images(boxed):
 
 
 def test_proposals_follow_the_centre_crops_of_evaluation(boxed):
-    for images, boxes in evaluation_pipeline(boxed, [20], 16, 4).as_numpy_iterator():
+    for images, boxes in evaluation_pipeline(boxed, [20], [16], 4).as_numpy_iterator():
         for image, (box, whole) in zip(images, boxes, strict=True):
             np.testing.assert_allclose(box, white(image), atol=1e-5)
             np.testing.assert_allclose(whole, [-1 / 8, -1 / 8, 9 / 8, 9 / 8])
 
 
 def test_proposals_of_whole_images_do_not_change(boxed):
-    batches = evaluation_pipeline(boxed, [20, 24], None, 4).as_numpy_iterator()
+    batches = evaluation_pipeline(boxed, [20, 24], [20, 24], 4).as_numpy_iterator()
     boxes = [boxes for _, _, boxes in batches]
     np.testing.assert_array_equal(np.concatenate(boxes), boxed.proposals)
 

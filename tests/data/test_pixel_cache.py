@@ -61,7 +61,7 @@ def test_larger_images_differ_by_rounding_only(tmp_path, folder):
     shapes = [image.shape for image in read(with_cache)]
     assert shapes == [(24, 24, 3), (24, 24, 3), (24, 24, 3)]
     (expected,), (images,) = (
-        next(iter(evaluation_pipeline(each, [EDGE], None, 3)))
+        next(iter(evaluation_pipeline(each, [EDGE], [EDGE], 3)))
         for each in (split, with_cache)
     )
     np.testing.assert_allclose(images, expected, atol=0.51)
@@ -75,7 +75,7 @@ def read(split):
 def test_sizes_beyond_the_cache_are_decoded(tmp_path, folder):
     split = split_of(tmp_path, [(60, 90)])
     (expected,), (images,) = (
-        next(iter(evaluation_pipeline(each, [EDGE + 8], None, 1)))
+        next(iter(evaluation_pipeline(each, [EDGE + 8], [EDGE + 8], 1)))
         for each in (split, cached(split, folder))
     )
     np.testing.assert_array_equal(images, expected)

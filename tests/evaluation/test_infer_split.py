@@ -127,7 +127,7 @@ def test_evidence_is_mapped_from_the_crop_to_the_image(runs, split):
     run = runs[0]
     pooled = run_models.load_pooled(run)
     found = infer_split.infer_pooled(pooled, split, run.config)
-    (images,) = next(iter(evaluation_pipeline(split, [40], 32, len(split))))
+    (images,) = next(iter(evaluation_pipeline(split, [40], [32], len(split))))
     direct = pooled(images, with_evidence=True)
     expected = crop_to_image(direct["evidence"], 32 / 40)
     np.testing.assert_allclose(found["evidence"], expected, rtol=1e-6)

@@ -23,7 +23,9 @@ def test_growth_of_memory_is_the_slope_of_a_line_after_the_warm_up():
 
 def predict_brightness(encoded):
     """Stands in for a model: scores each image by its brightness."""
-    (images,), valid = read_images(tf.constant(encoded, tf.string), [8], MAX_PIXELS)
+    (images,), valid = read_images(
+        tf.constant(encoded, tf.string), [8], [8], MAX_PIXELS
+    )
     return {"scores": np.mean(images, (1, 2)), "valid": valid.numpy()}
 
 

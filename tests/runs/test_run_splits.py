@@ -184,8 +184,8 @@ def test_a_test_split_is_mapped_to_the_labels_of_the_model(folder, capsys):
 def test_the_labels_of_training_decide(folder, monkeypatch, capsys):
     load_split = run_splits.load_split
 
-    def other_labels(settings, name, refusals=None):
-        split = load_split(settings, name, refusals)
+    def other_labels(settings, name, *options, **named):
+        split = load_split(settings, name, *options, **named)
         if name == "val":
             split = dataclasses.replace(split, label_names=("dog", "cow"))
         return split

@@ -44,7 +44,7 @@ def evaluate(runs, split, views, **named):
 
 def run_eagerly(view, split):
     """Runs a view on a whole split at once, without a graph."""
-    (images,) = evaluation_pipeline(split, view.sizes, None, len(split))
+    (images,) = evaluation_pipeline(split, view.sizes, view.crops, len(split))
     return {name: value.numpy() for name, value in view(images).items()}
 
 
