@@ -60,6 +60,8 @@ def test_every_setting_has_a_flag(name):
         begin += ["--localization", "linear"]
     if name == "negatives":
         begin += ["--data_dir", "c"]
+    if name == "cache_dir":
+        begin += ["--cache", "disk"]
     without = parse(*begin)[name]
     if field.metadata["only"] == "rarl":
         begin += ["--model", "rarl"]
@@ -93,6 +95,7 @@ def test_precision_floor_is_refused_without_calibration():
         ("--dataset=digits --manual_dir=here", "voc or coco without --data_dir"),
         ("--dataset=csv --manual_dir=here", "voc or coco without --data_dir"),
         ("--dataset=coco --data_dir=c --manual_dir=here", "voc or coco without"),
+        ("--cache=ram --cache_dir=here", "--cache disk"),
         ("--starts=whole --start_scale=0.3", "--starts anchors"),
         ("--head_start=xavier --context=0.3", "--head_start pooled"),
     ],
@@ -107,6 +110,15 @@ def test_the_small_backbone_is_refused_with_weights_of_imagenet():
     with pytest.raises(ValueError, match="Expected --weights none"):
         parse("--dataset=csv", "--backbone=small")
     parse("--dataset=csv", "--backbone=small", "--weights=none")
+
+
+def test_weights_are_refused_together_with_an_earlier_model(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    begin = "--dataset=csv", "--backbone=small", "--start_from=runs/mine"
+    assert parse(*begin).model.start_from == str(tmp_path / "runs" / "mine")
+    for weights in ("imagenet", "none"):
+        with pytest.raises(ValueError, match=f"Received: --weights {weights} --start"):
+            parse(*begin, f"--weights={weights}")
 
 
 def test_evaluation_has_no_flag_to_split_a_csv_differently():
