@@ -18,6 +18,7 @@ from ram_tf.data.images import exif, image_checks
 from ram_tf.data.images.decoding import decode_checked
 from ram_tf.data.images.image_faults import REFUSE
 from ram_tf.data.pipelines import prepare_image, resize, untuned
+from ram_tf.models.multi_view import cut_images
 from ram_tf.serving import extras, model_card
 from ram_tf.serving.stored_network import StoredNetwork
 from ram_tf.storage import atomic_files, locks
@@ -25,6 +26,8 @@ from ram_tf.storage import atomic_files, locks
 LABELS = "labels.txt"
 METADATA = (LABELS, "config.json", "views.json")  # the keys of `metadata`
 WARMUP = "tf_serving_warmup_requests"  # name that TensorFlow Serving expects
+# The batches that the server forms, as in deploy/batching.config.
+BATCHES = (1, 2, 4, 8, 16, 32)
 
 
 def serve_bytes(view, max_pixels, truncated=REFUSE):
@@ -128,7 +131,12 @@ def serve_images(view):
     """
 
     def serve(images):
-        outputs = view(tuple(resize(images, size) for size in view.sizes))
+        # Cropped as `read_images` does, so that both signatures share one graph.
+        inputs = tuple(
+            cut_images(resize(images, size), size, crop, 1)[:, 0]
+            for size, crop in zip(view.sizes, view.crops, strict=True)
+        )
+        outputs = view(inputs)
         return {**outputs, "valid": tf.ones(tf.shape(images)[:1], tf.bool)}
 
     return serve
@@ -194,7 +202,7 @@ def export(view, run, parent, warm_up=False, weight_bits=32, licence=None):
             ) as file:
                 file.write_text(text)
         if warm_up:
-            write_warmup(temporary / "assets.extra", parent.name, view.sizes[0])
+            write_warmup(temporary / "assets.extra", parent.name)
         return _rename_to_next_version(temporary, parent)
 
 
@@ -271,34 +279,36 @@ def _rename_to_next_version(temporary, parent):
             version += 1
 
 
-def write_warmup(folder, model_name, size):
+def write_warmup(folder, model_name):
     """Writes requests that TensorFlow Serving sends to itself when it loads a version.
 
-    The first call of each signature is slow, since TensorFlow optimises its graph then;
-    with these requests no client waits for it.
+    The first call of each signature is slow, since TensorFlow optimises its graph then,
+    and so is that of each size of batch, for which oneDNN chooses its kernels. With a
+    request of each no client waits for it.
 
     Args:
         folder: `assets.extra` of a version.
         model_name: The name under which the model is served.
-        size: Edge of the grey image in each request, in pixels.
 
     Raises:
         ModuleNotFoundError: The extra `serving` is missing.
     """
     with extras.required("serving", "Writing warm-up requests"):
         from tensorflow_serving.apis import predict_pb2, prediction_log_pb2
-    image = np.full((size, size, 3), 128, "uint8")
+    image = np.full((64, 64, 3), 128, "uint8")  # of any size, as it is resized
     encoded = tf.io.encode_jpeg(image).numpy()
     inputs = {
-        "serving_default": ("image_bytes", tf.make_tensor_proto([encoded])),
-        "serving_images": ("images", tf.make_tensor_proto(image[None])),
+        "serving_default": ("image_bytes", [encoded]),
+        "serving_images": ("images", image[None]),
     }
     with tf.io.TFRecordWriter(str(folder / WARMUP)) as writer:
         for signature, (name, value) in inputs.items():
-            request = predict_pb2.PredictRequest()
-            request.model_spec.name = model_name
-            request.model_spec.signature_name = signature
-            request.inputs[name].CopyFrom(value)
-            log = prediction_log_pb2.PredictionLog()
-            log.predict_log.request.CopyFrom(request)
-            writer.write(log.SerializeToString())
+            for count in BATCHES:
+                request = predict_pb2.PredictRequest()
+                request.model_spec.name = model_name
+                request.model_spec.signature_name = signature
+                batch = tf.make_tensor_proto(np.repeat(value, count, 0))
+                request.inputs[name].CopyFrom(batch)
+                log = prediction_log_pb2.PredictionLog()
+                log.predict_log.request.CopyFrom(request)
+                writer.write(log.SerializeToString())

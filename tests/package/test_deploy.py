@@ -2,12 +2,15 @@
 
 import configparser
 import pathlib
+import re
 import shlex
 
 import pytest
 import yaml
 from google.protobuf import text_format
 
+import ram_tf
+from ram_tf.serving.export import BATCHES
 from tests.support.paths import ROOT
 
 DEPLOY = ROOT / "deploy"
@@ -87,10 +90,57 @@ def test_the_config_map_holds_all_config_files():
     assert names == {path.name for path in DEPLOY.glob("*.config")}
 
 
-def test_kserve_requires_the_tensorflow_of_the_package():
+def required_packages():
     setup = configparser.ConfigParser()
     setup.read(DEPLOY.parent / "setup.cfg")
-    required = setup["options"]["install_requires"].split()
+    return setup["options"]["install_requires"].split()
+
+
+def test_images_of_the_server_are_of_the_packages_tensorflow(compose, kubernetes):
+    images = [each["image"] for each in compose["services"].values()]
+    images.append(container(kubernetes)["image"])
+    (required,) = (p for p in required_packages() if p.startswith("tensorflow>"))
+    release = required.removeprefix("tensorflow>=").partition(",")[0]
+    assert len(images) == 3
+    for image in images:
+        assert re.fullmatch(rf"tensorflow/serving:{release}\.\d+(-gpu)?", image)
+
+
+def test_every_size_of_batch_is_warmed_up():
+    text = (DEPLOY / "batching.config").read_text()
+    allowed = [int(n) for n in re.findall(r"^allowed_batch_sizes: (\d+)", text, re.M)]
+    assert tuple(allowed) == BATCHES
+    assert f"max_batch_size {{ value: {max(allowed)} }}" in text
+
+
+def test_the_queue_is_that_of_online_serving(kubernetes):
+    text = (DEPLOY / "batching.config").read_text()
+    cores = container(kubernetes)["resources"]["requests"]["cpu"]
+    for name in ("num_batch_threads", "max_enqueued_batches"):
+        assert f"{name} {{ value: {cores} }}" in text
+
+
+def test_kserve_requires_the_tensorflow_of_the_package():
+    required = required_packages()
     lines = (DEPLOY / "kserve" / "requirements.txt").read_text().splitlines()
     (tensorflow,) = (line for line in lines if line.startswith("tensorflow"))
     assert tensorflow in required
+
+
+def test_kserve_starts_the_image_with_the_servers_flags():
+    service = yaml.safe_load((DEPLOY / "kserve/inference_service.yaml").read_text())
+    (served,) = service["spec"]["predictor"]["containers"]
+    built = (DEPLOY / "kserve" / "Dockerfile").read_text()
+    assert f"-t {served['image']} " in built
+    server = (DEPLOY / "kserve" / "server.py").read_text()
+    flags = [arg for arg in served["args"] if arg.startswith("--")]
+    assert "--model_dir" in flags
+    # KServe's own parser adds --model_name.
+    assert all(f'"{flag}"' in server for flag in set(flags) - {"--model_name"})
+
+
+def test_images_are_named_after_the_version():
+    for path in ("Dockerfile", "kserve/Dockerfile"):
+        named = re.findall(r"ram-tf\S*:(\d\S*)", (DEPLOY / path).read_text())
+        assert named
+        assert set(named) == {ram_tf.__version__}
