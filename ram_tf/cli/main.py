@@ -11,6 +11,7 @@ COMMANDS = (
     "fit",
     "evaluate",
     "predict",
+    "demo",
     "export",
     "report",
     "compare",

@@ -1,5 +1,6 @@
 r"""Predicts the labels of images and draws the region that predicted each label.
 
+    ram-tf predict --output_dir out a.jpg
     ram-tf predict --model_dir saved_models/digits/1 --output_dir out a.jpg
     find photos -name '*.jpg' | ram-tf predict --model_dir runs/mine -
     ram-tf predict --model_dir saved_models/digits/1 \
@@ -26,8 +27,8 @@ def parse(argv):
     )
     parser.add_argument(
         "--model_dir",
-        required=True,
-        help="folder of a run or SavedModel, or a .onnx or .tflite file",
+        help="folder of a run or SavedModel, or a .onnx or .tflite file; default: the "
+        "model that comes with this package",
     )
     parser.add_argument("--output_dir", help="folder for annotated PNGs; default: none")
     parser.add_argument(
@@ -40,14 +41,17 @@ def parse(argv):
         "--batch_size", type=int, default=8, help="images per batch; %(default)s"
     )
     connection.add_arguments(parser)
-    return parser.parse_args(argv)
+    arguments = parser.parse_args(argv)
+    if arguments.url and not arguments.model_dir:
+        parser.error("--url needs the --model_dir of the model that the server serves")
+    return arguments
 
 
 def main(argv):
     """Runs the command and returns its exit status."""
     arguments = parse(argv)
     # Imported here, since they load TensorFlow, which `--help` need not wait for.
-    from ram_tf.serving import image_search, predict_files
+    from ram_tf.serving import image_search, predict_files, supplied_model
     from ram_tf.serving.predictor import Predictor
 
     names = [path for path in arguments.images if path != "-"]
@@ -57,6 +61,9 @@ def main(argv):
     image_search.print_notes(found)
     paths = found.paths
     folder, server = arguments.model_dir, connection.from_arguments(arguments)
+    if not folder:
+        folder = supplied_model.newest()
+        print(f"model: {folder}, which comes with ram_tf", file=sys.stderr)
     predictor = Predictor.load(folder, server)
     failed = []
     for line in predict_files.predict(
