@@ -5,8 +5,9 @@ r"""Writes the results of `evaluate` and more as one HTML page.
         --data_dir VOCdevkit --split val --pictures 5
 
 The page shows metrics with confidence intervals, precision and recall, calibration,
-locations of regions, confused labels, and the best and worst images of each label. It
-needs no network and no JavaScript. Predictions that `evaluate` has kept are reused.
+locations of regions, confused labels, the best and worst images of each label, and a
+run's learning curves. It needs no network and no JavaScript. Predictions that
+`evaluate` has kept are reused.
 """
 
 from ram_tf.cli import command, evaluation_flags
@@ -35,10 +36,18 @@ def main(argv):
     arguments = parse(argv)
     # Imported here, since they load TensorFlow, which `--help` need not wait for.
     from ram_tf.evaluation.report import report
+    from ram_tf.runs import learning_curves
 
     inferred, split, settings, protocol, result = evaluation_flags.evaluate(arguments)
     title, pictures = " + ".join(arguments.model_dir), arguments.pictures
-    page = report.render(inferred, split, settings, result, protocol, title, pictures)
+    curves = [
+        (folder, png)
+        for folder in arguments.model_dir
+        if (png := learning_curves.draw_run(folder))
+    ]
+    page = report.render(
+        inferred, split, settings, result, protocol, title, pictures, curves
+    )
     report.write(page, arguments.output)
     print(arguments.output)
     return 0

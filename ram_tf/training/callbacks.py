@@ -15,7 +15,7 @@ from ram_tf.data.drawing import draw_locations, draw_outputs
 from ram_tf.data.images.decoding import decode_image
 from ram_tf.data.pipelines import read_files
 from ram_tf.metrics import multi_label, region_metrics
-from ram_tf.runs import weights_file
+from ram_tf.runs import learning_curves, weights_file
 from ram_tf.storage import cache
 from ram_tf.storage.atomic_files import atomic_write
 from ram_tf.training.batches import centre_crops
@@ -45,7 +45,7 @@ class ValidateAndCheckpoint(keras.callbacks.Callback):
         self.set_model(model)
         self.checkpoint = folder / "checkpoint.npz"
         self.best_weights = folder / "best.weights.h5"
-        self.history_file = folder / "history.csv"
+        self.history_file = folder / learning_curves.HISTORY
         self.settings = settings
         self.split = split
         self.batches = batches
@@ -58,6 +58,7 @@ class ValidateAndCheckpoint(keras.callbacks.Callback):
             jit_compile=settings.training.jit_compile or None,
         )
         self.history, self.best, self.waited, self.finished = [], -math.inf, 0, False
+        self.start = None  # the metrics before the first epoch, if it has begun well
         self.outputs = None  # the model's dict of arrays from the last validation
 
     @property
@@ -74,6 +75,7 @@ class ValidateAndCheckpoint(keras.callbacks.Callback):
         """Validates the weights before the first epoch, which may be the best ones."""
         logs = self._validate()
         self._select(logs)
+        self.start = {"epoch": 0, **logs}
         print(f"start: val_loss {logs['val_loss']:.4f}, val_mAP {logs['val_mAP']:.4f}")
 
     def on_epoch_end(self, epoch, logs=None):
@@ -145,6 +147,7 @@ class ValidateAndCheckpoint(keras.callbacks.Callback):
     def _save(self):
         state = {
             "history": self.history,
+            "start": self.start,
             "best": self.best,
             "waited": self.waited,
             "finished": self.finished,
@@ -152,8 +155,12 @@ class ValidateAndCheckpoint(keras.callbacks.Callback):
         arrays = {f"{i}": v.numpy() for i, v in enumerate(self.variables)}
         with atomic_write(self.checkpoint) as temporary:
             np.savez(temporary, state=json.dumps(state), **arrays)
+        self._write_history()
+
+    def _write_history(self):
+        rows = [self.start, *self.history] if self.start else self.history
         with atomic_write(self.history_file) as temporary:
-            temporary.write_text(_csv(self.history))
+            temporary.write_text(_csv(rows))
 
     def restore(self):
         """Restores the state of the checkpoint, if there is one.
@@ -168,6 +175,7 @@ class ValidateAndCheckpoint(keras.callbacks.Callback):
             saved = cache.load(self.checkpoint)
             state = json.loads(str(saved["state"]))
             self.history, self.best = list(state["history"]), float(state["best"])
+            self.start = state.get("start")  # not in those of earlier versions
             self.waited, self.finished = int(state["waited"]), bool(state["finished"])
             for i, variable in enumerate(variables):
                 variable.assign(saved[f"{i}"])
@@ -177,6 +185,8 @@ class ValidateAndCheckpoint(keras.callbacks.Callback):
                 f"run; remove the file to begin the step again. Received: "
                 f"{self.checkpoint} ({error})"
             ) from error
+        # A process that is killed after the checkpoint leaves an older history.
+        self._write_history()
 
 
 class StopWhenNotFinite(keras.callbacks.Callback):
@@ -216,6 +226,22 @@ class EpochLines(keras.callbacks.Callback):
         metrics = "".join(f", {name} {value:.4g}" for name, value in logs.items())
         epochs = f"epoch {epoch + 1} of {self.params['epochs']}"
         print(f"{self.name}: {epochs}, {seconds:.0f} s{metrics}", flush=True)
+
+
+class DrawCurves(keras.callbacks.Callback):
+    """Draws the run's learning curves after each epoch.
+
+    Args:
+        run: The `Run`; `ValidateAndCheckpoint`, which must come earlier in the list of
+            callbacks, writes the history that is drawn.
+    """
+
+    def __init__(self, run):
+        super().__init__()
+        self.run = run
+
+    def on_epoch_end(self, epoch, logs=None):
+        learning_curves.write(self.run)
 
 
 class RegionImages(keras.callbacks.Callback):
@@ -276,7 +302,8 @@ class RegionImages(keras.callbacks.Callback):
 
 def _csv(rows):
     """Returns dicts as csv text, with every key of any of them as a column."""
-    columns = list(dict.fromkeys(name for row in rows for name in row))
+    # The last row has all metrics, in their order.
+    columns = list(dict.fromkeys(name for row in rows[::-1] for name in row))
     text = io.StringIO()
     writer = csv.DictWriter(text, columns, lineterminator="\n")
     writer.writeheader()

@@ -9,10 +9,11 @@ import tensorflow as tf
 from ram_tf.data import progress
 from ram_tf.models.attention.region_lstm import code_width
 from ram_tf.models.networks import AttentionModel
-from ram_tf.runs import run_models, weights_file
+from ram_tf.runs import learning_curves, run_models, weights_file
 from ram_tf.storage.atomic_files import write_with_checksum
 from ram_tf.training.batches import TrainingBatches
 from ram_tf.training.callbacks import (
+    DrawCurves,
     EpochLines,
     RegionImages,
     StopWhenNotFinite,
@@ -216,6 +217,8 @@ def _fit(run, name, model, *, epochs, learning_rate, data, devices):
             callbacks=[*callbacks, FollowChief(devices, validation.variables)],
             verbose=1 if devices.chief and progress.on_terminal() else 0,
         )
+    elif devices.chief:
+        learning_curves.write(run)
     if devices.chief:
         weights_file.load(model, validation.best_weights)
         best = validation.best_epoch
@@ -244,7 +247,11 @@ def _start(validation, name, train_split, epochs):
 def _chief_callbacks(run, name, validation):
     """Returns the callbacks of the chief alone, which write files."""
     logs = run.folder / name / "logs"
-    callbacks = [validation, keras.callbacks.TensorBoard(logs, write_graph=False)]
+    callbacks = [
+        validation,
+        DrawCurves(run),
+        keras.callbacks.TensorBoard(logs, write_graph=False),
+    ]
     if isinstance(validation.model, AttentionModel):
         callbacks.append(RegionImages(logs, run, validation.split, validation))
     if not progress.on_terminal():

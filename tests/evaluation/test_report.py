@@ -5,6 +5,7 @@ The browser test needs Chromium, on Debian: `apt-get install chromium`.
 
 import dataclasses
 import importlib.util
+import io
 import json
 import re
 import shutil
@@ -113,6 +114,21 @@ def test_many_labels_are_folded_away_and_few_are_not():
     assert unfolded(report.OPEN + 1) == 0
 
 
+def test_learning_curves_of_each_run_are_shown():
+    file = io.BytesIO()
+    Image.new("RGB", (40, 30), "red").save(file, "PNG")
+    split, outputs = make_outputs()
+    for runs in ((), (HOSTILE,), ("runs/a", "runs/b")):
+        page = Page(
+            page_of(split, outputs, curves=[(run, file.getvalue()) for run in runs])
+        )
+        assert (page.open, page.mistaken) == ([], [])
+        shown = [a["alt"] for tag, a in page.elements if tag == "img"]
+        shown = [text for text in shown if text.startswith("Learning curves of ")]
+        assert shown == [f"Learning curves of {run}" for run in runs]
+        assert ("no learning curves" in "".join(page.text)) == (not runs)
+
+
 def test_a_file_name_that_is_not_text_can_be_written(tmp_path):
     path = tmp_path / "report.html"
     report.write("photo-\udcff.jpg", path)
@@ -179,6 +195,9 @@ def test_the_script_reports_the_metrics_of_evaluate(run, tmp_path, capsys):
     flags = "--model_dir", run.folder, "--split", "train", "--threshold", 0.4
     assert script("evaluate", *flags, "--output", result) == 0
     capsys.readouterr()
+    (run.folder / "step1").mkdir()
+    history = "epoch,loss,val_loss,val_mAP\n1,0.5,0.4,0.3\n"
+    (run.folder / "step1" / "history.csv").write_text(history)
     assert script("report", *flags, "--output", output, "--pictures", 1) == 0
     assert capsys.readouterr().out == f"{output}\n"
     content = json.loads(result.read_text())
@@ -188,3 +207,4 @@ def test_the_script_reports_the_metrics_of_evaluate(run, tmp_path, capsys):
         assert rows[metric][0] == percent(content[metric])
     assert percent(content["pointing"]) in page.text
     assert f"{run.folder} on train" in "".join(page.text)
+    assert f"Learning curves of {run.folder}" in page.attributes("alt")

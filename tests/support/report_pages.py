@@ -80,9 +80,12 @@ def page_of(
     title="runs/digits",
     pictures=3,
     settings=SETTINGS,
+    curves=(),
 ):
     inferred, result = evaluated(split, outputs, protocol)
-    return report.render(inferred, split, settings, result, protocol, title, pictures)
+    return report.render(
+        inferred, split, settings, result, protocol, title, pictures, curves
+    )
 
 
 class Page(html.parser.HTMLParser):

@@ -5,6 +5,7 @@ are in the file. Jinja escapes all values in its template `report.html`, since n
 labels and images are untrusted. The same input gives the same bytes.
 """
 
+import io
 import math
 import pathlib
 from typing import NamedTuple
@@ -33,6 +34,7 @@ SECTIONS = {
     "regions": "Locations of the regions",
     "confusions": "Confusions",
     "pictures": "Best and worst pictures",
+    "training": "Training",
     "method": "Method",
 }
 MEANINGS = {
@@ -67,7 +69,7 @@ PANELS = 24  # labels up to which all curves and tables are unfolded
 PAIRS = 10  # most frequent pairs that are listed
 
 
-def render(inferred, split, settings, result, protocol, title, pictures=3):
+def render(inferred, split, settings, result, protocol, title, pictures=3, curves=()):
     """Renders the report as HTML.
 
     Args:
@@ -79,6 +81,8 @@ def render(inferred, split, settings, result, protocol, title, pictures=3):
         title: The name of the model on the page.
         pictures: Pictures of a label, at most, in each of three rows: present with the
             highest and with the lowest probabilities, absent with the highest.
+        curves: Pairs of the name of a run and the PNG of its learning curves, see
+            `learning_curves.draw`; none for exported models.
 
     Raises:
         ValueError: `pictures` is less than 1.
@@ -144,6 +148,10 @@ def render(inferred, split, settings, result, protocol, title, pictures=3):
         regions=_regions(inferred, split.labels, settings.regions_a_step),
         confusion=confusion,
         instead=_instead(labels, predicted, split.label_names),
+        curves=[
+            (name, report_images.embedded(Image.open(io.BytesIO(png)), "PNG"))
+            for name, png in curves
+        ],
         albums=report_images.albums(outputs, split, predicted, settings, pictures),
     )
 
