@@ -66,6 +66,11 @@ def main(argv):
         ablation.draw_figure_5(predictor, find_images(arguments.images), path)
         print(path)
         return 0
+    if settings.model.start_from:
+        raise ValueError(
+            "Tables compare models that begin alike. Expected the command without "
+            f"--start_from. Received: --start_from {settings.model.start_from}"
+        )
     of_paper = (arguments.preset or PRESET_OF[settings.data.dataset]) == "paper"
     number = int(arguments.table) if arguments.table.isdigit() else arguments.table
     svm = of_paper if arguments.svm is None else arguments.svm

@@ -6,8 +6,9 @@
 The output folder then holds the weights of both steps, config.json, results.json, an
 image of regions and TensorBoard's logs; the SavedModel is in saved_models/NAME.
 With --resume, the same command continues after the last finished epoch; without
---pooled_only it also continues a run of step 1 alone. On several machines, start it on
-each with TF_CONFIG; only worker 0 writes files.
+--pooled_only it also continues a run of step 1 alone. With --start_from it begins from
+an earlier model, of which it takes over the labels that both have. On several machines,
+start it on each with TF_CONFIG; only worker 0 writes files.
 """
 
 import pathlib
@@ -41,6 +42,7 @@ def main(argv):
     from ram_tf.cli import dataset_table
     from ram_tf.evaluation.infer_split import calibrate, report
     from ram_tf.runs import dataset_check, proposals, run_models, run_splits
+    from ram_tf.runs.origin import Origin
     from ram_tf.runs.run import Run
     from ram_tf.serving.examples import how_to_try, write_examples
     from ram_tf.serving.export import export
@@ -58,7 +60,10 @@ def main(argv):
         division = Run.division_of(folder, settings)
     with team.guarded():
         settings = settings.replace(division=team.broadcast(division))
+    origin = Origin.of_new_run(folder, settings) if team.chief else None
     splits = run_splits.load(settings)
+    if origin:
+        origin.check_unseen(splits, settings)
     labels = splits.train.label_names
     train = two_steps.train_pooled if arguments.pooled_only else two_steps.train
     if not team.chief:

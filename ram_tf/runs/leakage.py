@@ -20,12 +20,21 @@ class TrainingImages:
 
     path: pathlib.Path
 
-    def record(self, train, selection):
-        """Writes the training and validation `Split`."""
+    def record(self, train, selection, seen=()):
+        """Writes the images of a run.
+
+        Args:
+            train: The training `Split`.
+            selection: The validation `Split`.
+            seen: The images of the models that the run starts from: dicts of `dataset`,
+                `data_dir` and the names of `train` and `selection`.
+        """
         recorded = {
             name: {"sha256": split.digest, "names": split.names}
             for name, split in {"train": train, "selection": selection}.items()
         }
+        if seen:
+            recorded["seen"] = list(seen)
         with atomic_files.write_with_checksum(self.path) as temporary:
             temporary.write_text(json.dumps(recorded, indent=1) + "\n", "utf-8")
 
@@ -60,9 +69,46 @@ class TrainingImages:
                 f"{len(split)} of the split {split.name}, such as {min(shared)}"
             )
 
+    def check_unseen(self, split, settings):
+        """Raises a `ValueError` if a split to test on has images of earlier models.
+
+        Args:
+            split: The `Split`.
+            settings: The `Config` that it was read with; images of other data are not
+                compared.
+        """
+        for record in self.seen:
+            if not is_same_data(record["dataset"], record["data_dir"], settings):
+                continue
+            shared = shared_names(split, record)
+            if shared:
+                raise ValueError(
+                    "The split to test on has images that the model which the run "
+                    "starts from was trained or validated on. Expected none that "
+                    f"{self.path} names as seen. Received: {len(shared)} of "
+                    f"{len(split)} of the split {split.name}, such as {min(shared)}"
+                )
+
+    @property
+    def seen(self):
+        """The recorded images of the models that the run starts from, see `record`."""
+        return self._read().get("seen", [])
+
     def names(self, of="train"):
         """Returns the recorded image names of "train" or "selection", or ()."""
         return self._read().get(of, {}).get("names", ())
 
     def _read(self):
         return json.loads(atomic_files.read(self.path)) if self.path.is_file() else {}
+
+
+def shared_names(split, record, parts=("train", "selection")):
+    """Returns the names of a split's images that a record of `TrainingImages` has."""
+    return set(split.names) & set().union(*(record[part] for part in parts))
+
+
+def is_same_data(dataset, data_dir, settings):
+    """Returns whether names of images of a dataset are those that settings read."""
+    own = settings.data
+    folders = [pathlib.Path(folder).resolve() for folder in (data_dir, own.data_dir)]
+    return dataset == own.dataset and folders[0] == folders[1]

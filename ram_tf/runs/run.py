@@ -2,6 +2,7 @@
 
 config.json             format, all settings, and the labels in order
 images.json             names of the training and validation images, see `leakage`
+curves.png              losses and validation mAP of both steps, see `learning_curves`
 pooled.weights.h5       best weights of step 1, the baseline
 model.weights.h5        best weights of step 2
 calibration.json        temperature and thresholds, with --calibrate
@@ -21,14 +22,18 @@ pooling.txt             the chosen pooling of pooling "best" (with step1-average
 import dataclasses
 import os
 import pathlib
+from collections.abc import Iterable
+from typing import Any, Self
 
+from ram_tf.data.split import Split
 from ram_tf.metrics.calibration import Calibration
 from ram_tf.runs import run_splits
 from ram_tf.runs.config import FOLDERS, Config
 from ram_tf.runs.config_json import from_json
-from ram_tf.runs.leakage import TrainingImages
+from ram_tf.runs.leakage import TrainingImages, is_same_data
 from ram_tf.storage import atomic_files, locks
 
+Folder = str | os.PathLike[str]
 # With these defaults of earlier versions, today's command line began some runs.
 EARLIER_DEFAULTS = {"max_pixels": 50_000_000}
 
@@ -60,7 +65,13 @@ class Run:
     label_names: tuple[str, ...]
 
     @classmethod
-    def start(cls, folder, settings, label_names, resume=False):
+    def start(
+        cls,
+        folder: Folder,
+        settings: Config,
+        label_names: Iterable[str],
+        resume: bool = False,
+    ) -> Self:
         """Creates the folder of a new run, or resumes the run that it holds.
 
         A run without trained weights is started again, with any settings.
@@ -93,7 +104,7 @@ class Run:
         return run
 
     @classmethod
-    def open(cls, folder):
+    def open(cls, folder: Folder) -> Self:
         """Opens the run in a folder.
 
         Raises:
@@ -110,7 +121,7 @@ class Run:
         return cls(folder, *from_json(atomic_files.read(path), path))
 
     @classmethod
-    def division_of(cls, folder, settings):
+    def division_of(cls, folder: Folder, settings: Config) -> str:
         """Returns how the images of a run in a folder are divided.
 
         A run is resumed with the images that it began with, whose division may be that
@@ -144,15 +155,18 @@ class Run:
             )
 
     @property
-    def training_images(self):
+    def training_images(self) -> TrainingImages:
         return TrainingImages(self.folder / "images.json")
 
-    def record_training_images(self, train, selection):
+    def record_training_images(
+        self, train: Split, selection: Split, seen: Iterable[Any] = ()
+    ) -> None:
         """Records the images of a new run, or checks those of a run that has started.
 
         Args:
             train: The training `Split`.
             selection: The validation `Split`.
+            seen: See `TrainingImages.record`.
 
         Raises:
             ValueError: The run has started with other images or labels.
@@ -160,25 +174,30 @@ class Run:
         if self.has_started and self.training_images.path.is_file():
             self.training_images.check_same(train, selection)
         else:
-            self.training_images.record(train, selection)
+            self.training_images.record(train, selection, seen)
 
-    def check_not_trained_on(self, split, settings):
+    def check_not_trained_on(self, split: Split, settings: Config) -> None:
         """Raises a `ValueError` if a split to test on has images of the training.
 
         The training and validation splits themselves are allowed, by their own names.
 
         Args:
             split: The `Split`.
-            settings: The `Config` that it was read with. Splits of other datasets are
-                not checked.
+            settings: The `Config` that it was read with. It is compared with the
+                images of the same data alone, both the run's own and those of the model
+                that it starts from.
         """
         own = self.config
-        folders = [pathlib.Path(c.data.data_dir).resolve() for c in (own, settings)]
-        if own.data.dataset != settings.data.dataset or folders[0] != folders[1]:
-            return
-        names = run_splits.names_of(own)
-        allowed = {names.train: ("train", "selection"), names.selection: ("selection",)}
-        self.training_images.check_disjoint(split, allowed.get(split.name, ()))
+        if is_same_data(own.data.dataset, own.data.data_dir, settings):
+            names = run_splits.names_of(own)
+            allowed = {
+                names.train: ("train", "selection"),
+                names.selection: ("selection",),
+            }
+            self.training_images.check_disjoint(split, allowed.get(split.name, ()))
+            if split.name in allowed:
+                return
+        self.training_images.check_unseen(split, settings)
 
     def _remove_leftovers(self):
         """Removes temporary files of killed processes in the run's own folders."""
@@ -186,26 +205,26 @@ class Run:
             atomic_files.remove_leftovers(self.folder, own)
 
     @property
-    def has_started(self):
+    def has_started(self) -> bool:
         """Whether it has any trained weights or checkpoint."""
         checkpoints = self.folder.glob("step1*/checkpoint.npz")
         trained = self.pooled_weights.exists() or any(checkpoints)
         return trained and (self.folder / "config.json").exists()
 
     @property
-    def pooled_weights(self):
+    def pooled_weights(self) -> pathlib.Path:
         return self.folder / "pooled.weights.h5"
 
     @property
-    def model_weights(self):
+    def model_weights(self) -> pathlib.Path:
         return self.folder / "model.weights.h5"
 
     @property
-    def calibration_file(self):
+    def calibration_file(self) -> pathlib.Path:
         return self.folder / "calibration.json"
 
     @property
-    def calibration(self):
+    def calibration(self) -> Calibration:
         """The `Calibration`; without --calibrate one that changes nothing.
 
         Raises:
@@ -223,11 +242,11 @@ class Run:
         return Calibration.from_json(text, self.label_names)
 
     @property
-    def svm(self):
+    def svm(self) -> pathlib.Path:
         return self.folder / "svm.npz"
 
     @property
-    def pooling(self):
+    def pooling(self) -> str:
         """The pooling of step 1, for "best" the one better on the validation split."""
         if self.config.model.pooling != "best":
             return self.config.model.pooling

@@ -7,8 +7,12 @@ from ram_tf.runs import weights_file
 
 
 def build_pooled(run, pooling, pretrained=True):
-    """Builds the untrained classifier of step 1, see `factory.pooled_classifier`."""
+    """Builds the untrained classifier of step 1, see `factory.pooled_classifier`.
+
+    A run that starts from an earlier model gets the backbone's weights from there.
+    """
     labels = len(run.label_names)
+    pretrained = pretrained and not run.config.model.start_from
     return factory.pooled_classifier(run.config, labels, pooling, pretrained)
 
 

@@ -10,6 +10,8 @@ from ram_tf.data import progress
 from ram_tf.models.attention.region_lstm import code_width
 from ram_tf.models.networks import AttentionModel
 from ram_tf.runs import learning_curves, run_models, weights_file
+from ram_tf.runs.config import FOLDERS
+from ram_tf.runs.origin import Origin
 from ram_tf.storage.atomic_files import write_with_checksum
 from ram_tf.training.batches import TrainingBatches
 from ram_tf.training.callbacks import (
@@ -104,13 +106,17 @@ def train_pooled(run, train_split, validation_split, devices=None):
     Raises:
         FloatingPointError: See `train`.
         ConnectionError: See `train`.
+        FileNotFoundError: The model that the run starts from is missing.
+        ValueError: The model that the run starts from has other settings.
     """
     settings, devices = run.config, devices or Devices()
     devices.check(settings)
     with devices.guarded():
         _check_same(run, (train_split, validation_split), devices)
         if devices.chief:
-            run.record_training_images(train_split, validation_split)
+            origin = Origin.of_new_run(run.folder, settings)
+            seen = (origin and origin.seen) or ()
+            run.record_training_images(train_split, validation_split, seen)
         if devices.broadcast(run.pooled_weights.exists()):
             return
         _make_deterministic(settings)
@@ -158,7 +164,7 @@ def _check_same(run, splits, devices):
     """Raises a `ValueError` if settings or splits differ between workers."""
     if devices.workers > 1:
         # Paths may differ between machines.
-        settings = run.config.replace(data_dir="", manual_dir="", weights="none")
+        settings = run.config.replace(**dict.fromkeys(FOLDERS, ""), weights="none")
         devices.check_same("settings", settings.to_json(run.label_names))
         for split in splits:
             devices.check_same("images and labels", split.digest)

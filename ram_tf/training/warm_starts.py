@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from ram_tf.models.networks import AttentionModel, PooledClassifier
-from ram_tf.training import linear_probe
+from ram_tf.training import label_transfer, linear_probe
 
 
 class WarmStart(NamedTuple):
@@ -32,14 +32,31 @@ WARM_STARTS = (
     WarmStart(
         "linear probe",
         PooledClassifier,
-        lambda settings: settings.training.probe_cost > 0,
+        lambda settings: (
+            settings.training.probe_cost > 0 and not settings.model.start_from
+        ),
         linear_probe.start,
+    ),
+    WarmStart(
+        "step 1 of an earlier model, and a linear probe of new labels",
+        PooledClassifier,
+        lambda settings: bool(settings.model.start_from),
+        label_transfer.start_pooled,
     ),
     WarmStart(
         "classifier of step 1",
         AttentionModel,
         lambda settings: settings.attention.head_start == "pooled",
         _already_initialised,
+    ),
+    WarmStart(
+        "step 2 of an earlier model",
+        AttentionModel,
+        lambda settings: (
+            bool(settings.model.start_from)
+            and settings.attention.head_start != "pooled"
+        ),
+        label_transfer.start_attention,
     ),
 )
 

@@ -10,7 +10,7 @@ from ram_tf.runs.config import FIELDS
 FIRST = set(
     "dataset data_dir output_dir name preset config model backbone weights image_size "
     "batch_size epochs pooled_epochs seed resume devices skip_unreadable "
-    "negatives truncated".split()
+    "negatives truncated start_from".split()
 )
 
 
