@@ -72,7 +72,8 @@ class _Stored:
         self.is_short = weight_bits == 16 and short_floats.can_shorten(array)
         if self.is_short:
             short, scale = short_floats.shorten(array)
-            self.values = tf.Variable(short, trainable=False)
+            name = self.values.name.partition(":")[0]
+            self.values = tf.Variable(short, trainable=False, name=name)
             self.scale = tf.Variable(scale, trainable=False)
             self.lengthened = _Lengthened(self.values, self.scale)
             # Made here, since a graph that made it would own it.
