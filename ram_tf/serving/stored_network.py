@@ -4,14 +4,10 @@
 signature.
 """
 
-import hashlib
-
 import keras
 import tensorflow as tf
 
 from ram_tf.storage import short_floats
-
-WEIGHT_BITS = (32, 16)
 
 
 class StoredNetwork:
@@ -30,7 +26,10 @@ class StoredNetwork:
         self.view = view
         variables = {id(v): v for model in view.models for v in model.variables}
         # In the models' order, in which `variables/N` names them in the checkpoint.
-        self._stored = [_Stored(v, weight_bits) for v in variables.values()]
+        self._stored = [
+            _Stored(number, variable, weight_bits)
+            for number, variable in enumerate(variables.values())
+        ]
         self._forward = tf.function(self._compute, autograph=False)
 
     def __getattr__(self, name):
@@ -51,7 +50,7 @@ class StoredNetwork:
             folder: Its new folder.
             signatures: Name -> `tf.function` with an input signature.
         """
-        short = {str(i): each for i, each in enumerate(self._stored) if each.is_short}
+        short = {str(each.number): each for each in self._stored if each.is_short}
         root = tf.train.Checkpoint(
             variables=[each.values for each in self._stored],
             scales={number: each.scale for number, each in short.items()},
@@ -65,7 +64,8 @@ class StoredNetwork:
 class _Stored:
     """A variable of Keras and what the file holds of it."""
 
-    def __init__(self, variable, weight_bits):
+    def __init__(self, number, variable, weight_bits):
+        self.number = number
         self.variable = variable
         self.values = variable.value
         array = self.values.numpy()
@@ -75,7 +75,8 @@ class _Stored:
             name = self.values.name.partition(":")[0]
             self.values = tf.Variable(short, trainable=False, name=name)
             self.scale = tf.Variable(scale, trainable=False)
-            self.lengthened = _Lengthened(self.values, self.scale)
+            name = f"lengthened_{number}"
+            self.lengthened = _Lengthened(name, self.values, self.scale)
             # Made here, since a graph that made it would own it.
             self._handle = self.lengthened.resource_handle
 
@@ -88,21 +89,18 @@ class _Stored:
 class _Lengthened(tf.saved_model.experimental.TrackableResource):
     """A float32 variable that is not in the file, but assigned when the file is loaded.
 
-    As a table of TensorFlow it is found by its name and lives as long as the session,
-    or else the process, that has loaded it. The name is made from the content, so that
-    equal weights are one variable, and others never are.
+    Like a table of TensorFlow it stays as long as the session, or else the process,
+    that has loaded it.
 
     Args:
+        name: Its name, which no other variable of the model has.
         short: The int16 variable that is in the file.
         scale: The float32 variable of its scales.
     """
 
-    def __init__(self, short, scale):
+    def __init__(self, name, short, scale):
         super().__init__()
-        self._short, self._scale = short, scale
-        content = short.numpy().tobytes() + scale.numpy().tobytes()
-        shape = str(short.shape).encode()
-        self._name = f"weights_{hashlib.sha256(shape + content).hexdigest()}"
+        self._name, self._short, self._scale = name, short, scale
 
     def _create_resource(self):
         return tf.raw_ops.VarHandleOp(

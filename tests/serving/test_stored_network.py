@@ -88,22 +88,6 @@ def test_probabilities_of_16_bits_are_within_a_thousandth(versions, encoded):
     assert (found[0] != found[1]).any()
 
 
-def test_two_models_of_16_bits_in_a_process_keep_their_own_weights(
-    squares, versions, encoded, tmp_path
-):
-    expected = probabilities(versions[16], encoded)
-    loaded = tf.saved_model.load(str(versions[16]))
-    run = start_run(tmp_path / "run", squares, seed=1, region_pooling="flatten")
-    view = run_models.served_view(run, run_models.load_attention(run))
-    other = probabilities(
-        export(view, run, tmp_path / "saved", weight_bits=16), encoded
-    )
-    assert np.abs(other - expected).max() > 1e-3
-    serve = loaded.signatures["serving_default"]
-    again = serve(image_bytes=tf.constant(encoded))["probabilities"].numpy()
-    np.testing.assert_allclose(again, expected, atol=1e-6)
-
-
 def test_a_session_as_servers_have_runs_16_bits(versions, encoded, tmp_path):
     client = tmp_path / "client.py"
     client.write_text(
