@@ -10,6 +10,18 @@ Shapes, everywhere: `B` images, `H W C` feature map, `K` regions, `h w` sampled 
 
 import importlib
 import os
+import typing
+
+if typing.TYPE_CHECKING:
+    # For tools that read the code; `__getattr__` below loads the same names.
+    from ram_tf.data.split import Split
+    from ram_tf.models.attention.recurrent_attention import RecurrentMemorizedAttention
+    from ram_tf.models.attention.reinforced_attention import ReinforcedAttention
+    from ram_tf.models.attention.spatial_transformer import SpatialTransformer
+    from ram_tf.models.networks import RARL, RDAR
+    from ram_tf.runs.config import Config
+    from ram_tf.runs.run import Run
+    from ram_tf.serving.predictor import Predictor
 
 __version__ = "0.2.0"
 
@@ -43,7 +55,7 @@ __all__ = [
 ]
 
 
-def __getattr__(name):
+def __getattr__(name: str) -> typing.Any:
     if name not in _HOMES:
         raise AttributeError(f"module 'ram_tf' has no attribute {name!r}")
     return getattr(importlib.import_module(f"ram_tf.{_HOMES[name]}"), name)

@@ -5,11 +5,16 @@ import hashlib
 import json
 import re
 import reprlib
+from collections.abc import Iterable, Sequence
 from pathlib import PurePosixPath, PureWindowsPath
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
 from ram_tf.data import stratification
+
+if TYPE_CHECKING:  # it loads TensorFlow
+    from ram_tf.data.pixel_cache import CachedPixels
 
 # Ours: each label needs a byte per image, so that a column of captions that is read as
 # labels would fill the memory.
@@ -56,10 +61,10 @@ class Split:
     proposals: np.ndarray | None = None
     others: np.ndarray | None = None
     greys: np.ndarray | None = None
-    pixels: tuple | None = None
+    pixels: "CachedPixels | None" = None
     unreadable: tuple[tuple[str, tuple[str, str]], ...] = ()
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         expected = (len(self.images), len(self.label_names))
         if self.labels.shape != expected or len(self.names) != len(self.images):
             raise ValueError(
@@ -68,16 +73,16 @@ class Split:
                 f"labels of shape {self.labels.shape} and {len(self.names)} names"
             )
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self.images)
 
     @property
-    def digest(self):
+    def digest(self) -> str:
         """A hash of the names and labels, in hexadecimal digits."""
         text = json.dumps([self.names, self.labels.tolist()])
         return hashlib.sha256(text.encode()).hexdigest()
 
-    def take(self, indices):
+    def take(self, indices: Sequence[int] | np.ndarray) -> Self:
         """Returns a split of the images at these indices, in this order."""
         rows = np.asarray(indices, dtype=int)
         return dataclasses.replace(
@@ -92,7 +97,9 @@ class Split:
             pixels=None if self.pixels is None else self.pixels.take(rows),
         )
 
-    def hold_out(self, fraction, seed, division="stratified"):
+    def hold_out(
+        self, fraction: float, seed: int, division: str = "stratified"
+    ) -> tuple[Self, Self]:
         """Divides the split into the remaining and the held-out images.
 
         Both keep the order of the images.
@@ -123,7 +130,7 @@ class Split:
             rest, held = np.sort(order[count:]), np.sort(order[:count])
         return self.take(rest), self.take(held)
 
-    def with_labels(self, label_names):
+    def with_labels(self, label_names: Iterable[str]) -> Self:
         """Returns the split with the labels of a model, in the model's order.
 
         A label that the data do not have is absent from images whose labels are listed

@@ -13,17 +13,24 @@ signature and the reply of a server:
 K is the number of regions: K of RDAR, T k of RARL.
 """
 
+from collections.abc import Sequence
+from typing import Any
+
 import keras
 import tensorflow as tf
 
 from ram_tf.models import evidence_map, losses, policy_gradient
+from ram_tf.models.attention.recurrent_attention import RecurrentMemorizedAttention
+from ram_tf.models.attention.region_attention import RegionAttention
 from ram_tf.models.attention.region_lstm import pool_region
+from ram_tf.models.attention.reinforced_attention import ReinforcedAttention
 from ram_tf.models.attention.spatial_transformer import (
     WHOLE_MAP,
     box_to_theta,
     matrix_to_box,
     sample_region,
 )
+from ram_tf.models.objectives import Objective, ReinforceObjective
 
 
 class ReplicatedModel(keras.Model):
@@ -37,7 +44,9 @@ class ReplicatedModel(keras.Model):
     the batch, divided by the number of devices.
     """
 
-    def make_train_function(self, force=False):
+    train_function: Any
+
+    def make_train_function(self, force: bool = False) -> None:
         strategy = self.distribute_strategy
         if strategy.num_replicas_in_sync == 1:
             super().make_train_function(force)
@@ -64,20 +73,33 @@ class MultiLabelModel(ReplicatedModel):
             logged in training.
     """
 
-    def __init__(self, backbone, objective, logged=("classification",), **kwargs):
+    def __init__(
+        self,
+        backbone: keras.Model,
+        objective: Objective | ReinforceObjective,
+        logged: Sequence[str] = ("classification",),
+        **kwargs: Any,
+    ):
         super().__init__(**kwargs)
         self.backbone = backbone
         self.objective = objective
         # Weights files contain the name of this attribute: it must not change.
         self.shown_means = {name: keras.metrics.Mean(name) for name in logged}
 
-    def extra_metrics(self, labels, outputs):
+    def extra_metrics(
+        self, labels: tf.Tensor, outputs: dict[str, tf.Tensor]
+    ) -> dict[str, tf.Tensor]:
         """Returns the values that are logged but not minimised, by name."""
         return {}
 
     def compute_loss(
-        self, x=None, y=None, y_pred=None, sample_weight=None, training=True
-    ):
+        self,
+        x: Any = None,
+        y: tf.Tensor | None = None,
+        y_pred: Any = None,
+        sample_weight: Any = None,
+        training: bool = True,
+    ) -> tf.Tensor:
         terms = self.objective.terms(y, y_pred)
         for name, value in terms.items():
             self.shown_means[name].update_state(value)
@@ -190,7 +212,13 @@ class AttentionModel(MultiLabelModel):
     """
 
     def __init__(
-        self, backbone, attention, objective, crop_fraction=1.0, logged=(), **kwargs
+        self,
+        backbone: keras.Model,
+        attention: RegionAttention,
+        objective: Objective | ReinforceObjective,
+        crop_fraction: float = 1.0,
+        logged: Sequence[str] = (),
+        **kwargs: Any,
     ):
         # Keras would cast boxes to half precision together with the images.
         autocast = not attention.given_regions
@@ -198,13 +226,20 @@ class AttentionModel(MultiLabelModel):
         self.attention = attention
         self.crop_fraction = crop_fraction
 
-    def call(self, inputs, training=False):
+    def call(
+        self, inputs: tf.Tensor | tuple[tf.Tensor, tf.Tensor], training: bool = False
+    ) -> dict[str, tf.Tensor]:
         images, boxes = inputs if isinstance(inputs, tuple) else (inputs, None)
         return self.attend(self.backbone(images), boxes, training)
 
     def attend(
-        self, features, boxes=None, training=False, crop_fraction=None, describe=None
-    ):
+        self,
+        features: tf.Tensor,
+        boxes: tf.Tensor | None = None,
+        training: bool = False,
+        crop_fraction: float | None = None,
+        describe: str | None = None,
+    ) -> dict[str, tf.Tensor]:
         """Does what `call` does after the backbone.
 
         Args:
@@ -249,7 +284,14 @@ class RDAR(AttentionModel):
     Its attention is a `RecurrentMemorizedAttention`, its objective an `Objective`.
     """
 
-    def __init__(self, backbone, attention, objective, crop_fraction=1.0, **kwargs):
+    def __init__(
+        self,
+        backbone: keras.Model,
+        attention: RecurrentMemorizedAttention,
+        objective: Objective,
+        crop_fraction: float = 1.0,
+        **kwargs: Any,
+    ):
         logged = ("classification", "localization")
         super().__init__(
             backbone, attention, objective, crop_fraction, logged, **kwargs
@@ -262,15 +304,26 @@ class RARL(AttentionModel):
     Its attention is a `ReinforcedAttention`, its objective a `ReinforceObjective`.
     """
 
-    def __init__(self, backbone, attention, objective, crop_fraction=1.0, **kwargs):
-        logged = ("classification", "reward")
+    objective: ReinforceObjective
+
+    def __init__(
+        self,
+        backbone: keras.Model,
+        attention: ReinforcedAttention,
+        objective: ReinforceObjective,
+        crop_fraction: float = 1.0,
+        **kwargs: Any,
+    ):
+        logged: tuple[str, ...] = ("classification", "reward")
         if attention.learns_locations:
             logged += ("reinforce", "baseline", "advantage", "baseline_error")
         super().__init__(
             backbone, attention, objective, crop_fraction, logged, **kwargs
         )
 
-    def extra_metrics(self, labels, outputs):
+    def extra_metrics(
+        self, labels: tf.Tensor, outputs: dict[str, tf.Tensor]
+    ) -> dict[str, tf.Tensor]:
         return self.objective.extra_metrics(labels, outputs)
 
 

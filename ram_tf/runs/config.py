@@ -9,6 +9,8 @@ import dataclasses
 import json
 import os
 import pathlib
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any, Self
 
 from ram_tf.models import choices
 from ram_tf.runs import setting_rules
@@ -22,6 +24,9 @@ from ram_tf.runs.settings import (
     TrainingSettings,
     option,
 )
+
+if TYPE_CHECKING:  # TensorFlow takes seconds to load, which settings need not
+    from ram_tf.models.objectives import Objective, ReinforceObjective
 
 # Format of a run's folder: the meaning of its weights and the list of its settings.
 # Format 2 had the same settings without groups.
@@ -63,7 +68,7 @@ class Config:
         default_factory=EvaluationSettings
     )
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         for name, (_, field) in FIELDS.items():
             choices, within = field.metadata["choices"], field.metadata["within"]
             if choices and self[name] not in choices:
@@ -78,7 +83,7 @@ class Config:
         setting_rules.check(self)
 
     @classmethod
-    def of(cls, **settings):
+    def of(cls, **settings: Any) -> Self:
         """Returns the default settings with the given ones changed, by flag name.
 
         Raises:
@@ -87,14 +92,14 @@ class Config:
         """
         return cls().replace(**settings)
 
-    def replace(self, **settings):
+    def replace(self, **settings: Any) -> Self:
         """Returns these settings with the given ones changed, by flag name.
 
         Raises:
             TypeError: A setting is unknown.
             ValueError: See `Config`.
         """
-        changes = {}
+        changes: dict[str, dict[str, Any]] = {}
         for name, value in settings.items():
             if name not in FIELDS:
                 raise TypeError(f"Unknown setting. Received: {name}={value!r}")
@@ -107,7 +112,7 @@ class Config:
         }
         return dataclasses.replace(self, **changes.get("", {}), **groups)
 
-    def with_whole_paths(self):
+    def with_whole_paths(self) -> Self:
         """Returns these settings with absolute paths.
 
         Then the run can be evaluated from any folder.
@@ -116,7 +121,7 @@ class Config:
             **{name: os.path.abspath(self[name]) for name in FOLDERS if self[name]}
         )
 
-    def without_folders(self):
+    def without_folders(self) -> Self:
         """Returns these settings without the folders of this computer.
 
         So they can be given away with a model. Of files and of an earlier model the
@@ -126,31 +131,31 @@ class Config:
         kept = {name: pathlib.PurePath(self[name]).name for name in names}
         return self.replace(**{**dict.fromkeys(FOLDERS, ""), **kept})
 
-    def flat(self):
+    def flat(self) -> dict[str, Any]:
         """Returns a dict of all settings by flag name, without groups."""
         return {name: self[name] for name in FIELDS}
 
-    def __getitem__(self, name):
+    def __getitem__(self, name: str) -> Any:
         group, field = FIELDS[name]
         return getattr(getattr(self, group) if group else self, field.name)
 
     @property
-    def saved_name(self):
+    def saved_name(self) -> str:
         """Name of the folder for the SavedModel's versions."""
         return self.name or self.data.dataset
 
     @property
-    def run_name(self):
+    def run_name(self) -> str:
         """Default name of the output folder, different for RDAR and RARL."""
         return f"{self.saved_name}-rarl" if self.is_rarl else self.saved_name
 
     @property
-    def is_rarl(self):
+    def is_rarl(self) -> bool:
         """Whether the attention model is RARL instead of RDAR."""
         return self.model.kind == "rarl"
 
     @property
-    def regions_a_step(self):
+    def regions_a_step(self) -> int:
         """Number of regions that the model processes around one location."""
         # TensorFlow takes seconds to load, which settings alone need not.
         from ram_tf.models.attention.region_scales import region_scales
@@ -158,18 +163,18 @@ class Config:
         return len(region_scales()) if self.is_rarl else 1
 
     @property
-    def finds_regions(self):
+    def finds_regions(self) -> bool:
         """Whether the model learns the positions of its regions."""
         is_baseline = self.is_rarl and self.attention.locations != "learnt"
         return not (is_baseline or self.given_regions)
 
     @property
-    def given_regions(self):
+    def given_regions(self) -> bool:
         """Whether regions are object proposals instead of learnt by the model."""
         return self.attention.region_source == "proposals"
 
     @property
-    def objective(self):
+    def objective(self) -> "Objective | ReinforceObjective":
         """The `Objective` of these settings, for RARL the `ReinforceObjective`."""
         from ram_tf.models.objectives import Objective, ReinforceObjective
 
@@ -180,7 +185,7 @@ class Config:
             values["constraints"] = ""
         return kind(**values)
 
-    def check_units(self):
+    def check_units(self) -> None:
         """Raises a `ValueError` if `units` is too small to start from step 1."""
         if self.attention.head_start == "pooled":
             # The number of units that `RegionLSTM.start_as` uses.
@@ -189,7 +194,7 @@ class Config:
             fits = self.attention.units >= needed
             setting_rules.require(self, "units", fits, f"{needed} or more")
 
-    def check_cells(self, whole_images=False):
+    def check_cells(self, whole_images: bool = False) -> None:
         """Raises a `ValueError` if the backbone's cells do not tile its input.
 
         Boxes are exact only if they do. For other sizes the network drops pixels or
@@ -216,7 +221,7 @@ class Config:
             )
             setting_rules.require(self, "image_size", fits, expected)
 
-    def to_json(self, label_names):
+    def to_json(self, label_names: Iterable[str]) -> str:
         """Returns the text of `config.json`: format, labels in order, all settings."""
         content = {
             "format": FORMAT,

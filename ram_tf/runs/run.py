@@ -12,7 +12,8 @@ checksums/              checksums of the files above that do not contain their o
 lock                    held by the process that trains
 results.json            metrics on the test split
 regions.png             regions on a dozen images
-image_bytes.npy images/ these images, to try the SavedModel on
+images/                 these images, to try the SavedModel on
+image_bytes.npy         the content of their files, for saved_model_cli
 step1/ step2/           checkpoint, history and TensorBoard logs of each step
 pooling.txt             the chosen pooling of pooling "best" (with step1-average/ and
                         step1-max/ instead of step1/)

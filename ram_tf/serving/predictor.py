@@ -5,14 +5,19 @@ address; all of them prepare images with the same graph.
 """
 
 import json
+import os
 import pathlib
 import reprlib
+from collections.abc import Callable, Sequence
+from typing import Any, Self
 
 import numpy as np
 import tensorflow as tf
 
 from ram_tf.data.images.image_checks import MAX_SIDE
+from ram_tf.models.multi_view import MultiView
 from ram_tf.runs import run_models
+from ram_tf.runs.config import Config
 from ram_tf.runs.config_json import from_exported_json
 from ram_tf.runs.run import Run
 from ram_tf.serving import litert_model, onnx_model, single_size
@@ -39,20 +44,28 @@ class Predictor:
         about: The views and scales of the model, `MultiView.about`.
     """
 
-    def __init__(self, serve, config, label_names, about):
+    loaded: Any  # of a SavedModel, see `load`
+
+    def __init__(
+        self,
+        serve: Callable[[Sequence[bytes]], dict[str, np.ndarray]],
+        config: Config,
+        label_names: Sequence[str],
+        about: dict[str, Any],
+    ):
         self.serve = serve
         self.config = config
         self.label_names = label_names
         self.about = about
 
     @property
-    def thresholds(self):
+    def thresholds(self) -> np.ndarray:
         """The smallest probability for which each label is predicted, `(L,)`."""
         fitted = self.about.get("thresholds")
         return np.array(fitted or [0.5] * len(self.label_names))
 
     @classmethod
-    def of(cls, view, run):
+    def of(cls, view: MultiView, run: Run) -> Self:
         """Makes a predictor from a view of a run's models."""
         graph = tf.function(
             serve_bytes(view, run.config.data.max_pixels, run.config.data.truncated),
@@ -62,7 +75,11 @@ class Predictor:
         return cls(_local(graph), run.config, run.label_names, view.about)
 
     @classmethod
-    def load(cls, folder, client=None):
+    def load(
+        cls,
+        folder: str | os.PathLike[str],
+        client: Callable[[Sequence[bytes]], dict[str, np.ndarray]] | None = None,
+    ) -> Self:
         """Loads a run's output folder, a version folder of a SavedModel, or a file.
 
         Args:
@@ -106,7 +123,7 @@ class Predictor:
         return predictor
 
     @classmethod
-    def _of_file(cls, path):
+    def _of_file(cls, path: pathlib.Path) -> Self:
         forward, texts = FORMATS[path.suffix].load(path)
         settings, label_names, about = read_metadata(path, texts)
         (size,) = about["scales"]
@@ -114,7 +131,7 @@ class Predictor:
         serve = single_size.serve_bytes(forward, size, data.max_pixels, data.truncated)
         return cls(serve, settings, label_names, about)
 
-    def __call__(self, encoded):
+    def __call__(self, encoded: Sequence[bytes]) -> dict[str, np.ndarray]:
         outputs = self.serve(encoded)
         found = outputs["scores"].shape[1]
         if found != len(self.label_names):

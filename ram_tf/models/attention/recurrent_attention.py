@@ -1,8 +1,12 @@
 """The recurrent memorized-attention module of RDAR (paper, section 3.2)."""
 
+from collections.abc import Sequence
+from typing import Any
+
 import keras
 import numpy as np
 import tensorflow as tf
+from numpy.typing import ArrayLike
 
 from ram_tf.models.attention.region_attention import RegionAttention
 from ram_tf.models.attention.spatial_transformer import (
@@ -74,18 +78,18 @@ class RecurrentMemorizedAttention(RegionAttention):
 
     def __init__(
         self,
-        num_labels,
-        num_regions=5,
-        units=4096,
-        region_size=(14, 14),
-        region_pooling="flatten",
-        layout_channels=0,
-        starts=None,
-        dropout=0.0,
-        localization="linear",
-        start_scale=0.25,
-        given_regions=False,
-        **kwargs,
+        num_labels: int,
+        num_regions: int = 5,
+        units: int = 4096,
+        region_size: Sequence[int] = (14, 14),
+        region_pooling: str = "flatten",
+        layout_channels: int = 0,
+        starts: ArrayLike | None = None,
+        dropout: float = 0.0,
+        localization: str = "linear",
+        start_scale: float = 0.25,
+        given_regions: bool = False,
+        **kwargs: Any,
     ):
         super().__init__(
             num_labels,
@@ -115,7 +119,7 @@ class RecurrentMemorizedAttention(RegionAttention):
             self.region_size, name="st", dtype=self.dtype_policy
         )
 
-    def build(self, features_shape):
+    def build(self, features_shape: tuple[int | None, ...]) -> None:
         super().build(features_shape)
         if self.given_regions:
             return
@@ -124,12 +128,19 @@ class RecurrentMemorizedAttention(RegionAttention):
         else:
             # Xavier, as all new layers (section 5.1), except where `starts` alone
             # place the initial regions.
-            biases, initializer = [WHOLE_MAP], "glorot_uniform"
+            biases: ArrayLike = [WHOLE_MAP]
+            initializer = "glorot_uniform"
             if self.starts is not None:
                 biases, initializer = self.starts, "zeros"
             self.add_location_weights("W_zm", "b_m", biases, initializer)
 
-    def call(self, features, theta=None, training=False, describe=None):
+    def call(
+        self,
+        features: tf.Tensor,
+        theta: tf.Tensor | None = None,
+        training: bool = False,
+        describe: str | None = None,
+    ) -> dict[str, tf.Tensor]:
         given = theta
         batch = tf.shape(features)[0]
         hidden, memory = tf.unstack(
@@ -183,7 +194,7 @@ class RecurrentMemorizedAttention(RegionAttention):
         }
         return {**outputs, "regions": theta_to_matrix(outputs["regions"])}
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
             "num_regions": self.num_regions,

@@ -1,8 +1,12 @@
 """The base of both attention layers: a `RegionLSTM` and the localisation."""
 
+from collections.abc import Sequence
+from typing import Any
+
 import keras
 import numpy as np
 import tensorflow as tf
+from numpy.typing import ArrayLike
 
 from ram_tf.models.attention.content_localization import ContentLocalization
 from ram_tf.models.attention.region_lstm import RegionLSTM, code_width
@@ -22,16 +26,16 @@ class RegionAttention(keras.layers.Layer):
 
     def __init__(
         self,
-        num_labels,
-        units,
-        region_size,
-        region_pooling,
-        layout_channels,
-        starts,
-        dropout,
-        localization,
-        start_scale,
-        **kwargs,
+        num_labels: int,
+        units: int,
+        region_size: Sequence[int],
+        region_pooling: str,
+        layout_channels: int,
+        starts: ArrayLike | None,
+        dropout: float,
+        localization: str,
+        start_scale: float,
+        **kwargs: Any,
     ):
         # Keras would cast theta to half precision, too.
         super().__init__(autocast=False, **kwargs)
@@ -44,7 +48,9 @@ class RegionAttention(keras.layers.Layer):
         self.dropout = dropout
         self.localization = localization
         self.start_scale = start_scale
-        self.location_kernel = self.location_bias = self.content = None
+        self.location_kernel: Any = None
+        self.location_bias: Any = None
+        self.content: ContentLocalization | None = None
         if localization not in LOCALIZATIONS:
             raise ValueError(
                 f"Unknown localisation. Expected one of: {', '.join(LOCALIZATIONS)}. "
@@ -65,10 +71,16 @@ class RegionAttention(keras.layers.Layer):
             dtype=self.dtype_policy,
         )
 
-    def build(self, features_shape):
+    def build(self, features_shape: tuple[int | None, ...]) -> None:
         self.region_lstm.build((None, *self.region_size, features_shape[-1]))
 
-    def add_location_weights(self, kernel_name, bias_name, biases, initializer="zeros"):
+    def add_location_weights(
+        self,
+        kernel_name: str,
+        bias_name: str,
+        biases: ArrayLike,
+        initializer: str = "zeros",
+    ) -> None:
         """Adds the weights that `locate` uses.
 
         Coordinates need float32; Keras would cast these weights to the features' type.
@@ -96,7 +108,9 @@ class RegionAttention(keras.layers.Layer):
             **float32,
         )
 
-    def add_content(self, features_shape, resizes=True):
+    def add_content(
+        self, features_shape: tuple[int | None, ...], resizes: bool = True
+    ) -> None:
         """Adds a `ContentLocalization`."""
         self.content = ContentLocalization(
             self.num_labels,
@@ -110,7 +124,7 @@ class RegionAttention(keras.layers.Layer):
         self.content.build(features_shape)
 
     @property
-    def theta_variables(self):
+    def theta_variables(self) -> list[Any]:
         """The weights that determine where the regions lie; may be empty."""
         if self.content is not None:
             return self.content.trainable_variables
@@ -119,25 +133,27 @@ class RegionAttention(keras.layers.Layer):
         return [self.location_kernel, self.location_bias]
 
     @property
-    def localization_variables(self):
+    def localization_variables(self) -> list[Any]:
         """The weights that train with the learning rate of localisation."""
         return self.theta_variables
 
-    def locate(self, state, step):
+    def locate(self, state: tf.Tensor, step: int | tf.Tensor) -> tf.Tensor:
         """Applies the linear layer of a step to states: `(B, units)` to `(B, D)`."""
         kernel, bias = self.theta_variables
         row = tf.minimum(step, bias.shape[0] - 1)
         state = tf.cast(state, tf.float32)
         return tf.matmul(state, tf.gather(kernel, row)) + tf.gather(bias, row)
 
-    def compute_output_shape(self, features_shape):
+    def compute_output_shape(
+        self, features_shape: tuple[int | None, ...]
+    ) -> dict[str, tuple[int | None, ...]]:
         batch, regions = features_shape[0], self.num_regions
         return {
             "region_scores": (batch, regions, self.num_labels),
             "regions": (batch, regions, 2, 3),
         }
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
             "num_labels": self.num_labels,

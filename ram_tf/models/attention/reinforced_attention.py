@@ -3,9 +3,13 @@
 docs/rarl.md lists what is from the paper and what is ours.
 """
 
+from collections.abc import Sequence
+from typing import Any
+
 import keras
 import numpy as np
 import tensorflow as tf
+from numpy.typing import ArrayLike
 
 from ram_tf.models import policy_gradient
 from ram_tf.models.attention.region_attention import RegionAttention
@@ -95,23 +99,23 @@ class ReinforcedAttention(RegionAttention):
 
     def __init__(
         self,
-        num_labels,
-        num_steps=5,
-        units=4096,
-        region_size=(14, 14),
-        region_pooling="flatten",
-        layout_channels=0,
-        starts=None,
-        dropout=0.0,
-        localization="linear",
-        start_scale=0.25,
-        locations="learnt",
-        sigma=0.2,
-        episodes=1,
-        sides=SIDES,
-        ratios=RATIOS,
-        seed=0,
-        **kwargs,
+        num_labels: int,
+        num_steps: int = 5,
+        units: int = 4096,
+        region_size: Sequence[int] = (14, 14),
+        region_pooling: str = "flatten",
+        layout_channels: int = 0,
+        starts: ArrayLike | None = None,
+        dropout: float = 0.0,
+        localization: str = "linear",
+        start_scale: float = 0.25,
+        locations: str = "learnt",
+        sigma: float = 0.2,
+        episodes: int = 1,
+        sides: Sequence[float] = SIDES,
+        ratios: Sequence[float] = RATIOS,
+        seed: int = 0,
+        **kwargs: Any,
     ):
         super().__init__(
             num_labels,
@@ -148,7 +152,7 @@ class ReinforcedAttention(RegionAttention):
 
         self.scales = region_scales(sides, ratios)
         self.seed_generator = keras.random.SeedGenerator(seed)
-        self.baseline = None
+        self.baseline: Any = None
         if self.learns_locations:
             # It starts at the middle of the range of rewards.
             self.baseline = keras.layers.Dense(
@@ -159,7 +163,7 @@ class ReinforcedAttention(RegionAttention):
                 name="baseline",
             )
 
-    def build(self, features_shape):
+    def build(self, features_shape: tuple[int | None, ...]) -> None:
         super().build(features_shape)
         if not self.learns_locations:
             return
@@ -170,7 +174,12 @@ class ReinforcedAttention(RegionAttention):
         starts = np.zeros((1, 2)) if self.starts is None else np.array(self.starts)
         self.add_location_weights("W_loc", "b_loc", np.arctanh(starts))
 
-    def call(self, features, training=False, describe=None):
+    def call(
+        self,
+        features: tf.Tensor,
+        training: bool = False,
+        describe: str | None = None,
+    ) -> dict[str, tf.Tensor]:
         features = tf.cast(features, self.compute_dtype)
         samples = training and self.locations != "fixed"
         episodes = self.episodes if samples else 1
@@ -307,28 +316,28 @@ class ReinforcedAttention(RegionAttention):
         return outputs
 
     @property
-    def num_regions(self):
+    def num_regions(self) -> int:
         """T k, the number of all regions."""
         return self.num_steps * self.regions_a_step
 
     @property
-    def regions_a_step(self):
+    def regions_a_step(self) -> int:
         """k, the number of regions around one location."""
         return len(self.scales)
 
     @property
-    def localization_variables(self):
+    def localization_variables(self) -> list[Any]:
         # A baseline that trains more slowly than the policy would give all locations
         # advantages of the same sign.
         baseline = self.baseline.trainable_variables if self.learns_locations else []
         return [*self.theta_variables, *baseline]
 
     @property
-    def learns_locations(self):
+    def learns_locations(self) -> bool:
         """Whether there is a policy."""
         return self.locations == "learnt"
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
             "num_steps": self.num_steps,

@@ -1,6 +1,8 @@
 """The spatial transformer, which samples the region theta of a feature map."""
 
 import math
+from collections.abc import Sequence
+from typing import Any
 
 import keras
 import tensorflow as tf
@@ -158,16 +160,18 @@ class SpatialTransformer(keras.layers.Layer):
         cropping, translation and scaling (Eq. 1).
     """
 
-    def __init__(self, size=(14, 14), **kwargs):
+    def __init__(self, size: Sequence[int] = (14, 14), **kwargs: Any):
         # Keras would cast theta to half precision, too.
         super().__init__(autocast=False, **kwargs)
         self.size = tuple(size)
 
-    def call(self, maps, theta):
+    def call(self, maps: tf.Tensor, theta: tf.Tensor) -> tf.Tensor:
         return sample_region(tf.cast(maps, self.compute_dtype), theta, self.size)
 
-    def compute_output_shape(self, maps_shape, theta_shape):
+    def compute_output_shape(
+        self, maps_shape: tuple[int | None, ...], theta_shape: tuple[int | None, ...]
+    ) -> tuple[int | None, ...]:
         return (maps_shape[0], *self.size, maps_shape[-1])
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "size": self.size}
