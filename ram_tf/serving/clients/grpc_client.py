@@ -37,7 +37,9 @@ class GrpcClient:
         target: HOST:PORT.
         name: Name of the model.
         version: Version of the model; None for the newest.
-        timeout, retries, largest: See `connection.connect`; gRPC allows 4 retries.
+        timeout: See `connection.connect`.
+        retries: See `connection.connect`; gRPC allows 4.
+        largest: See `connection.connect`.
 
     Call arguments:
         encoded: A list of one or more `bytes`, an image each.

@@ -41,7 +41,10 @@ class RestClient:
     """Predicts over HTTP with JSON; thread-safe.
 
     Args:
-        url, timeout, retries, largest: See `connection.connect`.
+        url: Address of the model, see `connection.connect`.
+        timeout: See `connection.connect`.
+        retries: See `connection.connect`.
+        largest: See `connection.connect`.
 
     Call arguments:
         encoded: A list of one or more `bytes`, an image each.
