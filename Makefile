@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 
-.PHONY: demo test test-all bench fuzz faults lint clean
+.PHONY: demo test test-all docs notebook bench fuzz faults lint clean
 
 demo: .venv/installed
 	$(BIN)/python scripts/fit.py --output_dir runs/digits --resume
@@ -16,6 +16,14 @@ test: lint
 # Runs slow tests too, and those on the photographs in ../shared if they exist.
 test-all: lint
 	$(BIN)/python -m pytest
+
+# Writes the site of the documentation to site/; a warning is an error.
+docs: .venv/installed-docs
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
+
+# Runs the notebook as a reader would, cell by cell.
+notebook: .venv/installed-docs
+	$(BIN)/python -m pytest --nbmake --nbmake-timeout=300 docs/first_hour.ipynb
 
 # Measures speed as ratios (benchmarks/results.json); needs an idle machine.
 bench: .venv/installed
@@ -32,11 +40,16 @@ faults: .venv/installed
 lint: .venv/installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/mypy
 
 .venv/installed: setup.cfg pyproject.toml
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --editable ".[dev]"
 	touch $@
 
+.venv/installed-docs: .venv/installed
+	$(BIN)/python -m pip install --quiet --editable ".[docs]"
+	touch $@
+
 clean:
-	rm -rf .venv build *.egg-info
+	rm -rf .venv build site *.egg-info

@@ -19,7 +19,7 @@ ALIKE = set(
     "analog biased disk disks donut draft drafts localization maximize maximizing "
     "meter program programs writable".split()
 )
-FOLDERS = ("ram_tf", "scripts", "tests", "benchmarks", "fuzz", "deploy")
+FOLDERS = ("ram_tf", "scripts", "tests", "benchmarks", "fuzz", "deploy", "docs")
 
 
 def american():
