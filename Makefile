@@ -7,7 +7,7 @@ export TF_CPP_MIN_LOG_LEVEL ?= 2
 
 demo: .venv/installed
 	$(BIN)/python scripts/fit.py --output_dir runs/digits --resume
-	test ! -d ram_tf/serving/supplied/photographs/1 || $(BIN)/python -m ram_tf demo
+	$(BIN)/python -m ram_tf demo
 
 # Runs three test files at a time, because small models do not keep a core busy.
 test: lint

@@ -37,7 +37,7 @@ def test_the_demo_draws_two_pictures(supplied, tmp_path, capsys):
     out = tmp_path / "out"
     assert demo.main(["--output_dir", str(out)]) == 0
     drawn = sorted(out.iterdir())
-    assert [path.name for path in drawn] == ["chelsea.png", "coffee.png"]
+    assert [path.name for path in drawn] == ["astronaut.png", "chelsea.png"]
     printed = capsys.readouterr().out
     for path in drawn:
         with PIL.Image.open(path) as picture:
