@@ -194,4 +194,4 @@ def _finish(axes):
     axes.grid(c="#e6eaef")
     axes.set_axisbelow(True)
     axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(frameon=False, fontsize=9)
+    axes.legend(framealpha=0.8, edgecolor="none", fontsize=9)

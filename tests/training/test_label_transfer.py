@@ -18,8 +18,8 @@ from tests.support.small_runs import small_config, train_run
 from tests.support.small_settings import BY_CONTENT
 
 LABELS = ("blue", "green", "red")
-NEW = ("amber", "green", "red")
-COLUMNS = {1: 1, 2: 2}
+NEW = ("green", "red", "yellow")
+COLUMNS = {0: 1, 1: 2}
 
 
 @pytest.fixture(scope="module")
@@ -30,12 +30,12 @@ def earlier(squares, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def amber(squares, tmp_path_factory):
+def yellow(squares, tmp_path_factory):
     """The images of `squares` in another folder, with "blue" renamed."""
-    folder = tmp_path_factory.mktemp("amber") / "data"
+    folder = tmp_path_factory.mktemp("yellow") / "data"
     shutil.copytree(squares, folder)
     for path in (*folder.glob("*.csv"), folder / "boxes.json"):
-        path.write_text(path.read_text().replace("blue", "amber"))
+        path.write_text(path.read_text().replace("blue", "yellow"))
     return folder
 
 
@@ -54,9 +54,9 @@ def new_run(folder, data, origin, **changes):
 
 
 def test_step_1_begins_with_the_earlier_scores_of_shared_labels(
-    earlier, amber, tmp_path, capsys
+    earlier, yellow, tmp_path, capsys
 ):
-    run, split, pooled = new_run(tmp_path, amber, earlier.folder)
+    run, split, pooled = new_run(tmp_path, yellow, earlier.folder)
     fresh_kernel, fresh_bias = pooled.classifier.get_weights()
     label_transfer.start_pooled(pooled, split, run.config)
     assert split.label_names == NEW
@@ -65,9 +65,9 @@ def test_step_1_begins_with_the_earlier_scores_of_shared_labels(
     for own, other in COLUMNS.items():
         np.testing.assert_allclose(scores[:, own], expected[:, other], atol=1e-5)
     kernel, bias = pooled.classifier.get_weights()
-    np.testing.assert_array_equal(kernel[:, 0], fresh_kernel[:, 0])
-    assert bias[0] == fresh_bias[0]
-    told = "2 of 3 labels are taken over; 1 new: amber"
+    np.testing.assert_array_equal(kernel[:, 2], fresh_kernel[:, 2])
+    assert bias[2] == fresh_bias[2]
+    told = "2 of 3 labels are taken over; 1 new: yellow"
     assert told in capsys.readouterr().out
 
 
@@ -77,32 +77,32 @@ def test_labels_are_matched_by_name_in_any_order():
 
 
 def test_new_labels_begin_with_a_probe_of_the_earlier_backbone(
-    earlier, amber, tmp_path
+    earlier, yellow, tmp_path
 ):
-    run, split, pooled = new_run(tmp_path, amber, earlier.folder, probe_cost=1.0)
+    run, split, pooled = new_run(tmp_path, yellow, earlier.folder, probe_cost=1.0)
     label_transfer.start_pooled(pooled, split, run.config)
-    old = run_models.load_pooled(earlier)
     kernel, _ = pooled.classifier.get_weights()
-    np.testing.assert_array_equal(kernel[:, 1:], old.classifier.get_weights()[0][:, 1:])
+    old = run_models.load_pooled(earlier)
+    before, _ = old.classifier.get_weights()
+    np.testing.assert_array_equal(kernel[:, :2], before[:, 1:])
     linear_probe.start(old, split, run.config)
-    np.testing.assert_allclose(
-        kernel[:, 0], old.classifier.get_weights()[0][:, 0], atol=1e-6
-    )
+    probed, _ = old.classifier.get_weights()
+    np.testing.assert_allclose(kernel[:, 2], probed[:, 2], atol=1e-6)
 
 
 def test_step_2_takes_over_the_attention_and_the_columns_of_shared_labels(
-    earlier, amber, tmp_path
+    earlier, yellow, tmp_path
 ):
-    run, split, pooled = new_run(tmp_path, amber, earlier.folder)
+    run, split, pooled = new_run(tmp_path, yellow, earlier.folder)
     model = run_models.build_attention(run, pooled)
     fresh = model.attention.region_lstm.classifier.get_weights()[0]
     label_transfer.start_attention(model, split, run.config)
     expected = run_models.load_attention(earlier)
     model.backbone.set_weights(expected.backbone.get_weights())
     scores, wanted = (m(images())["scores"].numpy() for m in (model, expected))
-    np.testing.assert_allclose(scores[:, 1:], wanted[:, 1:], atol=1e-5)
+    np.testing.assert_allclose(scores[:, :2], wanted[:, 1:], atol=1e-5)
     kernel = model.attention.region_lstm.classifier.get_weights()[0]
-    np.testing.assert_array_equal(kernel[:, 0], fresh[:, 0])
+    np.testing.assert_array_equal(kernel[:, 2], fresh[:, 2])
 
 
 @pytest.mark.parametrize(
@@ -110,9 +110,9 @@ def test_step_2_takes_over_the_attention_and_the_columns_of_shared_labels(
     [({"units": 20}, "--units 20 (there 16)"), ({"starts": "anchors"}, "--starts")],
 )
 def test_step_2_takes_nothing_over_from_another_kind_of_attention(
-    earlier, amber, tmp_path, capsys, changes, reason
+    earlier, yellow, tmp_path, capsys, changes, reason
 ):
-    run, split, pooled = new_run(tmp_path, amber, earlier.folder, **changes)
+    run, split, pooled = new_run(tmp_path, yellow, earlier.folder, **changes)
     model = run_models.build_attention(run, pooled)
     before = model.get_weights()
     label_transfer.start_attention(model, split, run.config)
@@ -138,7 +138,7 @@ def exported(folder, data, weight_bits=32, **changes):
 
 @pytest.mark.parametrize("weight_bits", [32, 16])
 def test_a_saved_model_gives_the_scores_of_its_run(
-    squares, amber, tmp_path, monkeypatch, weight_bits
+    squares, yellow, tmp_path, monkeypatch, weight_bits
 ):
     # So that a small network has weights of 16 bits, too.
     monkeypatch.setattr(short_floats, "SMALLEST_SIZE", 64)
@@ -148,11 +148,11 @@ def test_a_saved_model_gives_the_scores_of_its_run(
     expected = run_models.load_pooled(earlier)(images())["scores"].numpy()
     # By its version's folder, and by their parent.
     for place in (version, version.parent):
-        run, split, pooled = new_run(tmp_path / "new", amber, place, **changes)
+        run, split, pooled = new_run(tmp_path / "new", yellow, place, **changes)
         assert Origin.of_new_run(run.folder, run.config).label_names == LABELS
         label_transfer.start_pooled(pooled, split, run.config)
         scores = pooled(images())["scores"].numpy()
-        np.testing.assert_allclose(scores[:, 1:], expected[:, 1:], atol=tolerance)
+        np.testing.assert_allclose(scores[:, :2], expected[:, 1:], atol=tolerance)
     # Another network's variables are not taken for its own.
     config = run.config.replace(start_from=str(version))
     backbone = keras.Sequential([keras.Input((None, None, 3)), keras.layers.Dense(128)])
@@ -193,7 +193,7 @@ def test_a_missing_model_is_refused(squares, tmp_path):
 
 
 def test_images_that_the_earlier_model_was_trained_on_are_not_tested_on(
-    earlier, squares, amber, tmp_path, capsys
+    earlier, squares, yellow, tmp_path, capsys
 ):
     origin = Origin.open(earlier.folder)
     settings = small_config(squares)
@@ -205,11 +205,11 @@ def test_images_that_the_earlier_model_was_trained_on_are_not_tested_on(
     origin.check_unseen(splits._replace(report=splits.report.take([])), settings)
     capsys.readouterr()
     # The same names in another folder may be other pictures.
-    origin.check_unseen(exchanged, small_config(amber))
+    origin.check_unseen(exchanged, small_config(yellow))
     assert "if they are the same pictures" in capsys.readouterr().err
     run = Run(tmp_path, settings, NEW)
     run.record_training_images(*splits[:2], origin.seen)
-    other = Run(tmp_path, small_config(amber), NEW)
+    other = Run(tmp_path, small_config(yellow), NEW)
     elsewhere = dataclasses.replace(splits.train, name="elsewhere")
     for each in (run, other):
         with pytest.raises(ValueError, match="36 of the split elsewhere"):
@@ -217,12 +217,12 @@ def test_images_that_the_earlier_model_was_trained_on_are_not_tested_on(
 
 
 def test_a_run_resumes_without_the_model_that_step_1_has_started_from(
-    earlier, amber, tmp_path, monkeypatch
+    earlier, yellow, tmp_path, monkeypatch
 ):
     origin = tmp_path / "origin"
     shutil.copytree(earlier.folder, origin)
     settings = small_config(
-        amber, start_from=str(origin), head_start="pooled", region_pooling="average"
+        yellow, start_from=str(origin), head_start="pooled", region_pooling="average"
     )
     undisturbed = train_run(tmp_path / "undisturbed", settings)[-1]
     end_of_epoch = callbacks.ValidateAndCheckpoint.on_epoch_end
