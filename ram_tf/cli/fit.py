@@ -5,7 +5,7 @@
 
 The output folder then holds the weights of both steps, config.json, results.json, an
 image of regions and TensorBoard's logs; the SavedModel is in saved_models/NAME.
-With --resume, the same command continues after the last finished epoch; without
+With --resume, the same command continues from the last checkpoint; without
 --pooled_only it also continues a run of step 1 alone. With --start_from it begins from
 an earlier model, of which it takes over the labels that both have. On several machines,
 start it on each with TF_CONFIG; only worker 0 writes files.

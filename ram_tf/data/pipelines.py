@@ -117,6 +117,7 @@ def training_pipeline(
     truncated=REFUSE,
     context=ONE_DEVICE,
     colour_jitter=0.0,
+    skipped=0,
 ):
     """Returns the training batches of some epochs, reproducible by seed.
 
@@ -136,6 +137,7 @@ def training_pipeline(
         context: The `tf.distribute.InputContext` of a worker, which reads its own part
             of each batch, in one piece per device.
         colour_jitter: See `jitter_colours`.
+        skipped: The number of batches to leave out at the begin.
 
     Returns:
         A `tf.data.Dataset` of images `(B, crop, crop, 3)` float32 in [0, 255] and
@@ -147,6 +149,7 @@ def training_pipeline(
     workers, worker = context.num_input_pipelines, context.input_pipeline_id
     orders = [epoch_order(len(split), seed, epoch)[:used] for epoch in epochs]
     own = np.reshape(orders, (-1, workers, batch_size // workers))[:, worker]
+    own_epochs = np.repeat(list(epochs), used // workers).reshape(own.shape)
     edges = [round(size * zoom) for zoom in zooms]
     pixels = _pixels(split, max(edges), max_pixels, truncated)
     labels, proposals = tf.constant(split.labels), split.proposals
@@ -166,7 +169,7 @@ def training_pipeline(
 
     return (
         tf.data.Dataset.from_tensor_slices(
-            (np.repeat(list(epochs), used // workers), own.ravel())
+            (own_epochs[skipped:].ravel(), own[skipped:].ravel())
         )
         .map(augmented, num_parallel_calls=tf.data.AUTOTUNE)
         # Static shapes need only one trace and allow XLA.

@@ -52,6 +52,9 @@ def _number_rules(settings):
 def _text_rules(settings):
     # An untrusted config.json must not choose the folder that is written to.
     has_no_folder = pathlib.PurePath(settings.name).name == settings.name != ".."
+    compiled = settings.training.jit_compile
+    equal = settings.training.deterministic == "yes"
+    yield "deterministic", not (compiled and equal), "auto or no with jit_compile"
     yield "name", has_no_folder, "a name without folders"
     yield "zooms", all(1 <= zoom < 4 for zoom in settings.image.zoom_factors), "1 to 4"
     yield (

@@ -383,10 +383,19 @@ class TrainingSettings:
     patience: int = option(
         0, "epochs without improvement before stopping; 0: never stop", FROM_0
     )
+    checkpoint_minutes: float = option(
+        10.0, "most minutes of training that a killed run loses", ABOVE_0
+    )
     precision: str = option(
         "float32",
         "floating-point precision of the network",
         ("float32", "mixed_bfloat16", "mixed_float16"),
+    )
+    deterministic: str = option(
+        "auto",
+        "equal results of equal runs, which some operations of a GPU cannot give: yes, "
+        "no, or auto, which is yes on a CPU without --jit_compile and no otherwise",
+        ("auto", "yes", "no"),
     )
     jit_compile: bool = option(
         False,

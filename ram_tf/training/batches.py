@@ -25,13 +25,14 @@ class TrainingBatches(NamedTuple):
         """The number of batches per epoch."""
         return len(self.split) // self.size
 
-    def pipeline(self, settings, epochs, context=ONE_DEVICE):
+    def pipeline(self, settings, epochs, context=ONE_DEVICE, skipped=0):
         """Returns the augmented batches as a `tf.data.Dataset`.
 
         Args:
             settings: The `Config`.
             epochs: A range of epoch numbers, from 0.
             context: See `training_pipeline`.
+            skipped: The number of batches to leave out at the begin.
         """
         return training_pipeline(
             self.split,
@@ -46,6 +47,7 @@ class TrainingBatches(NamedTuple):
             truncated=settings.data.truncated,
             context=context,
             colour_jitter=settings.image.colour_jitter,
+            skipped=skipped,
         )
 
     def check_finite(self, loss, epoch, batch):

@@ -29,7 +29,8 @@ class ValidateAndCheckpoint(keras.callbacks.Callback):
 
     A run that resumes with Keras' own callbacks loses the best value and the epochs
     waited, and they write in place. Here all state is in one file, which is replaced
-    atomically after each epoch.
+    atomically after each epoch, within an epoch every `checkpoint_minutes`, and when
+    the process is asked to terminate.
 
     Args:
         folder: The folder of `checkpoint.npz`, `best.weights.h5` and `history.csv`.
@@ -58,6 +59,9 @@ class ValidateAndCheckpoint(keras.callbacks.Callback):
             jit_compile=settings.training.jit_compile or None,
         )
         self.history, self.best, self.waited, self.finished = [], -math.inf, 0, False
+        self.steps = 0  # finished steps of the epoch that has begun
+        self.means = []  # of these steps: the state of the model's metrics
+        self.termination = None  # the `Termination` to end training for
         self.start = None  # the metrics before the first epoch, if it has begun well
         self.outputs = None  # the model's dict of arrays from the last validation
 
@@ -71,6 +75,29 @@ class ValidateAndCheckpoint(keras.callbacks.Callback):
         """The epoch of the best weights, from 1; 0: the weights before training."""
         return self.epoch - self.waited
 
+    @property
+    def has_begun(self):
+        """Whether a step of training is done."""
+        return bool(self.epoch or self.steps)
+
+    def on_train_begin(self, logs=None):
+        self.saved = time.monotonic()
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self.done = self.steps
+        # Keras has just reset them.
+        for variable, value in zip(self._mean_variables, self.means, strict=False):
+            variable.assign(value)
+
+    def on_train_batch_end(self, batch, logs=None):
+        self.steps = self.done + batch + 1
+        asked = self.termination is not None and self.termination.requested
+        minutes = (time.monotonic() - self.saved) / 60
+        if asked or minutes >= self.settings.training.checkpoint_minutes:
+            self._save()
+        if asked:
+            self.termination.exit()
+
     def validate_start(self):
         """Validates the weights before the first epoch, which may be the best ones."""
         logs = self._validate()
@@ -79,6 +106,7 @@ class ValidateAndCheckpoint(keras.callbacks.Callback):
         print(f"start: val_loss {logs['val_loss']:.4f}, val_mAP {logs['val_mAP']:.4f}")
 
     def on_epoch_end(self, epoch, logs=None):
+        self.steps, self.means = 0, []
         averaged = keras.callbacks.SwapEMAWeights()
         averaged.set_model(self.model)
         if self.settings.training.ema:
@@ -140,22 +168,31 @@ class ValidateAndCheckpoint(keras.callbacks.Callback):
 
         Metrics are left out: each epoch resets them, and each device has its own.
         """
-        metrics = {id(variable) for variable in self.model.metrics_variables}
+        metrics = {id(variable) for variable in self._mean_variables}
         variables = [*self.model.variables, *self.model.optimizer.variables]
         return [v for v in variables if id(v) not in metrics]
+
+    @property
+    def _mean_variables(self):
+        return self.model.metrics_variables
 
     def _save(self):
         state = {
             "history": self.history,
+            "steps": self.steps,
             "start": self.start,
             "best": self.best,
             "waited": self.waited,
             "finished": self.finished,
         }
         arrays = {f"{i}": v.numpy() for i, v in enumerate(self.variables)}
+        if self.steps:
+            means = enumerate(self._mean_variables)
+            arrays |= {f"mean{i}": variable.numpy() for i, variable in means}
         with atomic_write(self.checkpoint) as temporary:
             np.savez(temporary, state=json.dumps(state), **arrays)
         self._write_history()
+        self.saved = time.monotonic()
 
     def _write_history(self):
         rows = [self.start, *self.history] if self.start else self.history
@@ -175,10 +212,14 @@ class ValidateAndCheckpoint(keras.callbacks.Callback):
             saved = cache.load(self.checkpoint)
             state = json.loads(str(saved["state"]))
             self.history, self.best = list(state["history"]), float(state["best"])
-            self.start = state.get("start")  # not in those of earlier versions
+            # Neither is in those of earlier versions.
+            self.start, self.steps = state.get("start"), int(state.get("steps", 0))
             self.waited, self.finished = int(state["waited"]), bool(state["finished"])
             for i, variable in enumerate(variables):
                 variable.assign(saved[f"{i}"])
+            self.means = [
+                saved[f"mean{i}"] for i in range(len(saved)) if f"mean{i}" in saved
+            ]
         except (OSError, KeyError, TypeError, ValueError, RecursionError) as error:
             raise ValueError(
                 "The checkpoint cannot be used. Expected the state of this step of the "
@@ -194,17 +235,18 @@ class StopWhenNotFinite(keras.callbacks.Callback):
 
     Args:
         batches: The `TrainingBatches`.
+        skipped: The steps of the first epoch that were done before.
     """
 
-    def __init__(self, batches):
+    def __init__(self, batches, skipped=0):
         super().__init__()
-        self.batches, self.epoch = batches, 0
+        self.batches, self.skipped, self.epoch = batches, skipped, 0
 
     def on_epoch_begin(self, epoch, logs=None):
         self.epoch = epoch
 
     def on_train_batch_end(self, batch, logs=None):
-        self.batches.check_finite(logs["loss"], self.epoch, batch)
+        self.batches.check_finite(logs["loss"], self.epoch, self.skipped + batch)
 
 
 class EpochLines(keras.callbacks.Callback):

@@ -35,6 +35,13 @@ class Adam(keras.optimizers.Adam):
         scale = self._scales[self._get_variable_index(variable)]
         super().update_step(gradient, variable, learning_rate * scale)
 
+    def finalize_variable_values(self, var_list):
+        """Leaves the weights as they are when `fit` ends.
+
+        Keras would replace them by their averages, of which the best are loaded from a
+        file anyway; and the rest of an interrupted epoch is a `fit` of its own.
+        """
+
     def _clip_gradients(self, gradients):
         summed = tf.distribute.get_replica_context().all_reduce("SUM", list(gradients))
         return super()._clip_gradients(summed)

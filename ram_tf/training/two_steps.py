@@ -1,5 +1,6 @@
 """Trains the two steps of section 5.1: the pooled classifier, then all jointly."""
 
+import contextlib
 import dataclasses
 import math
 
@@ -23,15 +24,18 @@ from ram_tf.training.callbacks import (
 )
 from ram_tf.training.devices import Devices, FollowChief
 from ram_tf.training.optimizer import compile_model
+from ram_tf.training.termination import Termination
 from ram_tf.training.warm_starts import warm_starts
 
 
 def train(run, train_split, validation_split, devices=None):
     """Trains the steps of a run that are not trained yet, and returns its two models.
 
-    A run that was killed resumes after its last finished epoch and ends with the same
+    A run that was killed resumes from its last checkpoint and ends with the same
     weights: batches, crops and dropout depend only on seed and epoch, and the
     checkpoint holds the rest. On other devices they are nearly the same, dropout apart.
+    While a step is trained, SIGTERM ends the process with status 143 after a checkpoint
+    (see `Termination`).
 
     Args:
         run: A `Run` from `Run.start`.
@@ -46,12 +50,12 @@ def train(run, train_split, validation_split, devices=None):
     Raises:
         FloatingPointError: The loss is not finite; the message names the images.
         ConnectionError: Another worker has ended.
+        ValueError: An operation of the device is not deterministic, but has to be.
     """
     settings, devices = run.config, devices or Devices()
-    _make_deterministic(settings)
     data = train_split, validation_split
     train_pooled(run, train_split, validation_split, devices)
-    with devices.guarded():
+    with devices.guarded(), determinism(settings):
         if not devices.broadcast(run.model_weights.exists()):
             _train_attention(run, data, devices)
     if devices.chief:
@@ -107,11 +111,12 @@ def train_pooled(run, train_split, validation_split, devices=None):
         FloatingPointError: See `train`.
         ConnectionError: See `train`.
         FileNotFoundError: The model that the run starts from is missing.
-        ValueError: The model that the run starts from has other settings.
+        ValueError: The model that the run starts from has other settings; or see
+            `train`.
     """
     settings, devices = run.config, devices or Devices()
     devices.check(settings)
-    with devices.guarded():
+    with devices.guarded(), determinism(settings):
         _check_same(run, (train_split, validation_split), devices)
         if devices.chief:
             origin = Origin.of_new_run(run.folder, settings)
@@ -119,7 +124,6 @@ def train_pooled(run, train_split, validation_split, devices=None):
             run.record_training_images(train_split, validation_split, seen)
         if devices.broadcast(run.pooled_weights.exists()):
             return
-        _make_deterministic(settings)
         # Step 1 processes whole images, even if step 2 uses proposals.
         data = [
             dataclasses.replace(split, proposals=None)
@@ -180,11 +184,35 @@ def _load_pooled(run, devices):
     return pooled
 
 
-def _make_deterministic(settings):
-    # Runs with equal results need ops that do not depend on the timing of threads;
-    # with them, Keras does not compile with XLA.
-    if not settings.training.jit_compile:
+def is_deterministic(settings):
+    """Returns whether equal runs have equal results, see the setting."""
+    chosen = settings.training.deterministic
+    # Keras does not compile deterministic operations with XLA.
+    on_cpu = not tf.config.list_physical_devices("GPU")
+    return chosen == "yes" or (
+        chosen == "auto" and on_cpu and not settings.training.jit_compile
+    )
+
+
+@contextlib.contextmanager
+def determinism(settings):
+    """Trains with operations that do not depend on the timing of threads, if set.
+
+    Raises:
+        ValueError: A device has no such operation; the message names it.
+    """
+    if is_deterministic(settings):
         tf.config.experimental.enable_op_determinism()
+    try:
+        yield
+    except tf.errors.UnimplementedError as error:
+        if "determinis" not in error.message.lower():
+            raise
+        raise ValueError(
+            "An operation has no deterministic form on this device. Expected "
+            "--deterministic no, with which a run is only nearly the same when it is "
+            f"repeated or resumed. Received: {error.message.splitlines()[0]}"
+        ) from error
 
 
 def _fit(run, name, model, *, epochs, learning_rate, data, devices):
@@ -204,25 +232,23 @@ def _fit(run, name, model, *, epochs, learning_rate, data, devices):
     )
     if devices.chief:
         _start(validation, name, train_split, epochs)
-    start, finished = devices.broadcast((validation.epoch, validation.finished))
+    start, steps, finished = devices.broadcast(
+        (validation.epoch, validation.steps, validation.finished)
+    )
     devices.broadcast_variables(validation.variables)
     if not finished and start < epochs:
-        callbacks = [StopWhenNotFinite(batches)]
+        callbacks = [FollowChief(devices, validation.variables)]
         if devices.chief:
-            callbacks += _chief_callbacks(run, name, validation)
-
-        def worker_pipeline(context):
-            return batches.pipeline(settings, range(start, epochs), context)
-
-        model.fit(
-            devices.strategy.distribute_datasets_from_function(worker_pipeline),
-            initial_epoch=start,
-            epochs=epochs,
-            steps_per_epoch=batches.count,
-            shuffle=False,  # the pipeline shuffles
-            callbacks=[*callbacks, FollowChief(devices, validation.variables)],
-            verbose=1 if devices.chief and progress.on_terminal() else 0,
-        )
+            callbacks = [*_chief_callbacks(run, name, validation), *callbacks]
+        with Termination() as validation.termination:
+            # Keras' epochs have the same number of steps, except for the rest of one.
+            if steps:
+                rest = range(start, start + 1)
+                _fit_epochs(model, batches, settings, rest, steps, callbacks, devices)
+                start += 1
+            if start < epochs and not model.stop_training:
+                whole = range(start, epochs)
+                _fit_epochs(model, batches, settings, whole, 0, callbacks, devices)
     elif devices.chief:
         learning_curves.write(run)
     if devices.chief:
@@ -233,17 +259,35 @@ def _fit(run, name, model, *, epochs, learning_rate, data, devices):
     return devices.broadcast(validation.best)
 
 
+def _fit_epochs(model, batches, settings, epochs, skipped, callbacks, devices):
+    """Trains a range of epochs, without the first steps that were done before."""
+
+    def worker_pipeline(context):
+        return batches.pipeline(settings, epochs, context, skipped)
+
+    model.fit(
+        devices.strategy.distribute_datasets_from_function(worker_pipeline),
+        initial_epoch=epochs.start,
+        epochs=epochs.stop,
+        steps_per_epoch=batches.count - skipped,
+        shuffle=False,  # the pipeline shuffles
+        callbacks=[StopWhenNotFinite(batches, skipped), *callbacks],
+        verbose=1 if devices.chief and progress.on_terminal() else 0,
+    )
+
+
 def _start(validation, name, train_split, epochs):
     """Resumes a step from its checkpoint, or applies its warm starts."""
     model, settings = validation.model, validation.settings
     validation.checkpoint.parent.mkdir(exist_ok=True)
     validation.restore()
-    starts = [] if validation.epoch else warm_starts(model, settings)
+    starts = [] if validation.has_begun else warm_starts(model, settings)
     for start in starts:
         start.begin(model, train_split, settings)
     print(
         f"{name}: {type(model).__name__}, {len(train_split)} images, "
         f"{validation.epoch} of {epochs} epochs done"
+        + (f", and {validation.steps} steps of the next" if validation.steps else "")
     )
     if starts:
         # A warm start may be better than every epoch, because training can overfit.

@@ -10,6 +10,8 @@ import time
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
+from tensorflow.python.framework import config as framework
 
 from ram_tf.runs import run_splits
 from ram_tf.runs.run import Run
@@ -104,6 +106,83 @@ def test_a_step_resumed_after_one_epoch_ends_with_the_weights_of_an_undisturbed_
     pairs = zip(model.weights, undisturbed.weights, strict=True)
     for weight, expected in pairs:
         np.testing.assert_array_equal(weight, expected, err_msg=weight.path)
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({}, True),  # on a CPU, which has all operations
+        ({"deterministic": "no"}, False),
+        ({"jit_compile": True}, False),
+        ({"deterministic": "yes"}, True),
+    ],
+)
+def test_training_is_deterministic_where_it_can_be(squares, changes, expected):
+    if tf.config.list_physical_devices("GPU") and not changes:
+        pytest.skip("a GPU lacks some operations")
+    framework.disable_op_determinism()
+    with two_steps.determinism(small_config(squares, **changes)):
+        assert framework.is_op_determinism_enabled() is expected
+
+
+def test_an_operation_without_a_deterministic_form_is_named(squares):
+    message = "A deterministic GPU implementation of DepthwiseConv2dNative is missing."
+    with (
+        pytest.raises(ValueError, match=r"--deterministic no.*DepthwiseConv2dNative"),
+        two_steps.determinism(small_config(squares)),
+    ):
+        raise tf.errors.UnimplementedError(None, None, message)
+
+
+def killed(*_):
+    raise RuntimeError("killed")
+
+
+def terminated(*_):
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+@pytest.mark.parametrize(
+    ("end", "error", "minutes", "done"),
+    [
+        # The signal lets the running step end, and then a checkpoint is written.
+        (terminated, SystemExit, 10, 3),
+        # A run that is killed has what was last written, here after each step.
+        (killed, RuntimeError, 1e-9, 2),
+    ],
+)
+def test_a_run_ended_within_an_epoch_ends_with_the_weights_of_an_undisturbed_one(
+    squares, tmp_path, monkeypatch, capsys, end, error, minutes, done
+):
+    settings = small_config(
+        squares, dropout=0.3, ema=0.9, checkpoint_minutes=minutes, batch_size=6
+    )
+    whole, _, undisturbed = train_run(tmp_path / "undisturbed", settings)
+    end_of_step = callbacks.ValidateAndCheckpoint.on_train_batch_end
+
+    def ending(validation, batch, logs=None):
+        in_step2 = validation.checkpoint.parent.name == "step2"
+        if in_step2 and validation.epoch == 1 and batch == 2:
+            end()
+        end_of_step(validation, batch, logs)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(callbacks.ValidateAndCheckpoint, "on_train_batch_end", ending)
+        with pytest.raises(error) as raised:
+            train_run(tmp_path / "run", settings)
+    if error is SystemExit:
+        assert raised.value.code == 143
+    run, _, model = train_run(tmp_path / "run", settings, resume=True)
+    assert (
+        f"1 of 2 epochs done, and {done} steps of the next" in capsys.readouterr().out
+    )
+    for weight, expected in zip(model.weights, undisturbed.weights, strict=True):
+        np.testing.assert_array_equal(weight, expected, err_msg=weight.path)
+    for step in ("step1", "step2"):
+        history, expected = (
+            (each.folder / step / "history.csv").read_text() for each in (run, whole)
+        )
+        assert history == expected
 
 
 def test_a_run_whose_images_have_changed_is_not_resumed(squares, tmp_path):
