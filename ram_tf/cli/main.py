@@ -9,6 +9,7 @@ from ram_tf.cli import command
 # Each is a module of this folder, of the same name, with `main(argv)`.
 COMMANDS = (
     "fit",
+    "launch",
     "evaluate",
     "predict",
     "demo",
