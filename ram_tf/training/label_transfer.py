@@ -12,12 +12,12 @@ random layers, it takes all layers of the earlier model's attention, with each s
 label's column of `W_zs`.
 """
 
+from ram_tf.data.split import shortened
 from ram_tf.runs import run_models
 from ram_tf.runs.config import FIELDS
 from ram_tf.runs.origin import Origin
 from ram_tf.training import linear_probe
 
-NAMED = 10  # labels of one message
 # The settings by which the attention's weights mean the same in two models.
 OF_ATTENTION = (
     "model units region_size region_pooling layout_channels region_source localization "
@@ -46,10 +46,9 @@ def start_pooled(pooled, split, settings):
     columns = shared_columns(split.label_names, origin.label_names)
     _take_columns(pooled.classifier, (taken.kernel, taken.bias), columns)
     new = [name for name in split.label_names if name not in origin.label_names]
-    named = ", ".join(new[:NAMED]) + (", …" if len(new) > NAMED else "")
     print(
         f"starts from {origin.folder}: {len(columns)} of {len(split.label_names)} "
-        f"labels are taken over{f'; {len(new)} new: ' if new else ''}{named}"
+        "labels are taken over" + (f"; {len(new)} new: {shortened(new)}" if new else "")
     )
 
 
