@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from benchmarks.timing import Candidate, Ratio
 from ram_tf.data.pipelines import centre_crop, read_files, resize
-from ram_tf.serving.export import read_images
+from ram_tf.serving.formats.export import read_images
 
 RATIOS = (Ratio("reading_over_functions", "reading", "functions", at_most=1.5),)
 CALLS = 50  # in a row, since one takes a few milliseconds

@@ -10,7 +10,7 @@ import tensorflow as tf
 from benchmarks.timing import Candidate, Ratio
 from ram_tf.data.pipelines import evaluation_pipeline, read_files
 from ram_tf.runs import run_models
-from ram_tf.serving.export import export
+from ram_tf.serving.formats.export import export
 from ram_tf.serving.predictor import Predictor
 
 RATIOS = (Ratio("saved_model_over_keras", "serving_default", "keras", at_most=1.05),)

@@ -32,7 +32,7 @@ def candidates(subject):
     return {
         "step": step(subject),
         "backbone_step": Candidate(backbone_step(subject), subject.batch),
-        "pipeline": input_pipeline.package_pipeline(subject),
+        "pipeline": input_pipeline.package_pipeline(subject, subject.split),
     }
 
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from fuzz.mutations import DEEP, ODD, dumped, files, spoilt
 from fuzz.target import Target
 from ram_tf.evaluation.svm import OneVsRestSVM
-from ram_tf.runs import proposals
+from ram_tf.runs.splits import proposals
 from ram_tf.storage import cache
 
 ABOUT = {"scales": [40], "views": 1, "views_from": "image", "describe": "pooled"}

@@ -15,7 +15,7 @@ def target(folder):
     """Returns the decoder's target."""
     string = tf.TensorSpec([], tf.string)
     prepare = tf.function(
-        lambda encoded: prepare_image(encoded, EDGE, EDGE, LIMIT),
+        lambda encoded: prepare_image(decode_image(encoded, LIMIT), EDGE, EDGE),
         [string],
     )
 

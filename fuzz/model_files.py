@@ -10,7 +10,7 @@ from fuzz.mutations import files, spoilt, spoilt_json
 from fuzz.run_files import CONFIG, LABELS, OLD_CONFIG, check
 from fuzz.target import Target
 from fuzz.views_file import ABOUT
-from ram_tf.serving.litert_model import read_texts
+from ram_tf.serving.formats.litert_model import read_texts
 from ram_tf.serving.predictor import read_metadata
 
 LABELS_TEXT = "".join(f"{name}\n" for name in LABELS).encode()

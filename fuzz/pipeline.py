@@ -30,7 +30,7 @@ def target(folder):
             unreadable = find_unreadable(split, LIMIT)
         readable = split.take(np.setdiff1d(np.arange(len(split)), unreadable))
         if len(readable):
-            batches = evaluation_pipeline(readable, [EDGE], None, BATCH, LIMIT)
+            batches = evaluation_pipeline(readable, [EDGE], [EDGE], BATCH, LIMIT)
             ((decoded,),) = batches
             assert decoded.shape == (len(readable), EDGE, EDGE, 3)
 

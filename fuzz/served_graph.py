@@ -9,7 +9,7 @@ from fuzz.target import Target
 from ram_tf.runs import run_models
 from ram_tf.runs.config import Config
 from ram_tf.runs.run import Run
-from ram_tf.serving.export import export
+from ram_tf.serving.formats.export import export
 
 SETTINGS = Config.of(
     dataset="csv",

@@ -39,7 +39,7 @@ def main(argv):
     arguments = parse(argv)
     # Imported here, since they load TensorFlow, which `--help` need not wait for.
     from ram_tf.cli import dataset_table
-    from ram_tf.runs import dataset_check
+    from ram_tf.runs.splits import dataset_check
     from ram_tf.storage import atomic_files
 
     settings = setting_flags.from_arguments(arguments)

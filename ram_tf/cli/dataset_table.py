@@ -16,7 +16,7 @@ def table(result, is_loaded=False):
     """Formats what was found in the splits of a run.
 
     Args:
-        result: A `ram_tf.runs.dataset_check.DatasetCheck`.
+        result: A `ram_tf.runs.splits.dataset_check.DatasetCheck`.
         is_loaded: Whether the run begins: then labels are not counted one by one, and
             what `run_splits.load` has printed is not repeated.
 

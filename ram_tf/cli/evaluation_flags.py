@@ -140,8 +140,8 @@ def run_inference(arguments, views):
         The `SplitOutputs`, the `Split`, and the `Config` of the split.
     """
     from ram_tf.evaluation import infer_split
-    from ram_tf.runs import run_splits
     from ram_tf.runs.run import Run
+    from ram_tf.runs.splits import run_splits
     from ram_tf.serving.predictor import Predictor
 
     folders = arguments.model_dir

@@ -73,8 +73,8 @@ def main(argv):
     from ram_tf.evaluation.ensemble import ViewSettings, ensemble_view, svm_view
     from ram_tf.runs import run_models
     from ram_tf.runs.run import Run
-    from ram_tf.serving import litert_model, onnx_model
-    from ram_tf.serving.export import export
+    from ram_tf.serving.formats import litert_model, onnx_model
+    from ram_tf.serving.formats.export import export
 
     runs = [Run.open(folder) for folder in arguments.model_dir]
     default_name = runs[0].config.saved_name + ("-svm" if arguments.svm else "")

@@ -41,11 +41,12 @@ def main(argv):
     # Imported here, since they load TensorFlow, which `--help` need not wait for.
     from ram_tf.cli import dataset_table
     from ram_tf.evaluation.infer_split import calibrate, report
-    from ram_tf.runs import dataset_check, proposals, run_models, run_splits
+    from ram_tf.runs import run_models
     from ram_tf.runs.origin import Origin
     from ram_tf.runs.run import Run
+    from ram_tf.runs.splits import dataset_check, proposals, run_splits
     from ram_tf.serving.examples import how_to_try, write_examples
-    from ram_tf.serving.export import export
+    from ram_tf.serving.formats.export import export
     from ram_tf.storage import atomic_files
     from ram_tf.training import devices, two_steps
 

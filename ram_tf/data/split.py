@@ -39,7 +39,7 @@ class Split:
         name: The dataset's name of the split.
         proposals: `(n, K, 4)` float32 `ymin, xmin, ymax, xmax`, fractions of the image:
             the regions of a model that does not find them itself (see
-            `ram_tf.runs.proposals`); otherwise None.
+            `ram_tf.runs.splits.proposals`); otherwise None.
         others: `(n,)` int8, the value of all labels that are not in `label_names`: 0
             where an image's labels are listed by name, so that others are absent; -1
             where they were not annotated. None if it is -1 for all images.

@@ -7,7 +7,7 @@ import numpy as np
 from ram_tf.evaluation import infer_split, results, text_tables
 from ram_tf.evaluation.ensemble import ViewSettings
 from ram_tf.metrics import bootstrap, multi_label
-from ram_tf.runs import run_splits
+from ram_tf.runs.splits import run_splits
 
 MIN_POSITIVES = (10, 1)  # of the labels that mAP is averaged over
 

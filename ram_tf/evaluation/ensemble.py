@@ -5,7 +5,8 @@ import dataclasses
 import numpy as np
 
 from ram_tf.evaluation import svm
-from ram_tf.runs import run_models, run_splits
+from ram_tf.runs import run_models
+from ram_tf.runs.splits import run_splits
 from ram_tf.storage import cache
 
 

@@ -23,7 +23,8 @@ from ram_tf.evaluation.results import PAPER, evaluate
 from ram_tf.metrics import calibration
 from ram_tf.models import evidence_map
 from ram_tf.models.networks import crop_to_image
-from ram_tf.runs import proposals, run_models
+from ram_tf.runs import run_models
+from ram_tf.runs.splits import proposals
 from ram_tf.storage import cache
 from ram_tf.storage.atomic_files import write_with_checksum
 

@@ -18,8 +18,8 @@ from ram_tf.models.attention.region_lstm import code_width
 from ram_tf.runs import run_models
 from ram_tf.runs.config import Config
 from ram_tf.runs.config_json import from_json
-from ram_tf.runs.leakage import is_same_data, shared_names
 from ram_tf.runs.run import Run
+from ram_tf.runs.splits.leakage import is_same_data, shared_names
 from ram_tf.storage import atomic_files, short_floats
 
 GRAPH = "_CHECKPOINTABLE_OBJECT_GRAPH"  # TensorFlow's key of the variables' names

@@ -28,10 +28,10 @@ from typing import Any, Self
 
 from ram_tf.data.split import Split
 from ram_tf.metrics.calibration import Calibration
-from ram_tf.runs import run_splits
 from ram_tf.runs.config import FOLDERS, Config
 from ram_tf.runs.config_json import from_json
-from ram_tf.runs.leakage import TrainingImages, is_same_data
+from ram_tf.runs.splits import run_splits
+from ram_tf.runs.splits.leakage import TrainingImages, is_same_data
 from ram_tf.storage import atomic_files, locks
 
 Folder = str | os.PathLike[str]

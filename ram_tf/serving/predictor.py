@@ -20,8 +20,8 @@ from ram_tf.runs import run_models
 from ram_tf.runs.config import Config
 from ram_tf.runs.config_json import from_exported_json
 from ram_tf.runs.run import Run
-from ram_tf.serving import litert_model, onnx_model, single_size
-from ram_tf.serving.export import METADATA, files_of_graph, serve_bytes
+from ram_tf.serving.formats import litert_model, onnx_model, single_size
+from ram_tf.serving.formats.export import METADATA, files_of_graph, serve_bytes
 from ram_tf.storage.atomic_files import check, read
 
 FORMATS = {onnx_model.ENDING: onnx_model, litert_model.ENDING: litert_model}
@@ -34,7 +34,7 @@ class Predictor:
         encoded: A list of `bytes`, a JPEG or PNG each.
 
     Returns:
-        The dict of `ram_tf.serving.export.serve_bytes`, as NumPy arrays.
+        The dict of `ram_tf.serving.formats.export.serve_bytes`, as NumPy arrays.
 
     Args:
         serve: Function from a list of encoded images to that dict.
@@ -147,7 +147,7 @@ def read_metadata(path, texts):
 
     Args:
         path: Path of the file, for error messages.
-        texts: The texts of `ram_tf.serving.export.metadata` in it, name to text.
+        texts: Its texts, see `ram_tf.serving.formats.export.metadata`, name to text.
 
     Returns:
         The `Config`, the label names and `MultiView.about`, with one scale.

@@ -83,7 +83,7 @@ def test_the_installed_command_is_the_same_function():
 def test_an_unknown_command_is_refused_with_the_known_ones(capsys):
     assert main.main(["train"]) == 2
     error = capsys.readouterr().err
-    assert error.startswith("error: Unknown command. Expected one of: fit, evaluate,")
+    assert error.startswith("error: Unknown command. Expected one of: fit, launch, ")
     assert error.endswith("Received: train\n")
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from ram_tf.runs import run_splits
+from ram_tf.runs.splits import run_splits
 from tests.support.untrained_runs import start_run
 
 

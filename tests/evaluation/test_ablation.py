@@ -15,8 +15,9 @@ from ram_tf.evaluation.papers import ablation
 from ram_tf.evaluation.papers.ablation_tables import LOCATIONS, TABLE_5, table_6
 from ram_tf.metrics import multi_label
 from ram_tf.models import evidence_map
-from ram_tf.runs import run_models, run_splits, weights_file
+from ram_tf.runs import run_models, weights_file
 from ram_tf.runs.run import Run
+from ram_tf.runs.splits import run_splits
 from ram_tf.serving.predictor import Predictor
 from ram_tf.training import two_steps
 from tests.support.small_settings import BY_CONTENT, SMALL

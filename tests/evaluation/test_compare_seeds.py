@@ -8,8 +8,9 @@ import pytest
 from ram_tf.evaluation import compare_seeds, infer_split, results
 from ram_tf.evaluation.ensemble import ViewSettings
 from ram_tf.metrics import multi_label
-from ram_tf.runs import run_models, run_splits, weights_file
+from ram_tf.runs import run_models, weights_file
 from ram_tf.runs.run import Run
+from ram_tf.runs.splits import run_splits
 from tests.support.small_settings import SMALL
 from tests.support.squares import write_squares
 

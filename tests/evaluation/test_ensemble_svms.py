@@ -11,9 +11,10 @@ from ram_tf.evaluation import infer_split, svm
 from ram_tf.evaluation.ensemble import ViewSettings, ensemble_view, svm_view
 from ram_tf.evaluation.svm import OneVsRestSVM
 from ram_tf.models.multi_view import MultiView
-from ram_tf.runs import run_models, run_splits
+from ram_tf.runs import run_models
 from ram_tf.runs.run import Run
-from ram_tf.serving.export import export
+from ram_tf.runs.splits import run_splits
+from ram_tf.serving.formats.export import export
 from ram_tf.serving.predictor import Predictor
 from ram_tf.storage import cache
 from tests.support.broken_array_files import truncated

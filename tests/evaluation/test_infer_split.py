@@ -13,9 +13,10 @@ from ram_tf.metrics import calibration
 from ram_tf.metrics.calibration import Calibration
 from ram_tf.models import evidence_map
 from ram_tf.models.networks import crop_to_image
-from ram_tf.runs import run_models, run_splits
+from ram_tf.runs import run_models
 from ram_tf.runs.run import Run
-from ram_tf.serving.export import export
+from ram_tf.runs.splits import run_splits
+from ram_tf.serving.formats.export import export
 from ram_tf.serving.predict_files import predict
 from ram_tf.serving.predictor import Predictor
 from ram_tf.storage import cache

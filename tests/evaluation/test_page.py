@@ -22,7 +22,7 @@ from ram_tf.cli import command
 from ram_tf.evaluation.web_page import page
 from ram_tf.runs import run_models
 from ram_tf.runs.run import Run
-from ram_tf.serving.export import export
+from ram_tf.serving.formats.export import export
 from tests.support.paths import ROOT
 from tests.support.small_settings import SMALL
 

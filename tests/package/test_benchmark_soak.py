@@ -10,7 +10,7 @@ from tqdm import tqdm
 
 from benchmarks import photographs, soak
 from ram_tf.data.images.decoding import MAX_PIXELS
-from ram_tf.serving.export import read_images
+from ram_tf.serving.formats.export import read_images
 
 
 def test_growth_of_memory_is_the_slope_of_a_line_after_the_warm_up():

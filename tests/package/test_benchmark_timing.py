@@ -75,6 +75,10 @@ SECONDS = {
     "w_fx": 3.0,
     "functions": 0.25,
     "pipeline": 0.5,
+    "large": 10.0,
+    "ram": 2.0,
+    "disk": 4.0,
+    "reading": 1.5,
     "serving_default": 7.0,
     "keras": 4.0,
     "step": 6.0,
@@ -94,6 +98,9 @@ EXPECTED = {
     "share_rest": 0.5,
     # 2 images per second over 4.
     "pipeline_over_functions": 0.5,
+    "ram_cache_over_decoding": 5.0,
+    "disk_cache_over_decoding": 2.5,
+    "reading_over_functions": 6.0,
     "saved_model_over_keras": 1.75,
     "step_over_backbone_step": 1.5,
     # 2 images per second over 1/6.
@@ -135,6 +142,9 @@ def test_targets_are_the_required_ones():
         "ten_views_image_over_shared": ">= 3",
         "proposals_over_regions": ">= 10",
         "pipeline_over_functions": ">= 0.9",
+        "ram_cache_over_decoding": ">= 2",
+        "disk_cache_over_decoding": ">= 2",
+        "reading_over_functions": "<= 1.5",
         "pipeline_over_step": ">= 3",
         "saved_model_over_keras": "<= 1.05",
     }

@@ -10,7 +10,7 @@ import yaml
 from google.protobuf import text_format
 
 import ram_tf
-from ram_tf.serving.export import BATCHES
+from ram_tf.serving.formats.export import BATCHES
 from tests.support.paths import ROOT
 
 DEPLOY = ROOT / "deploy"

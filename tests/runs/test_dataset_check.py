@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from ram_tf.data import datasets
-from ram_tf.runs import dataset_check, run_splits
 from ram_tf.runs.config import Config
+from ram_tf.runs.splits import dataset_check, run_splits
 from tests.support.flawed_folder import break_files, write_flawed
 
 

@@ -13,10 +13,11 @@ from PIL import Image
 from ram_tf.evaluation import infer_split, svm
 from ram_tf.evaluation.ensemble import ViewSettings, ensemble_view
 from ram_tf.metrics import multi_label
-from ram_tf.runs import proposals, run_models, run_splits
-from ram_tf.runs.proposals import edge_boxes, edge_map, propose
+from ram_tf.runs import run_models
 from ram_tf.runs.run import Run
-from ram_tf.serving.export import export
+from ram_tf.runs.splits import proposals, run_splits
+from ram_tf.runs.splits.proposals import edge_boxes, edge_map, propose
+from ram_tf.serving.formats.export import export
 from ram_tf.serving.predictor import Predictor
 from ram_tf.training import two_steps
 from tests.support.small_settings import SMALL

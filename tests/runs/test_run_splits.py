@@ -7,8 +7,8 @@ import numpy as np
 import PIL.Image
 import pytest
 
-from ram_tf.runs import run_splits
 from ram_tf.runs.config import Config
+from ram_tf.runs.splits import run_splits
 from tests.support.image_files import encode, noise
 
 NAMES = ("cat", "dog")

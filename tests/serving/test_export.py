@@ -13,7 +13,7 @@ import tensorflow as tf
 from ram_tf.data.images.decoding import MAX_PIXELS, decode_image
 from ram_tf.runs import run_models
 from ram_tf.runs.run import Run
-from ram_tf.serving.export import export, serve_bytes, serve_images
+from ram_tf.serving.formats.export import export, serve_bytes, serve_images
 from ram_tf.serving.predictor import Predictor
 from tests.support.decompression_bombs import BOMBS
 from tests.support.full_disk import full_above

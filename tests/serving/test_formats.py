@@ -17,8 +17,8 @@ from benchmarks import photographs
 from ram_tf.evaluation import svm
 from ram_tf.runs import run_models
 from ram_tf.runs.run import Run
-from ram_tf.serving import litert_model, onnx_model, single_size
-from ram_tf.serving.export import export, metadata
+from ram_tf.serving.formats import litert_model, onnx_model, single_size
+from ram_tf.serving.formats.export import export, metadata
 from ram_tf.serving.predictor import Predictor
 from tests.support.paths import ROOT
 from tests.support.small_settings import BY_CONTENT, SMALL

@@ -8,10 +8,11 @@ import pytest
 import yaml
 
 from ram_tf.evaluation import infer_split
-from ram_tf.runs import run_models, run_splits
-from ram_tf.serving import litert_model, onnx_model
-from ram_tf.serving.export import export
-from ram_tf.serving.model_card import FIGURES
+from ram_tf.runs import run_models
+from ram_tf.runs.splits import run_splits
+from ram_tf.serving.formats import litert_model, onnx_model
+from ram_tf.serving.formats.export import export
+from ram_tf.serving.formats.model_card import FIGURES
 from tests.support.untrained_runs import start_run
 
 

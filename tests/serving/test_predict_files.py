@@ -13,9 +13,9 @@ from ram_tf.data.drawing import colour
 from ram_tf.metrics.calibration import Calibration
 from ram_tf.runs import run_models
 from ram_tf.runs.run import Run
-from ram_tf.runs.run_splits import load_split
+from ram_tf.runs.splits.run_splits import load_split
 from ram_tf.serving.examples import write_examples
-from ram_tf.serving.export import export
+from ram_tf.serving.formats.export import export
 from ram_tf.serving.image_search import find_images
 from ram_tf.serving.predict_files import predict
 from ram_tf.serving.predictor import Predictor

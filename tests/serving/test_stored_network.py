@@ -8,7 +8,7 @@ import pytest
 import tensorflow as tf
 
 from ram_tf.runs import run_models
-from ram_tf.serving.export import export
+from ram_tf.serving.formats.export import export
 from ram_tf.storage import short_floats
 from tests.support.untrained_runs import start_run
 

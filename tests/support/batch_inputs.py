@@ -3,7 +3,7 @@
 from ram_tf.data.images.image_checks import PNG_START
 from ram_tf.runs import run_models
 from ram_tf.runs.run import Run
-from ram_tf.serving.export import export
+from ram_tf.serving.formats.export import export
 from tests.support.small_settings import SMALL
 
 # The PNG header of an image of 60,000 x 60,000 pixels.

@@ -1,8 +1,8 @@
 """Settings of small runs with two epochs per step, and a function that trains them."""
 
-from ram_tf.runs import run_splits
 from ram_tf.runs.config import Config
 from ram_tf.runs.run import Run
+from ram_tf.runs.splits import run_splits
 from ram_tf.training import two_steps
 
 FLAGS = {

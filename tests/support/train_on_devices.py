@@ -17,8 +17,9 @@ import tensorflow as tf
 
 from ram_tf.cli import setting_flags
 from ram_tf.data.pipelines import training_pipeline
-from ram_tf.runs import run_models, run_splits
+from ram_tf.runs import run_models
 from ram_tf.runs.run import Run
+from ram_tf.runs.splits import run_splits
 from ram_tf.training import two_steps
 from ram_tf.training.devices import Devices
 from tests.support.small_settings import SMALL

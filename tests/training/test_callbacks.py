@@ -10,8 +10,9 @@ import pytest
 from PIL import Image
 
 from ram_tf.data.drawing import colour
-from ram_tf.runs import run_models, run_splits
+from ram_tf.runs import run_models
 from ram_tf.runs.run import Run
+from ram_tf.runs.splits import run_splits
 from ram_tf.training import callbacks
 from ram_tf.training.batches import TrainingBatches
 from ram_tf.training.optimizer import compile_model

@@ -8,10 +8,11 @@ import keras
 import numpy as np
 import pytest
 
-from ram_tf.runs import run_models, run_splits
+from ram_tf.runs import run_models
 from ram_tf.runs.origin import Origin
 from ram_tf.runs.run import Run
-from ram_tf.serving.export import export
+from ram_tf.runs.splits import run_splits
+from ram_tf.serving.formats.export import export
 from ram_tf.storage import short_floats
 from ram_tf.training import callbacks, label_transfer, linear_probe
 from tests.support.small_runs import small_config, train_run

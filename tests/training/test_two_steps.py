@@ -13,8 +13,8 @@ import pytest
 import tensorflow as tf
 from tensorflow.python.framework import config as framework
 
-from ram_tf.runs import run_splits
 from ram_tf.runs.run import Run
+from ram_tf.runs.splits import run_splits
 from ram_tf.training import callbacks, two_steps
 from tests.support.h5_arrays import arrays
 from tests.support.paths import ROOT

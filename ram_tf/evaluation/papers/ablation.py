@@ -17,9 +17,10 @@ from ram_tf.evaluation import infer_split, results
 from ram_tf.evaluation.ensemble import ViewSettings
 from ram_tf.evaluation.papers.ablation_tables import CROPS, LOCATIONS
 from ram_tf.models import evidence_map
-from ram_tf.runs import proposals, run_models, run_splits
+from ram_tf.runs import run_models
 from ram_tf.runs.config import Config
 from ram_tf.runs.run import Run
+from ram_tf.runs.splits import proposals, run_splits
 from ram_tf.storage import cache
 from ram_tf.storage.atomic_files import (
     atomic_write,

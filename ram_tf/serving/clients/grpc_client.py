@@ -45,7 +45,7 @@ class GrpcClient:
         encoded: A list of one or more `bytes`, an image each.
 
     Returns:
-        The dict of `ram_tf.serving.export.serve_bytes`, as NumPy arrays.
+        The dict of `ram_tf.serving.formats.export.serve_bytes`, as NumPy arrays.
 
     Raises:
         ModuleNotFoundError: On construction, without the extra `serving`.
@@ -104,7 +104,7 @@ def outputs_of(response, count, url):
         url: URL of the model, for error messages.
 
     Returns:
-        The dict of `ram_tf.serving.export.serve_bytes`, as NumPy arrays.
+        The dict of `ram_tf.serving.formats.export.serve_bytes`, as NumPy arrays.
 
     Raises:
         ValueError: The response is not a prediction.

@@ -50,7 +50,7 @@ class RestClient:
         encoded: A list of one or more `bytes`, an image each.
 
     Returns:
-        The dict of `ram_tf.serving.export.serve_bytes`, as NumPy arrays.
+        The dict of `ram_tf.serving.formats.export.serve_bytes`, as NumPy arrays.
 
     Raises:
         ConnectionError: When called, if the server does not answer.

@@ -19,8 +19,9 @@ from ram_tf.data.images.decoding import decode_checked
 from ram_tf.data.images.image_faults import REFUSE
 from ram_tf.data.pipelines import prepare_image, resize, untuned
 from ram_tf.models.multi_view import cut_images
-from ram_tf.serving import extras, model_card
-from ram_tf.serving.stored_network import StoredNetwork
+from ram_tf.serving import extras
+from ram_tf.serving.formats import model_card
+from ram_tf.serving.formats.stored_network import StoredNetwork
 from ram_tf.storage import atomic_files, locks
 
 LABELS = "labels.txt"

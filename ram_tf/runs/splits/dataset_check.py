@@ -6,7 +6,7 @@ import itertools
 import numpy as np
 
 from ram_tf.data import duplicates
-from ram_tf.runs import run_splits
+from ram_tf.runs.splits import run_splits
 
 # What the splits of `run_splits.RunSplits` are called here, in their order.
 USES = ("training", "validation", "test")

@@ -1,14 +1,14 @@
 """Models as functions of images of one size, as the formats ONNX and LiteRT hold them.
 
 These files neither decode nor resize: the caller prepares the images with
-`ram_tf.serving.export.read_images`.
+`ram_tf.serving.formats.export.read_images`.
 """
 
 import numpy as np
 import tensorflow as tf
 
 from ram_tf.data.images.image_faults import REFUSE
-from ram_tf.serving.export import read_images
+from ram_tf.serving.formats.export import read_images
 
 # In bytes. The metadata of 10,000 labels takes one million.
 LARGEST_TEXT = 8 << 20
@@ -54,7 +54,7 @@ def serve_bytes(forward, size, max_pixels, truncated=REFUSE):
 
     Returns:
         A function from a list of encoded images to the dict of
-        `ram_tf.serving.export.serve_bytes`, as NumPy arrays.
+        `ram_tf.serving.formats.export.serve_bytes`, as NumPy arrays.
     """
 
     def read(image_bytes):

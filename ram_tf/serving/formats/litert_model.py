@@ -19,8 +19,9 @@ from tensorflow.python.framework.convert_to_constants import (
     convert_variables_to_constants_v2,
 )
 
-from ram_tf.serving import extras, model_card, single_size
-from ram_tf.serving.export import METADATA, metadata
+from ram_tf.serving import extras
+from ram_tf.serving.formats import model_card, single_size
+from ram_tf.serving.formats.export import METADATA, metadata
 from ram_tf.storage.atomic_files import atomic_write
 
 ENDING = ".tflite"
@@ -41,7 +42,7 @@ def export(view, run, path, quantize=False, licence=None):
         path: Path of the file.
         quantize: Whether to store weights in 8 bits (dynamic range): a quarter of the
             size, and slightly different scores.
-        licence: See `ram_tf.serving.export.export`.
+        licence: See `ram_tf.serving.formats.export.export`.
 
     Returns:
         The path.

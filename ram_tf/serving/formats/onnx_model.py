@@ -1,14 +1,15 @@
 """Export to ONNX, for ONNX Runtime and other programs that read the format.
 
 The file has the input `images` `(B, N, N, 3)` float32 and the outputs of the SavedModel
-except `valid`. Its metadata holds the texts of `ram_tf.serving.export.metadata` and its
-card.
+except `valid`. Its metadata holds its card and the texts of
+`ram_tf.serving.formats.export.metadata`.
 """
 
 import pathlib
 
-from ram_tf.serving import extras, model_card, single_size
-from ram_tf.serving.export import metadata
+from ram_tf.serving import extras
+from ram_tf.serving.formats import model_card, single_size
+from ram_tf.serving.formats.export import metadata
 from ram_tf.storage.atomic_files import atomic_write
 
 ENDING = ".onnx"
@@ -24,7 +25,7 @@ def export(view, run, path, licence=None):
         view: A `MultiView` of trained models at one scale, or a wrapper of one.
         run: Its `Run`, for settings and label names.
         path: Path of the file.
-        licence: See `ram_tf.serving.export.export`.
+        licence: See `ram_tf.serving.formats.export.export`.
 
     Returns:
         The path.
@@ -62,7 +63,7 @@ def load(path):
 
     Returns:
         The function from `(B, N, N, 3)` float32 images to the dict of arrays, and the
-        texts of `ram_tf.serving.export.metadata`.
+        texts of `ram_tf.serving.formats.export.metadata`.
 
     Raises:
         ModuleNotFoundError: The extra `onnx` is missing.
