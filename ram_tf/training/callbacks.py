@@ -117,7 +117,7 @@ class ValidateAndCheckpoint(keras.callbacks.Callback):
         self._select(logs)
         if self.settings.training.ema:
             averaged.on_test_end()
-        logs["learning_rate"] = float(self.model.optimizer.learning_rate)
+        logs["learning_rate"] = float(self.model.optimizer.learning_rate.numpy())
         self.history.append({"epoch": epoch + 1, **logs})
         patience = self.settings.training.patience
         self.finished = bool(patience and self.waited >= patience)
