@@ -91,6 +91,8 @@ class ValidateAndCheckpoint(keras.callbacks.Callback):
 
     def on_train_batch_end(self, batch, logs=None):
         self.steps = self.done + batch + 1
+        if self.steps == self.batches.count:
+            return  # the end of the epoch writes a checkpoint
         asked = self.termination is not None and self.termination.requested
         minutes = (time.monotonic() - self.saved) / 60
         if asked or minutes >= self.settings.training.checkpoint_minutes:

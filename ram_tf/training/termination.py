@@ -24,8 +24,11 @@ class Termination:
             self._previous = signal.signal(signal.SIGTERM, self._note)
         return self
 
-    def __exit__(self, *_):
+    def __exit__(self, error, *_):
         self._restore()
+        # Asked in the last step or after it, when the last checkpoint is written.
+        if self.requested and error is None:
+            self.exit()
 
     def _note(self, *_):
         self.requested = True

@@ -185,6 +185,32 @@ def test_a_run_ended_within_an_epoch_ends_with_the_weights_of_an_undisturbed_one
         assert history == expected
 
 
+@pytest.mark.parametrize(
+    ("end", "error"), [(terminated, SystemExit), (killed, RuntimeError)]
+)
+def test_a_run_ended_after_the_last_step_of_an_epoch_trains_no_step_twice(
+    squares, tmp_path, monkeypatch, end, error
+):
+    settings = small_config(squares, checkpoint_minutes=1e-9, pooled_epochs=1)
+    whole = train_run(tmp_path / "undisturbed", settings)[0]
+    end_of_epoch = callbacks.ValidateAndCheckpoint.on_epoch_end
+
+    def ending(validation, epoch, logs=None):
+        end()
+        end_of_epoch(validation, epoch, logs)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(callbacks.ValidateAndCheckpoint, "on_epoch_end", ending)
+        with pytest.raises(error):
+            train_run(tmp_path / "run", settings)
+    run = train_run(tmp_path / "run", settings, resume=True)[0]
+    for step in ("step1", "step2"):
+        history, expected = (
+            (each.folder / step / "history.csv").read_text() for each in (run, whole)
+        )
+        assert history == expected
+
+
 def test_a_run_whose_images_have_changed_is_not_resumed(squares, tmp_path):
     data, folder = tmp_path / "data", tmp_path / "run"
     shutil.copytree(squares, data)
