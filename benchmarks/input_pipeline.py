@@ -47,8 +47,9 @@ def candidates(subject):
 
 def cached(subject, folder):
     """Returns the large split with its pixels stored in a folder; None for memory."""
-    image = subject.settings.image
-    cache = PixelCache(image.largest_edge, folder, subject.settings.data.truncated)
+    image, data = subject.settings.image, subject.settings.data
+    limits = data.max_pixels, data.truncated
+    cache = PixelCache(image.largest_edge, folder, limits)
     pixels = scan(subject.large_split, cache=cache).pixels
     return dataclasses.replace(subject.large_split, pixels=pixels)
 

@@ -14,7 +14,7 @@ import numpy as np
 import tensorflow as tf
 
 from ram_tf.data.images import box_frames
-from ram_tf.storage import atomic_files
+from ram_tf.storage import atomic_files, cache
 
 # Changes when the decoder does, or the layout of the files.
 VERSION = 1
@@ -63,11 +63,11 @@ class PixelCache:
     Args:
         edge: The longest edge to store, the largest that a crop is cut from.
         folder: The folder of the files, created if missing; None for memory.
-        truncated: See `ram_tf.data.images.decoding.decode_image`.
+        limits: What is refused: `max_pixels` and `truncated` of `decode_image`.
     """
 
-    def __init__(self, edge, folder, truncated):
-        self.edge, self.truncated = edge, truncated
+    def __init__(self, edge, folder, limits):
+        self.edge, self.limits = edge, tuple(limits)
         self.folder = pathlib.Path(folder) if folder else None
         if folder:
             atomic_files.make_folder(folder)
@@ -131,13 +131,8 @@ class PixelCache:
         return str(path)
 
     def _path(self, image):
-        if isinstance(image, bytes):
-            which = hashlib.sha256(image).hexdigest()
-        else:
-            found = os.stat(image)
-            which = os.path.abspath(image), found.st_size, found.st_mtime_ns
-        key = repr((VERSION, which, self.edge, self.truncated))
-        name = hashlib.sha256(key.encode()).hexdigest()[:32]
+        about = repr((VERSION, self.edge, self.limits)).encode()
+        name = hashlib.sha256(about + cache.identity(image)).hexdigest()[:32]
         return self.folder / name[:2] / f"{name}.pixels"
 
     def reader(self, split, decode):

@@ -13,6 +13,7 @@ from ram_tf.data.split import Split
 from tests.support.image_files import encode, noise
 
 EDGE = 24
+LIMITS = 10_000, "refuse"
 SHAPES = [(20, 24), (9, 24), (24, 24), (24, 5), (1, 1), (16, 20)]
 
 
@@ -27,7 +28,7 @@ def split_of(folder, shapes=SHAPES):
 
 
 def cached(split, folder):
-    found = scan(split, cache=PixelCache(EDGE, folder, "refuse"))
+    found = scan(split, cache=PixelCache(EDGE, folder, LIMITS))
     return dataclasses.replace(split, pixels=found.pixels)
 
 
@@ -97,10 +98,17 @@ def test_unchanged_files_are_not_decoded_again(tmp_path):
     with open(path, "r+b") as file:
         file.write(b"no longer an image")
     os.utime(path, ns=(kept.st_atime_ns, kept.st_mtime_ns))
-    again = PixelCache(EDGE, cache, "refuse")
+    again = PixelCache(EDGE, cache, LIMITS)
     assert not len(scan(split, cache=again).unreadable)
     os.utime(path, ns=(kept.st_atime_ns, kept.st_mtime_ns + 1))
     assert scan(split, cache=again).unreadable.tolist() == [0]
+
+
+def test_an_image_that_is_refused_now_is_not_read_from_the_cache(tmp_path):
+    split, folder = split_of(tmp_path, [(20, 24)]), tmp_path / "cache"
+    cached(split, folder)
+    stricter = PixelCache(EDGE, folder, (100, "refuse"))
+    assert scan(split, max_pixels=100, cache=stricter).unreadable.tolist() == [0]
 
 
 def test_incomplete_files_of_the_cache_are_written_again(tmp_path):
@@ -116,7 +124,7 @@ def test_incomplete_files_of_the_cache_are_written_again(tmp_path):
 def test_unreadable_images_are_found_and_the_others_stored(tmp_path, folder):
     split = split_of(tmp_path)
     (tmp_path / "1.png").write_bytes(b"no image")
-    found = scan(split, cache=PixelCache(EDGE, folder, "refuse"))
+    found = scan(split, cache=PixelCache(EDGE, folder, LIMITS))
     assert found.unreadable.tolist() == [1]
     assert [each is None for each in found.pixels.stored] == [False, True] + 4 * [False]
 
@@ -128,15 +136,15 @@ def test_room_is_counted_before_it_is_taken(tmp_path, monkeypatch, capsys):
     needed = 3 * (EDGE * 20 + 8 * 8)  # the PNG's own sizes, at most EDGE
     memory.write_text(f"MemAvailable: {needed // 1024} kB\n")
     with pytest.raises(ValueError, match=r"do not fit in memory.*--cache disk"):
-        PixelCache(EDGE, None, "refuse").check_room(split)
+        PixelCache(EDGE, None, LIMITS).check_room(split)
     memory.write_text(f"MemAvailable: {needed // 1024 + 1} kB\n")
-    PixelCache(EDGE, None, "refuse").check_room(split)
+    PixelCache(EDGE, None, LIMITS).check_room(split)
     assert "2 images" in capsys.readouterr().out
 
 
 def test_room_is_not_needed_for_what_is_stored(tmp_path, capsys):
     split, cache = split_of(tmp_path), tmp_path / "cache"
     cached(split, cache)
-    PixelCache(EDGE, cache, "refuse").check_room(split)
+    PixelCache(EDGE, cache, LIMITS).check_room(split)
     assert "0.00 GiB" in (out := capsys.readouterr().out)
     assert "the other 6" in out

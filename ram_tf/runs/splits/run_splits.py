@@ -255,7 +255,8 @@ def _cache(settings):
     folder = None
     if settings.data.cache == "disk":
         folder = settings.data.cache_dir or pathlib.Path.home() / ".cache" / "ram_tf"
-    return PixelCache(settings.image.largest_edge, folder, settings.data.truncated)
+    limits = settings.data.max_pixels, settings.data.truncated
+    return PixelCache(settings.image.largest_edge, folder, limits)
 
 
 def _check_readable(split, settings, is_check):
