@@ -8,7 +8,7 @@ def required(extra, feature):
     """Wraps imports of optional packages.
 
     Args:
-        extra: The extra of pyproject.toml that installs them.
+        extra: The extra of setup.cfg that installs them.
         feature: What needs it, as the subject of a sentence.
 
     Raises:

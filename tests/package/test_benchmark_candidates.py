@@ -6,9 +6,17 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from benchmarks import forward, input_pipeline, photographs, saved_model, training_step
+from benchmarks import (
+    forward,
+    input_pipeline,
+    peers,
+    photographs,
+    saved_model,
+    training_step,
+)
 from benchmarks.subject import Subject
 from ram_tf.data.pipelines import training_pipeline
+from ram_tf.models.attention.recurrent_attention import RecurrentMemorizedAttention
 from ram_tf.models.attention.region_lstm import pool_region
 from ram_tf.models.attention.spatial_transformer import sample_region
 from ram_tf.models.networks import RDAR, PooledClassifier
@@ -298,3 +306,23 @@ def test_photographs_are_colour_jpegs_of_two_shapes(tmp_path):
         # Those of VOC have 90 kB on average.
         assert 20_000 < path.stat().st_size < 200_000
     assert sizes == ([(500, 375)] * 3 + [(375, 500)]) * 2
+
+
+def test_operations_of_the_recurrent_module_are_counted_by_hand():
+    layer = RecurrentMemorizedAttention(5, 2, 3, (4, 6), "average")
+    layer.build((None, 7, 8, 9))
+    sampling = 4 * 7 * 8 * 9 + 4 * 6 * 8 * 9  # rows, then columns
+    products = 9 * 3 + 3 * 12 + 3 * 12 + 3 * 3 + 3 * 5 + 3 * 4
+    expected = 2 * 3 * (sampling + products)  # of the whole map and two regions
+    assert peers.module_operations(layer, (None, 7, 8, 9)) == expected
+
+
+def test_operations_of_the_network_are_those_of_its_convolutions(subject):
+    images = subject.images(40)
+    counted = peers.network_operations(subject.model, images)
+    maps = subject.model.backbone(images).shape
+    counted -= peers.module_operations(subject.model.attention, maps)
+    products = 20 * 20 * (4 * 4 * 3 * 16 + 3 * 3 * 16 * 32)
+    products += 10 * 10 * 3 * 3 * 32 * 64 + 5 * 5 * 64 * 128
+    # The profiler also counts biases, scaling and the like.
+    assert 2 * products <= counted <= 2.1 * products
