@@ -24,9 +24,9 @@ HALF = 1.5 / CELLS  # half the edge of an object, as a fraction of the map
 
 
 def draw_maps(count, seed):
-    """Draws maps `(count, 12, 12, 6)`, their labels, and the marked objects' centers.
+    """Draws maps `(count, 12, 12, 6)`, their labels, and the marked objects' centres.
 
-    An object has 3 x 3 cells; centers are y, x as fractions of the map.
+    An object has 3 x 3 cells; centres are y, x as fractions of the map.
     """
     rng = np.random.default_rng(seed)
     maps = 0.2 * np.abs(rng.normal(size=(count, CELLS, CELLS, LABELS + 2)))
@@ -59,14 +59,14 @@ def pointing(model):
     The second value is that of the same regions on other maps: what a place is worth
     that does not depend on the map.
     """
-    maps, rows, centers = draw_maps(500, seed=1)
+    maps, rows, centres = draw_maps(500, seed=1)
     outputs = model.predict(maps, verbose=0)
     label = rows.argmax(-1)
     scores = outputs["region_scores"][np.arange(len(maps)), :, label]
     boxes = outputs["boxes"][np.arange(len(maps)), scores.argmax(-1)]
     found = (boxes[:, :2] + boxes[:, 2:]) / 2
     shuffled = np.roll(found, 1, axis=0)
-    hits = (np.abs(each - centers).max(-1) < HALF for each in (found, shuffled))
+    hits = (np.abs(each - centres).max(-1) < HALF for each in (found, shuffled))
     return [100 * each.mean() for each in hits]
 
 
