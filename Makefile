@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 
-.PHONY: demo test test-all docs notebook bench fuzz faults lint clean
+.PHONY: demo test test-all docs notebook bench fuzz faults lint lock audit sbom clean
 
 demo: .venv/installed
 	$(BIN)/python scripts/fit.py --output_dir runs/digits --resume
@@ -42,14 +42,37 @@ lint: .venv/installed
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-.venv/installed: setup.cfg pyproject.toml
+# Locks the versions and hashes of all packages that the tests need.
+lock: .venv-tools/installed
+	echo "backports.strenum<1.3" | .venv-tools/bin/uv pip compile setup.cfg --extra dev \
+	    --universal --python-version 3.11 --generate-hashes --no-annotate --quiet \
+	    --upgrade --constraint - --custom-compile-command "make lock" \
+	    --output-file requirements.lock
+
+# Looks the locked packages up in PyPI's database of vulnerabilities.
+audit: .venv-tools/installed
+	.venv-tools/bin/pip-audit --disable-pip --requirement requirements.lock
+
+# Writes the installed packages as a bill of materials, in CycloneDX's format.
+sbom: .venv/installed .venv-tools/installed
+	mkdir -p build
+	.venv-tools/bin/cyclonedx-py environment .venv --output-file build/sbom.json
+
+.venv/installed: setup.cfg pyproject.toml requirements.lock
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --editable ".[dev]"
+	$(BIN)/python -m pip install --quiet --require-hashes --requirement requirements.lock
+	$(BIN)/python -m pip install --quiet --no-deps --editable .
 	touch $@
 
 .venv/installed-docs: .venv/installed
 	$(BIN)/python -m pip install --quiet --editable ".[docs]"
 	touch $@
 
+.venv-tools/installed:
+	$(PYTHON) -m venv .venv-tools
+	.venv-tools/bin/pip install --quiet "uv>=0.13,<0.14" "pip-audit>=2.10,<3" \
+	    "cyclonedx-bom>=7.5,<8"
+	touch $@
+
 clean:
-	rm -rf .venv build site *.egg-info
+	rm -rf .venv .venv-tools build site *.egg-info

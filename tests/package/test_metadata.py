@@ -4,6 +4,8 @@ import configparser
 import re
 
 import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 import ram_tf
 from tests.support.paths import ROOT
@@ -33,6 +35,26 @@ def test_the_changelog_begins_with_what_is_unreleased_and_this_version():
     headings = re.findall(r"^## (.*)$", (ROOT / "CHANGELOG.md").read_text(), re.M)
     assert headings[:2] == ["Unreleased", ram_tf.__version__]
     assert all(re.fullmatch(r"\d+\.\d+\.\d+", each) for each in headings[1:])
+
+
+def test_the_locked_versions_are_in_the_ranges_of_the_package():
+    lock = (ROOT / "requirements.lock").read_text().replace("\\\n", "")
+    locked = {}
+    for line in re.findall(r"^\S+==.*$", lock, re.M):
+        each = Requirement(line.partition(" --hash=sha256:")[0])
+        assert "--hash=sha256:" in line
+        locked.setdefault(canonicalize_name(each.name), []).append(each.specifier)
+    package = configparser.ConfigParser()
+    package.read(ROOT / "setup.cfg")
+    wanted = package["options"]["install_requires"]
+    wanted += package["options.extras_require"]["dev"]
+    lines = [line for line in wanted.split("\n") if line.strip(" #") == line.strip()]
+    requirements = [Requirement(line) for line in lines if line.strip()]
+    assert len(requirements) > 20
+    for each in requirements:
+        for pinned in locked[canonicalize_name(each.name)]:
+            (version,) = (part.version for part in pinned)
+            assert each.specifier.contains(version), each
 
 
 def test_commits_are_checked_as_make_lint_and_the_tests_do():
