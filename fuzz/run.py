@@ -29,6 +29,7 @@ TARGETS = {
     "views_file": 5_000,
     "model_files": 5_000,
     "array_files": 10_000,
+    "weights_files": 500,
     "server_answers": 5_000,
     "decoding": 10_000,
     "conversion": 10_000,

@@ -171,9 +171,16 @@ def _load(network, name, path):
     except (ValueError, OSError, KeyError) as error:
         raise ValueError(
             f"The weights do not fit {name}. Expected a file that Keras saved of "
-            f"{name} without its top. Received: {path} ({_first_line(error)})"
+            f"{name} without its top. Received: {path} ({reason(error)})"
         ) from error
 
 
-def _first_line(error):
-    return str(error).strip().splitlines()[0]
+def reason(error):
+    """Returns the line of Keras' error that says why weights cannot be loaded.
+
+    Of a file in its own format the first line announces an example, which follows.
+    """
+    lines = [line for line in str(error).splitlines() if line.strip()]
+    if not lines:
+        return type(error).__name__
+    return lines[1] if lines[0].endswith(":") and len(lines) > 1 else lines[0]
