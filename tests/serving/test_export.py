@@ -1,5 +1,6 @@
 """Exported SavedModels: signatures, unreadable images, versions and warm-up."""
 
+import io
 import os
 import pathlib
 import shutil
@@ -9,8 +10,10 @@ import sys
 import numpy as np
 import pytest
 import tensorflow as tf
+from PIL import Image
 
 from ram_tf.data.images.decoding import MAX_PIXELS, decode_image
+from ram_tf.data.pipelines import centre_crop
 from ram_tf.runs import run_models
 from ram_tf.runs.run import Run
 from ram_tf.serving.formats.export import export, serve_bytes, serve_images
@@ -83,6 +86,29 @@ def test_both_signatures_equal_the_keras_model(run, model, version, encoded):
             np.testing.assert_allclose(outputs[name], expected[name], atol=1e-5)
 
 
+def test_both_signatures_are_the_model_on_the_centre_crop(run, model, version, encoded):
+    served = tf.saved_model.load(str(version)).signatures
+    images = np.stack([decode_image(e).numpy() for e in encoded])
+    assert images.shape[1] == run.config.image.image_size
+    expected = model(centre_crop(images.astype("float32"), run.config.image.crop))
+    by_bytes = served["serving_default"](image_bytes=tf.constant(encoded))
+    by_images = served["serving_images"](images=tf.constant(images))
+    for outputs in (by_bytes, by_images):
+        for name, value in expected.items():
+            np.testing.assert_allclose(outputs[name], value, atol=1e-5, err_msg=name)
+
+
+def test_photographs_are_turned_upright_in_the_graph(run, model, encoded):
+    note, stored = Image.Exif(), io.BytesIO()
+    note[0x0112] = 6  # stored on its side
+    Image.open(io.BytesIO(encoded[0])).save(stored, "JPEG", exif=note)
+    upright = tf.io.encode_png(decode_image(stored.getvalue())).numpy()
+    given = tf.constant([stored.getvalue(), upright, encoded[0]])
+    photograph, expected, unturned = serve(run, model)(given)["scores"].numpy()
+    np.testing.assert_allclose(photograph, expected, atol=1e-5)
+    assert np.abs(photograph - unturned).max() > 1e-3
+
+
 @of_both
 def test_unreadable_images_are_marked_and_do_not_affect_other_rows(run, model, encoded):
     served = tf.function(serve(run, model))
@@ -138,6 +164,11 @@ def test_versions_count_up_and_no_other_files_remain(run, model, tmp_path):
     )
     assert (first.name, second.name) == ("1", "2")
     assert sorted(p.name for p in (tmp_path / "name").iterdir()) == ["1", "2"]
+
+
+def test_a_version_is_above_all_others(run, model, tmp_path):
+    (tmp_path / "7").mkdir()  # those before it were removed
+    assert export(run_models.view(run, model), run, tmp_path).name == "8"
 
 
 def test_folders_of_killed_exports_are_removed_and_of_running_ones_kept(

@@ -17,7 +17,7 @@ from ram_tf.runs.splits.run_splits import load_split
 from ram_tf.serving.examples import write_examples
 from ram_tf.serving.formats.export import export
 from ram_tf.serving.image_search import find_images
-from ram_tf.serving.predict_files import predict
+from ram_tf.serving.predict_files import predict, to_record
 from ram_tf.serving.predictor import Predictor
 from ram_tf.storage.atomic_files import write_with_checksum
 from tests.support.image_files import encode, noise
@@ -68,6 +68,20 @@ def test_a_record_has_the_labels_above_the_threshold_with_their_boxes(run, squar
     values = [all_named["probabilities"][name] for name in all_named["labels"]]
     assert values == sorted(values, reverse=True)
     assert len(values) == len(LABELS)
+
+
+def test_a_label_has_the_box_of_the_region_with_its_highest_score():
+    outputs = {
+        "valid": True,
+        "scores": np.array([1.0, 2.0]),
+        "probabilities": np.array([0.7, 0.9]),
+        "region_scores": np.array([[1.0, 0.0], [0.5, 2.0]]),
+        "boxes": np.array([[0.0, 0.0, 0.5, 0.5], [0.25, 0.25, 1.0, 1.0]]),
+    }
+    record = to_record("a.png", outputs, ("cat", "dog"), 0.5)
+    assert record["labels"] == ["dog", "cat"]  # the most probable first
+    assert record["boxes"]["cat"] == [0, 0, 0.5, 0.5]
+    assert record["boxes"]["dog"] == [0.25, 0.25, 1, 1]
 
 
 def test_an_unreadable_image_has_a_record_and_no_picture(run, squares, tmp_path):

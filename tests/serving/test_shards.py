@@ -46,6 +46,24 @@ def test_a_shard_is_finished_when_its_records_exist(version, tmp_path):
     assert again.unread() == {}
 
 
+def test_a_shard_that_is_killed_between_its_files_is_not_finished(
+    version, tmp_path, monkeypatch
+):
+    batch, write, written = opened(tmp_path, version), Batch._write, []
+
+    def write_once(batch, name, content):
+        if written:
+            raise RuntimeError("killed")
+        written.append(name)
+        write(batch, name, content)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Batch, "_write", write_once)
+        with pytest.raises(RuntimeError, match="killed"):
+            batch.finish(batch.shards[1], [], [])
+    assert len(opened(tmp_path, version).unfinished()) == 3
+
+
 def test_incomplete_files_of_a_killed_process_are_removed(version, tmp_path):
     opened(tmp_path, version)
     half = tmp_path / "partial-0-part-00001-of-00003.jsonl"
