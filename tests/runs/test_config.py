@@ -20,6 +20,11 @@ def test_the_crop_is_the_image_size_minus_the_margin():
     assert Config().image.crop == 512 - 64  # section 5.1
 
 
+def test_difficult_objects_are_unknown_by_default():
+    # As in VOC's own evaluation, which leaves them out.
+    assert Config().data.difficult == "unknown"
+
+
 def test_zooms_are_factors_of_at_least_one():
     assert Config.of(zooms="1,1,1.5").image.zoom_factors == (1, 1, 1.5)
     for wrong in ("0.5", "1,,2", "large", "nan", "9"):

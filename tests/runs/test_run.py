@@ -1,5 +1,6 @@
 """Tests how the folder of a run is started, resumed and opened."""
 
+import dataclasses
 import json
 import os
 import subprocess
@@ -111,6 +112,20 @@ def test_a_run_is_resumed_only_with_its_own_images_and_labels(tmp_path):
             run.record_training_images(train, selection)
     with pytest.raises(ValueError, match="others for train and selection"):
         run.record_training_images(selection, split())
+
+
+@pytest.mark.parametrize("image", ["1.png", "9.png"])
+def test_images_that_a_run_was_trained_or_validated_on_are_not_tested_on(
+    tmp_path, image
+):
+    run, selection = started(tmp_path), split((0, 1))
+    selection = dataclasses.replace(selection, names=("8.png", "9.png"))
+    run.record_training_images(split(), selection)
+    new = dataclasses.replace(split((1, 0)), names=("5.png", "6.png"), name="new")
+    run.check_not_trained_on(new, run.config)
+    seen = dataclasses.replace(new, names=("5.png", image))
+    with pytest.raises(ValueError, match=f"1 of 2 of the split new, such as {image}"):
+        run.check_not_trained_on(seen, run.config)
 
 
 def test_a_run_without_trained_weights_may_start_with_other_images(tmp_path):
