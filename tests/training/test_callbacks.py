@@ -1,5 +1,6 @@
 """Tests of the callbacks: validation, best weights, checkpoints and TensorBoard."""
 
+import csv
 import io
 import json
 import shutil
@@ -62,6 +63,15 @@ def test_history_has_the_terms_of_the_loss_and_the_validation_map(rdar):
     assert {"epoch", "loss", "classification", "localization", "val_mAP"} <= set(row)
     assert row["epoch"] == 2
     assert row["loss"] == pytest.approx(row["classification"] + row["localization"])
+
+
+def test_the_rate_falls_after_two_thirds_of_the_epochs(rdar):
+    run, _ = rdar
+    assert run.config.training.schedule == "step"
+    with (run.folder / "step2" / "history.csv").open() as file:
+        rates = [float(row["learning_rate"]) for row in csv.DictReader(file)]
+    # After the first of two epochs it is the initial one, after the second a tenth.
+    assert rates == pytest.approx([1e-3, 1e-4])
 
 
 def test_history_of_rarl_has_the_metrics_of_its_agent(rarl):

@@ -108,6 +108,29 @@ def test_a_step_resumed_after_one_epoch_ends_with_the_weights_of_an_undisturbed_
         np.testing.assert_array_equal(weight, expected, err_msg=weight.path)
 
 
+def test_a_resumed_run_keeps_the_best_epoch_of_before(
+    squares, tmp_path, monkeypatch, capsys
+):
+    # With this rate the second epoch is far worse than the first.
+    settings = small_config(
+        squares, select_by="loss", learning_rate=3.0, pooled_epochs=1
+    )
+    end_of_epoch = callbacks.ValidateAndCheckpoint.on_epoch_end
+
+    def interrupted(validation, epoch, logs=None):
+        end_of_epoch(validation, epoch, logs)
+        if validation.checkpoint.parent.name == "step2":
+            raise RuntimeError("interrupted")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(callbacks.ValidateAndCheckpoint, "on_epoch_end", interrupted)
+        with pytest.raises(RuntimeError, match="interrupted"):
+            train_run(tmp_path, settings)
+    train_run(tmp_path, settings, resume=True)
+    printed = capsys.readouterr().out
+    assert "step2: best validation at epoch 1, of 2 epochs" in printed
+
+
 @pytest.mark.parametrize(
     ("changes", "expected"),
     [
