@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 
-.PHONY: demo test test-all docs notebook bench fuzz faults lint lock audit sbom clean
+.PHONY: demo test test-all docs notebook bench fuzz faults mutations lint lock audit sbom clean
 
 demo: .venv/installed
 	$(BIN)/python scripts/fit.py --output_dir runs/digits --resume
@@ -36,6 +36,10 @@ fuzz: .venv/installed
 # Tests kills, full disks, changed files and more; some need root and faketime.
 faults: .venv/installed
 	$(BIN)/python -m tests.faults.run $(FAULTS)
+
+# Plants faults in a copy of the code, each of which a named test must notice.
+mutations: .venv/installed
+	$(BIN)/python -m tests.faults.mutations $(MUTATIONS)
 
 lint: .venv/installed
 	$(BIN)/ruff check .
