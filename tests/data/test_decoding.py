@@ -57,6 +57,12 @@ def test_decoded_pixels_equal_those_of_pillow(image, tolerance):
     np.testing.assert_allclose(decoded.numpy().astype(int), expected, atol=tolerance)
 
 
+@pytest.mark.parametrize("subsampling", [0, 2])
+def test_jpegs_are_decoded_bit_for_bit_as_by_pillow(subsampling):
+    encoded = encode(noise(40, 56), "JPEG", quality=90, subsampling=subsampling)
+    np.testing.assert_array_equal(decode_image(encoded), rgb_by_pillow(encoded))
+
+
 @pytest.mark.parametrize("mode", ["RGBA", "LA", "P"])
 def test_transparent_pixels_become_white(mode):
     if mode == "P":

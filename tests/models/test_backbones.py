@@ -117,7 +117,10 @@ def test_networks_receive_what_keras_preprocesses(name, images):
 def test_vgg16_ends_with_conv5_3_before_pool5(images):
     backbone = backbones.build("vgg16", "none")
     assert backbone.count_params() == 14_714_688  # all 13 convolutions, no fc
-    assert backbone(images).numpy().min() >= 0
+    assert backbone.layers[-1].layers[-1].name == "block5_conv3"
+    features = backbone(images).numpy()
+    assert features.shape[1:3] == (64 // 16, 96 // 16)  # not halved by pool5
+    assert features.min() >= 0
 
 
 def test_an_unknown_name_is_refused():
