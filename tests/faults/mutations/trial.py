@@ -13,7 +13,11 @@ ROOT = pathlib.Path(__file__).parents[3]
 # What the named tests read.
 COPIED = ("ram_tf", "tests", "scripts", "fuzz", "docs", "setup.cfg", "pyproject.toml")
 TIMEOUT = 600  # seconds after which a test has not noticed a fault
-PYTEST = ("-x", "-q", "--color=no", "-p", "no:cacheprovider")
+# Loading pytest's plugins takes seconds, and no test needs one.
+PYTEST = (
+    *("-x", "-q", "--color=no", "-p", "no:cacheprovider"),
+    "--disable-plugin-autoload",
+)
 
 # Loading TensorFlow takes most of the time of a test. Processes are therefore forked
 # from a server that can load it first.
