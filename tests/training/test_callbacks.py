@@ -227,6 +227,25 @@ def test_the_weights_that_are_kept_are_the_moving_average_of_the_steps(
     assert max(abs(a - b).max() for a, b in zip(*steps, strict=True)) > 1e-4
 
 
+def test_validation_has_no_dropout(squares, tmp_path):
+    settings = small_config(squares, dropout=0.5)
+    splits = run_splits.load(settings)
+    run = Run(tmp_path, settings, splits.train.label_names)
+    model = run_models.build_pooled(run, "max")
+    validation = callbacks.ValidateAndCheckpoint(
+        tmp_path, model, settings, splits.selection, batches=None
+    )
+    first, again = (validation._validate()["val_loss"] for _ in range(2))
+    assert first == again
+    images = np.concatenate([batch for (batch,) in validation.inputs])
+    losses = [
+        float(model.objective.terms(splits.selection.labels, outputs)["classification"])
+        for outputs in (model(images), model(images, training=True))
+    ]
+    assert first == pytest.approx(losses[0], rel=1e-5)
+    assert first != pytest.approx(losses[1], rel=1e-3)
+
+
 def test_early_stopping_waits_for_patience_epochs(squares, tmp_path):
     settings = small_config(squares, learning_rate=1e-12, epochs=6, patience=2)
     train_run(tmp_path, settings)
