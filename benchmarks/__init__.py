@@ -4,5 +4,5 @@ What a ratio compares is timed in one process, in turns (A B A B ...); the resul
 median over the rounds. It depends on the machine and its load far less than seconds do.
 `timing` measures, `subject` builds the models that are timed, `forward`,
 `training_step`, `input_pipeline` and `saved_model` define the ratios, and `record`
-stores and prints them. `serving`, `soak`, `devices` and `beam` are separate commands.
+stores and prints them. `serving`, `soak`, `devices` and `batch` are separate commands.
 """

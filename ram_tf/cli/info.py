@@ -14,8 +14,8 @@ from ram_tf.cli import command
 # What results depend on, then the extras.
 PACKAGES = (
     *("tensorflow", "keras", "numpy", "scipy", "scikit-learn", "pillow"),
-    *("matplotlib", "tensorflow-datasets", "apache-beam", "gradio", "onnx"),
-    *("onnxruntime", "tf2onnx", "ai-edge-litert", "tensorflow-serving-api"),
+    *("matplotlib", "tensorflow-datasets", "apache-beam", "ray", "gradio"),
+    *("onnx", "onnxruntime", "tf2onnx", "ai-edge-litert", "tensorflow-serving-api"),
     "opencv-contrib-python-headless",
 )
 

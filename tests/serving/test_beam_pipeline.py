@@ -10,17 +10,22 @@ import time
 
 import pytest
 
-from tests.support.batch_inputs import REASONS, mixed, write_broken
+from tests.support.batch_inputs import (
+    REASONS,
+    arguments,
+    lines,
+    mixed,
+    write_broken,
+)
 from tests.support.paths import ROOT
 from tests.support.scripts import script
 
 pytest.importorskip("apache_beam", reason="needs the extra beam")
 
-from apache_beam.io.filesystem import FileSystem
-from apache_beam.io.localfilesystem import LocalFileSystem
 from apache_beam.ml.inference.base import PredictionResult
 
-from ram_tf.serving.batch.beam_pipeline import Image, WriteShards
+from ram_tf.serving.batch.answers import Image
+from ram_tf.serving.batch.beam_pipeline import Placed, WriteShards
 from ram_tf.serving.batch.shards import Batch, Shard
 from ram_tf.serving.predict_files import predict
 from ram_tf.serving.predictor import Predictor
@@ -31,29 +36,11 @@ def images(squares, tmp_path_factory):
     return mixed(squares, write_broken(tmp_path_factory.mktemp("broken")))
 
 
-def arguments(version, images, folder, *more):
-    folder = pathlib.Path(folder)
-    listed = folder.with_name(f"{folder.name}.txt")
-    listed.write_text("\n".join(images))
-    return [
-        *("--model_dir", str(version), "--list", str(listed)),
-        *("--output_dir", str(folder), "--shard_size", "6", "--batch_size", "4", *more),
-    ]
-
-
 @pytest.fixture(scope="module")
 def done(version, images, tmp_path_factory):
     folder = tmp_path_factory.mktemp("done") / "out"
     assert script("predict_beam")(*arguments(version, images, folder)) == 0
     return folder
-
-
-def lines(folder, kind):
-    return [
-        json.loads(line)
-        for path in sorted(folder.glob(f"{kind}-*.jsonl"))
-        for line in path.read_text().splitlines()
-    ]
 
 
 def test_every_image_has_exactly_one_record_or_reason(done, images):
@@ -114,46 +101,13 @@ def test_only_unfinished_shards_are_processed(done, version, images, capsys):
     assert again["scores"] == pytest.approx(content["scores"], abs=1e-5)
 
 
-class Shelf(LocalFileSystem):
-    """A file system in which `shelf://a/b` is `/a/b` on disk."""
-
-    @classmethod
-    def scheme(cls):
-        return "shelf"
-
-    def __getattribute__(self, name):
-        method = super().__getattribute__(name)
-        if name not in ("open", "create", "exists", "mkdirs", "delete", "rename"):
-            return method
-
-        def on_disk(*given, **named):
-            return method(*map(_strip, given), **named)
-
-        return on_disk
-
-    def join(self, base, *paths):
-        return "shelf:/" + super().join(_strip(base), *paths)
-
-    def _list(self, place):
-        for each in LocalFileSystem(None)._list(_strip(place)):
-            each.path = f"shelf:/{each.path}"
-            yield each
-
-
-def _strip(given):
-    if isinstance(given, list):
-        return [_strip(each) for each in given]
-    return given.removeprefix("shelf:/") if isinstance(given, str) else given
-
-
 def test_every_path_may_be_on_another_file_system(version, squares, tmp_path):
-    assert Shelf in FileSystem.get_all_subclasses()
     status = script("predict_beam")(
-        *("--model_dir", f"shelf:/{version}", "--images", f"shelf:/{squares}/val?.png"),
-        *("--output_dir", f"shelf:/{tmp_path}/out[1]", "--shard_size", "5"),
+        *("--model_dir", f"file://{version}", "--images", f"file://{squares}/val?.png"),
+        *("--output_dir", f"file://{tmp_path}/out[1]", "--shard_size", "5"),
     )
     assert status == 0
-    expected = [f"shelf:/{squares}/val{i}.png" for i in range(10)]
+    expected = [f"file://{squares}/val{i}.png" for i in range(10)]
     assert [each["image"] for each in lines(tmp_path / "out[1]", "part")] == expected
 
 
@@ -161,8 +115,8 @@ def test_a_divided_shard_is_an_error_and_stays_unfinished(version, tmp_path):
     batch = Batch.open(str(tmp_path), ["a", "b"], str(version), "jsonl", 2)
     write = WriteShards(batch)
     write.start_bundle()
-    image = Image(batch.shards[0], 0, "a", b"")
-    write.process(PredictionResult(image, {"image": "a", "valid": True}))
+    placed = Placed(batch.shards[0], 0, Image("a", b""))
+    write.process(PredictionResult(placed, {"image": "a", "valid": True}))
     with pytest.raises(RuntimeError, match="were divided"):
         write.finish_bundle()
     assert batch.unfinished() == [Shard(0, 0, 2)]

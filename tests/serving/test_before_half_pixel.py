@@ -19,6 +19,7 @@ from ram_tf.models.attention import (
     spatial_transformer,
 )
 from ram_tf.models.attention.recurrent_attention import RecurrentMemorizedAttention
+from ram_tf.serving.batch.shards import describe_model
 from ram_tf.serving.predictor import Predictor
 from tests.support.paths import FILES
 
@@ -84,10 +85,7 @@ def test_its_settings_are_read_as_far_as_serving_needs_them(exported):
 
 
 def test_a_batch_reads_its_settings():
-    batch = pytest.importorskip(
-        "ram_tf.serving.batch.shards", reason="needs the extra beam"
-    )
-    settings, label_names, _ = batch.describe_model(str(BEFORE / "saved_model"))
+    settings, label_names, _ = describe_model(str(BEFORE / "saved_model"))
     assert (tuple(label_names), settings.data.max_pixels) == (LABELS, 50_000_000)
 
 

@@ -1,15 +1,19 @@
-"""Batches: shards, manifest, output folder and list of images."""
+"""Batches: shards, manifest, output folder, list of images, and table."""
 
+import json
 import shutil
 
 import pytest
 
+from ram_tf.serving.batch import display
+from ram_tf.serving.batch.shards import Batch, list_images, read_list
 from tests.support.small_settings import SMALL
 
-pytest.importorskip("apache_beam", reason="needs the extra beam")
-
-from ram_tf.serving.batch.shards import Batch, list_images, read_list
-
+ANSWERS = [
+    {"image": "a", "reason": "empty", "detail": ""},
+    {"image": "b", "valid": True},
+    {"image": "c", "valid": True},
+]
 PATHS = [f"photos/{i}\n{i}.jpg" for i in range(7)]
 
 
@@ -36,14 +40,38 @@ def test_shards_hold_the_list_in_order(version, tmp_path):
 
 def test_a_shard_is_finished_when_its_records_exist(version, tmp_path):
     batch = opened(tmp_path, version)
-    unread = [{"image": "a", "reason": "empty", "detail": ""}]
-    batch.finish(batch.shards[1], [], unread)
+    batch.finish(batch.shards[1], ANSWERS)
     again = opened(tmp_path, version)
     assert [shard.number for shard in again.unfinished()] == [0, 2]
-    assert again.unread() == {"empty": 1}
+    assert [again.is_finished(shard) for shard in again.shards] == [False, True, False]
     (tmp_path / "part-00001-of-00003.jsonl").unlink()
     assert len(again.unfinished()) == 3
-    assert again.unread() == {}
+    assert not again.is_finished(again.shards[1])
+
+
+def test_answers_are_records_or_reasons_in_order(version, tmp_path):
+    batch = opened(tmp_path, version)
+    batch.finish(batch.shards[1], ANSWERS)
+    records, unread = (
+        (tmp_path / f"{kind}-00001-of-00003.jsonl").read_text().splitlines()
+        for kind in ("part", "unread")
+    )
+    assert [json.loads(line) for line in records] == ANSWERS[1:]
+    assert [json.loads(line) for line in unread] == ANSWERS[:1]
+    assert batch.unread([batch.shards[1]]) == {"empty": 1}
+
+
+def test_the_table_counts_this_start_and_the_whole_batch(version, tmp_path):
+    batch = opened(tmp_path, version)
+    first, *todo = batch.shards
+    batch.finish(first, [{**ANSWERS[0], "reason": "missing"}, *ANSWERS[1:]])
+    for shard in todo:
+        batch.finish(shard, ANSWERS[: shard.count])
+    table = display.table(batch, todo).splitlines()
+    rows = {row.rsplit(maxsplit=2)[0]: row.split()[-2:] for row in table}
+    assert rows["read"] == ["4", "7"]
+    assert rows["predicted"] == ["2", "4"]
+    assert (rows["missing"], rows["empty"]) == (["0", "1"], ["2", "2"])
 
 
 def test_a_shard_that_is_killed_between_its_files_is_not_finished(
@@ -77,7 +105,7 @@ def test_a_folder_may_have_any_name(version, tmp_path, name):
     model, out = tmp_path / f"model{name}", tmp_path / f"out{name}"
     shutil.copytree(version, model)
     batch = opened(out, model)
-    batch.finish(batch.shards[1], [], [])
+    batch.finish(batch.shards[1], ANSWERS)
     half = out / "partial-0-part-00000-of-00003.jsonl"
     half.write_text("{")
     # Not directly in the folder, but its name as a pattern may match them.

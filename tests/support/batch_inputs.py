@@ -1,4 +1,7 @@
-"""Makes a small SavedModel, and a list of images of which some cannot be read."""
+"""Makes a small SavedModel, and batches of images of which some cannot be read."""
+
+import json
+import pathlib
 
 from ram_tf.data.images.image_checks import PNG_START
 from ram_tf.runs import run_models
@@ -42,3 +45,23 @@ def mixed(squares, broken):
     """Returns 16 images, the first of them twice, mixed with the broken ones."""
     images = [str(squares / f"val{i}.png") for i in range(16)]
     return [images[0], *broken[:2], *images[1:9], *broken[2:], *images[9:], images[0]]
+
+
+def arguments(version, images, folder, *more):
+    """Writes the list of images, and returns the arguments of predict_batch.py."""
+    folder = pathlib.Path(folder)
+    listed = folder.with_name(f"{folder.name}.txt")
+    listed.write_text("\n".join(images))
+    return [
+        *("--model_dir", str(version), "--list", str(listed)),
+        *("--output_dir", str(folder), "--shard_size", "6", "--batch_size", "4", *more),
+    ]
+
+
+def lines(folder, kind):
+    """Reads the records (`part`) or the images without one (`unread`), in order."""
+    return [
+        json.loads(line)
+        for path in sorted(folder.glob(f"{kind}-*.jsonl"))
+        for line in path.read_text().splitlines()
+    ]

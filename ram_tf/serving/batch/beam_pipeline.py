@@ -7,46 +7,39 @@ memory holds a few shards, never the whole batch.
 """
 
 import collections
-import contextlib
-import threading
 from typing import NamedTuple
 
-import apache_beam as beam
-from apache_beam.io.filesystems import FileSystems
-from apache_beam.metrics import Metrics
-from apache_beam.ml.inference.base import ModelHandler, PredictionResult, RunInference
-from apache_beam.options.pipeline_options import PipelineOptions, StandardOptions
-from apache_beam.runners.portability.fn_api_runner import FnApiRunner
+from ram_tf.serving import extras
+from ram_tf.serving.batch.answers import Image, answer, load_model
+from ram_tf.serving.batch.shards import Shard
 
-from ram_tf.data import progress
-from ram_tf.data.images.image_faults import REASONS, Fault, find_fault
-from ram_tf.serving.batch.shards import Shard, load_model, open_file
-from ram_tf.serving.predict_files import to_record
+with extras.required("beam", "Batch prediction with Beam"):
+    import apache_beam as beam
+    from apache_beam.ml.inference.base import (
+        ModelHandler,
+        PredictionResult,
+        RunInference,
+    )
+    from apache_beam.options.pipeline_options import PipelineOptions, StandardOptions
+    from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 
-NAMESPACE = "images"
-PROGRESS_INTERVAL = 2  # seconds
 
-
-class Image(NamedTuple):
-    """An image in the pipeline.
+class Placed(NamedTuple):
+    """An image and its place.
 
     Args:
         shard: Its `Shard`.
         position: Its index within the shard.
-        path: Its path, as in the list.
-        encoded: The bytes of the file; empty if it cannot be read.
-        failure: Its `Fault`; None if the file can be read.
+        image: The `Image`.
     """
 
     shard: Shard
     position: int
-    path: str
-    encoded: bytes
-    failure: Fault | None = None
+    image: Image
 
 
 class ReadShard(beam.DoFn):
-    """Reads the images of a shard, and passes on unreadable ones without bytes.
+    """Reads the images of a shard.
 
     Args:
         batch: The `Batch`.
@@ -57,24 +50,7 @@ class ReadShard(beam.DoFn):
 
     def process(self, shard):
         for position, path in enumerate(self.batch.paths(shard)):
-            Metrics.counter(NAMESPACE, "read").inc()
-            yield Image(shard, position, path, *_read(path))
-
-
-def _read(path):
-    try:
-        with open_file(path) as file:
-            encoded = file.read()
-    except Exception as error:  # each file system has errors of its own
-        return b"", Fault(_reason_unread(path), f"{type(error).__name__}: {error}")
-    return encoded, None
-
-
-def _reason_unread(path):
-    with contextlib.suppress(Exception):
-        if not FileSystems.exists(path):
-            return "missing"
-    return "reading error"
+            yield Placed(shard, position, Image.read(path))
 
 
 class SavedModelHandler(ModelHandler):
@@ -98,16 +74,12 @@ class SavedModelHandler(ModelHandler):
         return load_model(self.model_dir)
 
     def run_inference(self, batch, model, inference_args=None):
-        """Yields a `PredictionResult` of each image and its record."""
-        outputs = model([image.encoded for image in batch])
-        threshold = model.thresholds if self.threshold is None else self.threshold
-        for i, image in enumerate(batch):
-            row = {name: values[i] for name, values in outputs.items()}
-            record = to_record(image.path, row, model.label_names, threshold)
-            yield PredictionResult(image, record)
+        """Yields a `PredictionResult` of each image and its answer."""
+        answers = answer([placed.image for placed in batch], model, self.threshold)
+        yield from map(PredictionResult, batch, answers)
 
     def get_num_bytes(self, batch):
-        return sum(len(image.encoded) for image in batch)
+        return sum(len(placed.image.encoded) for placed in batch)
 
     def get_metrics_namespace(self):
         return "SavedModel"
@@ -124,28 +96,15 @@ class WriteShards(beam.DoFn):
         self.batch = batch
 
     def start_bundle(self):
-        self.arrived = collections.defaultdict(list)
+        self.arrived = collections.defaultdict(dict)
 
     def process(self, result):
-        image, record = result.example, result.inference
-        if record["valid"]:
-            reason = None
-        else:
-            reason, detail = image.failure or find_fault(
-                image.encoded, self.batch.max_pixels, self.batch.truncated
-            )
-            record = {"image": image.path, "reason": reason, "detail": detail}
-        arrived = self.arrived[image.shard]
-        arrived.append((image.position, reason, record))
-        if len(arrived) == image.shard.count:
-            self._write(image.shard, sorted(self.arrived.pop(image.shard)))
-
-    def _write(self, shard, arrived):
-        records = [record for _, reason, record in arrived if reason is None]
-        unread = [record for _, reason, record in arrived if reason is not None]
-        self.batch.finish(shard, records, unread)
-        for _, reason, _ in arrived:
-            Metrics.counter(NAMESPACE, reason or "predicted").inc()
+        shard, position, _ = result.example
+        arrived = self.arrived[shard]
+        arrived[position] = result.inference
+        if len(arrived) == shard.count:
+            del self.arrived[shard]
+            self.batch.finish(shard, [arrived[i] for i in range(shard.count)])
 
     def finish_bundle(self):
         if self.arrived:
@@ -186,16 +145,12 @@ def run(batch, handler, options):
         handler: The `SavedModelHandler`.
         options: Result of `pipeline_options`.
 
-    Returns:
-        A `collections.Counter` of the images: "read", "predicted", and those without a
-        record by reason.
-
     Raises:
         OSError: The pipeline failed. Shards that are already written stay finished.
     """
     todo = batch.unfinished()
     if not todo:
-        return collections.Counter()
+        return
     runner = options.view_as(StandardOptions).runner or FnApiRunner()
     pipeline = beam.Pipeline(runner, options)
     _ = (
@@ -206,59 +161,11 @@ def run(batch, handler, options):
         | "Predict" >> RunInference(handler)
         | "Write" >> beam.ParDo(WriteShards(batch))
     )
-    with _progress_bar(batch, len(todo)):
-        try:
-            result = pipeline.run()
-            result.wait_until_finish()
-        except Exception as error:  # runners have errors of their own
-            last = str(error).strip().splitlines()[-1:]
-            raise OSError(
-                "The pipeline failed; start it again for the remaining shards. "
-                f"Received: {type(error).__name__} {' '.join(last)}"
-            ) from error
-    found = result.metrics().query(
-        beam.metrics.MetricsFilter().with_namespace(NAMESPACE)
-    )
-    return collections.Counter(
-        {each.key.metric.name: each.result for each in found["counters"]}
-    )
-
-
-@contextlib.contextmanager
-def _progress_bar(batch, count):
-    """Shows how many of `count` shards are finished, by listing the folder."""
-    done = threading.Event()
-    with progress.bar(None, "predicting", count, "shard", leave=True) as bar:
-
-        def update():
-            while not done.wait(PROGRESS_INTERVAL):
-                bar.update(count - len(batch.unfinished()) - bar.n)
-
-        thread = threading.Thread(target=update, daemon=True)
-        thread.start()
-        try:
-            yield
-        finally:
-            done.set()
-            thread.join()
-            bar.update(count - len(batch.unfinished()) - bar.n)
-
-
-def table(batch, counts):
-    """Formats the numbers of images as a table.
-
-    Args:
-        batch: The `Batch`, all of whose shards are finished.
-        counts: Result of `run`.
-
-    Returns:
-        Lines of text, with a column for this start and one for the whole batch.
-    """
-    unread, total = batch.unread(), sum(shard.count for shard in batch.shards)
-    whole = {"read": total, "predicted": total - unread.total(), **unread}
-    rows = [("images", "this start", "in all")]
-    rows += [
-        (name, str(counts[name]), str(whole.get(name, 0)))
-        for name in ("read", "predicted", *REASONS)
-    ]
-    return "\n".join(f"{name:<16}{now:>12}{ever:>12}" for name, now, ever in rows)
+    try:
+        pipeline.run().wait_until_finish()
+    except Exception as error:  # runners have errors of their own
+        last = str(error).strip().splitlines()[-1:]
+        raise OSError(
+            "The pipeline failed; start it again for the remaining shards. "
+            f"Received: {type(error).__name__} {' '.join(last)}"
+        ) from error

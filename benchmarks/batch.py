@@ -1,30 +1,33 @@
-r"""Measures `predict_beam.py` on many images while its processes are killed.
+r"""Measures `predict_batch.py` on many images while its processes are killed.
 
-    python -m benchmarks.beam --model_dir saved_models/digits/1 --work runs/beam \
+    python -m benchmarks.batch --model_dir saved_models/digits/1 --work runs/batch \
         --images runs/digits/images
 
-The given images are repeated; one in a hundred is broken. The pipeline is killed
-(SIGKILL, all processes) after an eighth and a quarter of the shards, and restarted.
-Afterwards every line of the list must have exactly one answer: a record or, for broken
-images, a reason. Speed is measured from the first to the last shard of the run that was
-not killed and, for comparison, from the first batch of `predict.py` to its last line,
-over `--plain` readable images. Memory is the sum of the processes' proportional set
-sizes (shared memory is counted once) during the same time; its growth is the median of
-the last third of the samples over that of the middle third.
+The given images are repeated; one in a hundred is broken. With Beam, the pipeline is
+killed (SIGKILL, all processes) after an eighth and a quarter of the shards, and
+restarted. With Ray, a cluster of a head and of nodes with a CPU each runs on this
+machine: it predicts once in peace, and once while a node is killed after a quarter of
+the shards and another joins after half of them. Afterwards every line of the list must
+have exactly one answer: a record or, for broken images, a reason.
+
+Speed is measured from the first to the last shard of the run that was not killed and,
+for comparison, from the first batch of `predict.py` to its last line, over `--plain`
+readable images. Memory is the sum of the processes' proportional set sizes (shared
+memory is counted once) during the same time, with Ray's own; its growth is the median
+of the last third of the samples over that of the middle third.
 """
 
 import argparse
 import collections
-import contextlib
 import json
-import os
 import pathlib
-import signal
 import statistics
 import subprocess
 import sys
 import time
 
+from benchmarks import processes
+from benchmarks.ray_cluster import RayCluster
 from ram_tf.cli import command
 from ram_tf.serving.image_search import find_images
 
@@ -98,26 +101,15 @@ def count_answers(listed, reasons, folder):
     return found.total() - unread, unread
 
 
-def group_memory(group):
-    """The sum of the proportional set sizes of a process group, in MiB."""
-    total = 0
-    for process in pathlib.Path("/proc").glob("[0-9]*"):
-        try:
-            if os.getpgid(int(process.name)) == group:
-                rollup = (process / "smaps_rollup").read_text()
-                total += int(rollup.split("\nPss:")[1].split()[0])
-        except (OSError, IndexError):
-            continue  # The process has ended in the meantime.
-    return total / 1024
-
-
-def run_pipeline(command, folder, kill_at=None):
-    """Runs a command as a process group until it ends or is killed.
+def run_pipeline(command, folder, kill_at=None, cluster=None, events=()):
+    """Runs a command until it ends or is killed.
 
     Args:
-        command: The command line of `predict_beam.py`.
+        command: The command line of `predict_batch.py`.
         folder: Its output folder.
-        kill_at: The number of finished shards at which the group is killed, or None.
+        kill_at: The number of finished shards at which it is killed, or None.
+        cluster: The `RayCluster` that it uses, or None.
+        events: Pairs of a number of finished shards and what is called there.
 
     Returns:
         A list of samples (seconds, MiB, number of finished shards).
@@ -125,31 +117,29 @@ def run_pipeline(command, folder, kill_at=None):
     Raises:
         ValueError: The command failed, or ended before it was killed.
     """
-    begin, samples = time.monotonic(), []
-    started = subprocess.Popen(command, start_new_session=True)
+    begin, samples, events = time.monotonic(), [], list(events)
+    environment = cluster.environment if cluster else None
+    started = subprocess.Popen(command, env=environment)
     try:
         while started.poll() is None:
             finished = len(list(folder.glob("part-*")))
             now = time.monotonic() - begin
-            samples.append((now, group_memory(started.pid), finished))
+            nodes = cluster.started if cluster else []
+            used = processes.memory([each.pid for each in (started, *nodes)])
+            samples.append((now, used, finished))
             if kill_at is not None and finished >= max(kill_at, 1):
                 return samples
+            while events and finished >= events[0][0]:
+                events.pop(0)[1]()
             time.sleep(SECONDS_BETWEEN_SAMPLES)
-        if started.returncode or kill_at is not None:
+        if started.returncode or kill_at is not None or events:
             raise ValueError(
                 "The pipeline ended unexpectedly. Expected status 0 or a kill. "
                 f"Received: status {started.returncode}"
             )
         return samples
     finally:
-        stop(started)
-
-
-def stop(started):
-    """Kills a process and its group."""
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(started.pid, signal.SIGKILL)
-    started.wait()
+        processes.kill(started)
 
 
 def steady_rate(samples, shard_size):
@@ -198,28 +188,71 @@ def predict_rate(model_dir, images, batch_size):
     return (len(times) - 1) / (times[-1] - times[0])
 
 
-def measure(arguments, listed, reasons, processes):
-    """Predicts the whole list with kills, prints speed and memory, returns growth."""
-    folder = arguments.work / f"by-{processes}"
-    command = [sys.executable, str(SCRIPTS / "predict_beam.py")]
-    command += ["--model_dir", arguments.model_dir, "--list", str(listed)]
-    command += ["--output_dir", str(folder)]
-    command += ["--shard_size", str(arguments.shard_size)]
-    command += ["--batch_size", str(arguments.batch_size)]
-    if processes > 1:
-        command += ["--direct_num_workers", str(processes)]
-        command += ["--direct_running_mode", "multi_processing"]
+def command_line(arguments, listed, folder, *more):
+    """The command line of `predict_batch.py` for a list and an output folder."""
+    return [
+        *(sys.executable, str(SCRIPTS / "predict_batch.py")),
+        *("--model_dir", arguments.model_dir, "--list", str(listed)),
+        *("--output_dir", str(folder), "--shard_size", str(arguments.shard_size)),
+        *("--batch_size", str(arguments.batch_size), *more),
+    ]
+
+
+def measure_beam(arguments, inputs, workers):
+    """Predicts the whole list with Beam, killed in between, and returns its growth."""
+    folder = arguments.work / f"beam-{workers}"
+    more = ()
+    if workers > 1:
+        more = ("--direct_num_workers", str(workers))
+        more += ("--direct_running_mode", "multi_processing")
+    command = command_line(arguments, inputs[0], folder, *more)
     shards = -(-arguments.count // arguments.shard_size)
     # Early kills leave the last start long enough to be measured.
     for kill in range(1, arguments.kills + 1):
         run_pipeline(command, folder, kill * shards // (4 * arguments.kills))
     samples = run_pipeline(command, folder)
-    records, unread = count_answers(listed, reasons, folder)
+    name = f"beam, {workers} processes, killed {arguments.kills} times"
+    return report(arguments, inputs, name, folder, samples)
+
+
+def measure_ray(arguments, inputs, nodes):
+    """Predicts the whole list with Ray, in peace, and returns its growth."""
+    folder = arguments.work / f"ray-{nodes}"
+    with RayCluster(nodes) as cluster:
+        command = on_cluster(arguments, inputs[0], folder, cluster, nodes)
+        samples = run_pipeline(command, folder, cluster=cluster)
+    return report(arguments, inputs, f"ray, {nodes} nodes", folder, samples)
+
+
+def measure_lost_node(arguments, inputs):
+    """Predicts the whole list with Ray while a node is lost and another joins."""
+    folder = arguments.work / "ray-lost"
+    shards = -(-arguments.count // arguments.shard_size)
+    with RayCluster(2) as cluster:
+        command = on_cluster(arguments, inputs[0], folder, cluster, 2)
+        events = [
+            (shards // 4, cluster.remove_node),
+            (shards // 2, cluster.add_node),
+        ]
+        samples = run_pipeline(command, folder, cluster=cluster, events=events)
+    name = "ray, 2 nodes, one lost and another joined"
+    report(arguments, inputs, name, folder, samples)
+
+
+def on_cluster(arguments, listed, folder, cluster, actors):
+    """The command line of `predict_batch.py` on a `RayCluster`."""
+    flags = "--engine", "ray", "--address", cluster.address
+    flags += "--concurrency", str(actors)
+    return command_line(arguments, listed, folder, *flags)
+
+
+def report(arguments, inputs, name, folder, samples):
+    """Counts the answers, prints them with speed and memory, and returns its growth."""
+    records, unread = count_answers(*inputs, folder)
     speed, highest, growth = steady_rate(samples, arguments.shard_size)
     print(
-        f"{processes} processes: {speed:.1f} images per second, at most "
-        f"{highest:.0f} MiB, growth {growth:.3f}; killed {arguments.kills} times, "
-        f"{records} records + {unread} unread of {arguments.count}",
+        f"{name}: {speed:.1f} images per second, at most {highest:.0f} MiB, growth "
+        f"{growth:.3f}; {records} records + {unread} unread of {arguments.count}",
         flush=True,
     )
     return growth
@@ -236,8 +269,9 @@ def parse(argv):
     parser.add_argument("--plain", type=int, default=2_000, help="images; %(default)s")
     parser.add_argument("--shard_size", type=int, default=250)
     parser.add_argument("--batch_size", type=int, default=32)
-    parser.add_argument("--processes", type=int, nargs="+", default=[1, 2])
-    parser.add_argument("--kills", type=int, default=2, help="%(default)s")
+    parser.add_argument("--processes", type=int, nargs="*", default=[1, 2])
+    parser.add_argument("--kills", type=int, default=2, help="of Beam; %(default)s")
+    parser.add_argument("--nodes", type=int, nargs="*", default=[1, 2], help="of Ray")
     return parser.parse_args(argv)
 
 
@@ -245,15 +279,15 @@ def main(argv):
     arguments = parse(argv)
     arguments.work.mkdir(parents=True)
     images = find_images(arguments.images)
-    listed, reasons = write_list(images, arguments.count, arguments.work)
+    inputs = write_list(images, arguments.count, arguments.work)
     repeated = [images[i % len(images)] for i in range(arguments.plain)]
     rate = predict_rate(arguments.model_dir, repeated, arguments.batch_size)
     print(f"predict.py: {rate:.1f} images per second", flush=True)
-    growths = [
-        measure(arguments, listed, reasons, processes)
-        for processes in arguments.processes
-    ]
-    if max(growths) > FLAT:
+    growths = [measure_beam(arguments, inputs, n) for n in arguments.processes]
+    growths += [measure_ray(arguments, inputs, n) for n in arguments.nodes]
+    if arguments.nodes:
+        measure_lost_node(arguments, inputs)
+    if max(growths, default=0) > FLAT:
         raise ValueError(
             f"Memory grows. Expected a growth of {FLAT} or less. Received: {growths}"
         )
