@@ -2,6 +2,7 @@
 
 import dataclasses
 import hashlib
+import itertools
 import json
 import re
 import reprlib
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, Self
 import numpy as np
 
 from ram_tf.data import stratification
+from ram_tf.storage.file_ranges import FileRange, FileRanges
 
 if TYPE_CHECKING:  # it loads TensorFlow
     from ram_tf.data.pixel_cache import CachedPixels
@@ -19,6 +21,7 @@ if TYPE_CHECKING:  # it loads TensorFlow
 # Ours: each label needs a byte per image, so that a column of captions that is read as
 # labels would fill the memory.
 MAX_LABELS = 10_000
+ROWS_AT_ONCE = 10_000
 _NOT_TEXT = re.compile("[\0\ud800-\udfff]")
 
 
@@ -27,7 +30,8 @@ class Split:
     """The images of one split, in a fixed order, with their labels.
 
     Args:
-        images: Paths of image files, or encoded images as `bytes` (digits).
+        images: Paths of image files, encoded images as `bytes` (digits), or
+            `FileRanges` of encoded images in shards.
         names: The images' names in reports: their paths below the data folder.
         labels: `(n, L)` int8; 1 present, 0 absent, -1 unknown (left out of loss and
             metrics).
@@ -49,9 +53,12 @@ class Split:
             they are decoded whenever they are read.
         unreadable: The name and the `image_faults.Fault` of each image that was left
             out because it cannot be read.
+        scanned: The `max_pixels` and `truncated` with which all images were decoded
+            once already, so that they need not be again before training; None if they
+            were not.
     """
 
-    images: tuple[str | bytes, ...]
+    images: Sequence[str | bytes | FileRange]
     names: tuple[str, ...]
     labels: np.ndarray
     label_names: tuple[str, ...]
@@ -63,6 +70,7 @@ class Split:
     greys: np.ndarray | None = None
     pixels: "CachedPixels | None" = None
     unreadable: tuple[tuple[str, tuple[str, str]], ...] = ()
+    scanned: tuple[int, str] | None = None
 
     def __post_init__(self) -> None:
         expected = (len(self.images), len(self.label_names))
@@ -79,15 +87,23 @@ class Split:
     @property
     def digest(self) -> str:
         """A hash of the names and labels, in hexadecimal digits."""
-        text = json.dumps([self.names, self.labels.tolist()])
-        return hashlib.sha256(text.encode()).hexdigest()
+        digest = hashlib.sha256()
+        # The text of `json.dumps([names, labels])`, in pieces: as a whole it would take
+        # gigabytes for a million images.
+        names, labels = _pieces(self.names), _pieces(self.labels)
+        for text in itertools.chain(["[["], names, ["], ["], labels, ["]]"]):
+            digest.update(text.encode())
+        return digest.hexdigest()
 
     def take(self, indices: Sequence[int] | np.ndarray) -> Self:
         """Returns a split of the images at these indices, in this order."""
         rows = np.asarray(indices, dtype=int)
+        images = self.images
         return dataclasses.replace(
             self,
-            images=tuple(self.images[i] for i in indices),
+            images=images.take(rows)
+            if isinstance(images, FileRanges)
+            else tuple(images[i] for i in indices),
             names=tuple(self.names[i] for i in indices),
             labels=self.labels[rows],
             boxes=None if self.boxes is None else tuple(self.boxes[i] for i in indices),
@@ -196,6 +212,14 @@ class Split:
             boxes=boxes,
             notes=tuple(notes),
         )
+
+
+def _pieces(rows):
+    """Yields the JSON of a list in pieces, without the brackets around it."""
+    for start in range(0, len(rows), ROWS_AT_ONCE):
+        part = rows[start : start + ROWS_AT_ONCE]
+        text = json.dumps(part.tolist() if isinstance(part, np.ndarray) else part)
+        yield ", " * (start > 0) + text[1:-1]
 
 
 def shortened(names, most=12):

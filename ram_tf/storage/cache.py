@@ -11,6 +11,7 @@ import numpy as np
 
 import ram_tf
 from ram_tf.storage import atomic_files
+from ram_tf.storage.file_ranges import FileRange
 
 KEY_LENGTH = 16
 
@@ -52,10 +53,13 @@ def key_of(inference, weights, split, config, *arrays):
 def identity(image):
     """Returns bytes, of any length, that identify an image of a `Split`.
 
-    For a file these are path, size and modification time, for bytes the bytes.
+    For a file these are path, size and modification time, for bytes the bytes, and for
+    a part of a shard the digest of its bytes.
     """
     if isinstance(image, bytes):
         return image
+    if isinstance(image, FileRange):
+        return image.digest
     state = pathlib.Path(image).stat()
     return f"{image} {state.st_size} {state.st_mtime_ns}\n".encode()
 

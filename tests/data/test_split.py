@@ -1,8 +1,12 @@
 """Tests `Split`, file names and paths."""
 
+import hashlib
+import json
+
 import numpy as np
 import pytest
 
+from ram_tf.data import split as split_module
 from ram_tf.data.split import Split, file_names, path_inside
 
 
@@ -141,3 +145,12 @@ def test_hold_out_at_random_is_that_of_earlier_versions():
     rest, held = make_split(50).hold_out(0.1, 3, "random")
     assert held.names == tuple(f"{i}.jpg" for i in sorted(order[:5]))
     assert rest.names == tuple(f"{i}.jpg" for i in sorted(order[5:]))
+
+
+@pytest.mark.parametrize("count", [0, 1, 3, 4, 10])
+def test_the_digest_is_that_of_names_and_labels_as_json(count, monkeypatch):
+    # Runs have recorded it, so that it must not change.
+    monkeypatch.setattr(split_module, "ROWS_AT_ONCE", 3)
+    split = make_split(count)
+    text = json.dumps([split.names, split.labels.tolist()])
+    assert split.digest == hashlib.sha256(text.encode()).hexdigest()

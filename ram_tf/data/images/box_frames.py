@@ -6,10 +6,13 @@ file stores it, or upright, as a browser shows it. The decoder turns pictures up
 This is read without TensorFlow, and from the heads of the files only.
 """
 
+import io
 import struct
 from typing import NamedTuple
 
 import numpy as np
+
+from ram_tf.storage.file_ranges import FileRange
 
 UPRIGHT = 1
 # As in `ram_tf.data.images.exif`, which reads the orientation in the graph.
@@ -143,10 +146,14 @@ def _same_shape(one, other):
     return abs(across - down) <= TOLERANCE * max(across, down)
 
 
-def read_frame(path):
-    """Reads the `Frame` of a JPEG or PNG from its head; None if it cannot be read."""
+def read_frame(image):
+    """Reads the `Frame` of a JPEG or PNG from its head; None if it cannot be read.
+
+    Args:
+        image: The path of a file, the bytes of one, or a `FileRange`.
+    """
     try:
-        with open(path, "rb") as file:
+        with _opened(image) as file:
             head = file.read(HEAD)
             if head.startswith(PNG_START) and len(head) >= len(PNG_START) + 8:
                 # The decoder turns JPEGs only.
@@ -159,6 +166,12 @@ def read_frame(path):
     except (OSError, ValueError):
         return None
     return frame if frame.width and frame.height else None
+
+
+def _opened(image):
+    if isinstance(image, FileRange):
+        image = image.read_head(HEAD)
+    return io.BytesIO(image) if isinstance(image, bytes) else open(image, "rb")
 
 
 def _jpeg_size(file):
