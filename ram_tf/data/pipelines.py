@@ -25,6 +25,7 @@ from ram_tf.data.images.decoding import MAX_PIXELS, decode_image
 from ram_tf.data.images.image_faults import REFUSE
 from ram_tf.data.pixel_cache import CachedPixels
 from ram_tf.data.split import epoch_order
+from ram_tf.storage.file_ranges import FileRange, FileRanges
 
 ONE_DEVICE = tf.distribute.InputContext()
 GREY_SHAPE = (16, 18)  # see `duplicates`
@@ -145,11 +146,6 @@ def training_pipeline(
         has proposals, images are a pair with `(B, K, 4)` boxes as fractions of the
         crop.
     """
-    used = len(split) // batch_size * batch_size
-    workers, worker = context.num_input_pipelines, context.input_pipeline_id
-    orders = [epoch_order(len(split), seed, epoch)[:used] for epoch in epochs]
-    own = np.reshape(orders, (-1, workers, batch_size // workers))[:, worker]
-    own_epochs = np.repeat(list(epochs), used // workers).reshape(own.shape)
     edges = [round(size * zoom) for zoom in zooms]
     pixels = _pixels(split, max(edges), max_pixels, truncated)
     labels, proposals = tf.constant(split.labels), split.proposals
@@ -168,14 +164,41 @@ def training_pipeline(
         return (image, boxes), labels[index]
 
     return (
-        tf.data.Dataset.from_tensor_slices(
-            (own_epochs[skipped:].ravel(), own[skipped:].ravel())
-        )
+        _own_images(len(split), batch_size, epochs, seed, context, skipped)
         .map(augmented, num_parallel_calls=tf.data.AUTOTUNE)
         # Static shapes need only one trace and allow XLA.
         .batch(context.get_per_replica_batch_size(batch_size), drop_remainder=True)
         .prefetch(tf.data.AUTOTUNE)
         .with_options(untuned())
+    )
+
+
+def _own_images(count, batch_size, epochs, seed, context, skipped):
+    """Returns the epoch and the index of each image that a worker reads, in order.
+
+    The order is drawn when an epoch begins: those of 45 epochs of a million images
+    would take gigabytes.
+    """
+    workers, worker = context.num_input_pipelines, context.input_pipeline_id
+    steps, own = count // batch_size, batch_size // workers
+
+    def order(epoch):
+        epoch = int(epoch)
+        whole = epoch_order(count, seed, epoch)[: steps * batch_size]
+        batches = whole.reshape(-1, workers, own)[:, worker]
+        return np.ravel(batches[max(0, skipped - epochs.index(epoch) * steps) :])
+
+    def of_epoch(epoch):
+        indices = tf.numpy_function(order, [epoch], tf.int64, stateful=False)
+        indices = tf.ensure_shape(indices, [None])
+        repeated = tf.fill(tf.shape(indices), epoch)
+        return tf.data.Dataset.from_tensor_slices((repeated, indices))
+
+    total = (steps * len(epochs) - skipped) * own
+    return (
+        tf.data.Dataset.range(epochs.start, epochs.stop, epochs.step)
+        .flat_map(of_epoch)
+        .apply(tf.data.experimental.assert_cardinality(total))
     )
 
 
@@ -238,7 +261,7 @@ class Scan(NamedTuple):
 
 
 def scan(split, max_pixels=MAX_PIXELS, truncated=REFUSE, cache=None):
-    """Decodes every image of a split.
+    """Decodes every image of a split, except where a cache on disk holds all of them.
 
     Args:
         split: The `Split`.
@@ -249,6 +272,9 @@ def scan(split, max_pixels=MAX_PIXELS, truncated=REFUSE, cache=None):
     Returns:
         A `Scan`.
     """
+    known = cache.recall(split) if cache else None
+    if known:
+        return Scan(*known)
     encoded, stored = _encoded(split), [None] * len(split)
 
     def decode(index):
@@ -260,22 +286,20 @@ def scan(split, max_pixels=MAX_PIXELS, truncated=REFUSE, cache=None):
         image = pixels(index)
         return index, to_grey(image), image if cache else ()
 
-    readable = (
-        tf.data.Dataset.range(len(split))
-        .map(try_image, num_parallel_calls=tf.data.AUTOTUNE)
-        .ignore_errors()
-        .with_options(untuned())
-        .as_numpy_iterator()
-    )
     found = np.zeros(len(split), bool)
     greys = np.zeros((len(split), *GREY_SHAPE), np.uint8)
+    readable = _tried(split, try_image)
     bar = progress.bar(readable, "reading images", len(split), "img")
     for index, grey, image in bar:
         found[index], greys[index] = True, grey
         if cache:
             stored[index] = cache.store(split.images[index], image)
-    pixels = CachedPixels(cache.edge, stored, np.arange(len(split))) if cache else None
-    return Scan(np.flatnonzero(~found), greys, pixels)
+    unreadable = np.flatnonzero(~found)
+    if not cache:
+        return Scan(unreadable, greys, None)
+    cache.remember(split, unreadable, greys)
+    pixels = CachedPixels(cache.edge, stored, np.arange(len(split)))
+    return Scan(unreadable, greys, pixels)
 
 
 def to_grey(image):
@@ -292,6 +316,51 @@ def find_unreadable(split, max_pixels=MAX_PIXELS, truncated=REFUSE):
     return scan(split, max_pixels, truncated).unreadable
 
 
+class ReadImage(NamedTuple):
+    """An image that was decoded once.
+
+    Args:
+        index: Its index in the split.
+        grey: `(16, 18)` uint8, see `to_grey`.
+        shape: Height, width and channels, upright.
+        encoded: The bytes of its file.
+    """
+
+    index: int
+    grey: np.ndarray
+    shape: np.ndarray
+    encoded: bytes
+
+
+def readable_images(split, max_pixels=MAX_PIXELS, truncated=REFUSE):
+    """Yields a `ReadImage` for each image that can be decoded, in order.
+
+    Args:
+        split: The `Split`.
+        max_pixels: See `decode_image`.
+        truncated: See `decode_image`.
+    """
+    read = _encoded(split)
+
+    def try_image(index):
+        encoded = read(index)
+        image = decode_image(encoded, max_pixels, truncated)
+        return ReadImage(index, to_grey(image), tf.shape(image), encoded)
+
+    return _tried(split, try_image)
+
+
+def _tried(split, function):
+    """Returns an iterator over a function of each index, without those that fail."""
+    return (
+        tf.data.Dataset.range(len(split))
+        .map(function, num_parallel_calls=tf.data.AUTOTUNE)
+        .ignore_errors()
+        .with_options(untuned())
+        .as_numpy_iterator()
+    )
+
+
 def describe_unreadable(split, indices, max_pixels=MAX_PIXELS, truncated=REFUSE):
     """Says why images of a split cannot be read.
 
@@ -305,13 +374,18 @@ def describe_unreadable(split, indices, max_pixels=MAX_PIXELS, truncated=REFUSE)
         A `Fault` of `image_faults` per index.
     """
     limits = max_pixels, truncated
-    images = (split.images[index] for index in indices)
-    return [
-        image_faults.find_fault(image, *limits)
-        if isinstance(image, bytes)
-        else image_faults.find_fault_of_file(image, *limits)
-        for image in images
-    ]
+    return [_find_fault(split.images[index], *limits) for index in indices]
+
+
+def _find_fault(image, *limits):
+    if isinstance(image, FileRange):
+        try:
+            image = image.read()
+        except (OSError, ValueError) as error:
+            return image_faults.Fault("reading error", str(error))
+    if isinstance(image, bytes):
+        return image_faults.find_fault(image, *limits)
+    return image_faults.find_fault_of_file(image, *limits)
 
 
 def untuned():
@@ -328,7 +402,16 @@ def untuned():
 def read_files(split):
     """Yields the encoded bytes of each image of the split, in order."""
     for image in split.images:
-        yield image if isinstance(image, bytes) else tf.io.read_file(image).numpy()
+        yield read_file(image)
+
+
+def read_file(image):
+    """Returns the encoded bytes of an image of a `Split`."""
+    if isinstance(image, bytes):
+        return image
+    if isinstance(image, FileRange):
+        return image.read()
+    return tf.io.read_file(image).numpy()
 
 
 def _pixels(split, edge, max_pixels, truncated):
@@ -341,7 +424,24 @@ def _pixels(split, edge, max_pixels, truncated):
 
 def _encoded(split):
     """Returns the function from an index to the encoded bytes of that image."""
+    if isinstance(split.images, FileRanges):
+        return _range_reader(split.images)
     images = tf.constant(np.array(split.images, dtype=object))
     if split.images and isinstance(split.images[0], bytes):
         return lambda index: images[index]
     return lambda index: tf.io.read_file(images[index])
+
+
+def _range_reader(ranges):
+    """Returns the function from an index to the bytes of that part of a file."""
+
+    def read(index):
+        # As an object, since NumPy's own type of bytes drops zeros at the end.
+        return np.array(ranges[index].read(), object)
+
+    def encoded(index):
+        # A Python function: TensorFlow has no operation that reads a part of a file.
+        content = tf.numpy_function(read, [index], tf.string, stateful=False)
+        return tf.ensure_shape(content, [])
+
+    return encoded

@@ -1,7 +1,8 @@
 """Keeps the decoded pixels of a dataset's images, in memory or in files.
 
 Training reads each image once an epoch. The pass before training that decodes every
-image fills this cache, so that no image is decoded again.
+image fills this cache, so that no image is decoded again. On disk it also keeps what
+that pass has found, so that a later start needs no such pass.
 """
 
 import hashlib
@@ -57,6 +58,18 @@ class CachedPixels(NamedTuple):
         return read
 
 
+class _Place(NamedTuple):
+    """Where the pixels of an image are kept.
+
+    Args:
+        path: The path of their file; "" without one.
+        complete: Whether the file is there, and complete.
+    """
+
+    path: str
+    complete: bool
+
+
 class PixelCache:
     """Stores the pixels that a pass over a split decodes.
 
@@ -71,6 +84,8 @@ class PixelCache:
         self.folder = pathlib.Path(folder) if folder else None
         if folder:
             atomic_files.make_folder(folder)
+        # The images that are being read and their places, until they have been read.
+        self._placed = None, ()
 
     def check_room(self, split):
         """Prints how much room the pixels of a split need.
@@ -78,7 +93,11 @@ class PixelCache:
         Raises:
             ValueError: There is less.
         """
-        missing = [each for each in split.images if not self.find(each)]
+        missing = [
+            image
+            for image, place in zip(split.images, self._places(split), strict=True)
+            if not place.complete
+        ]
         needed = sum(map(self._bytes, missing))
         place = f"in {self.folder}" if self.folder else "in memory"
         free = shutil.disk_usage(self.folder).free if self.folder else _free_memory()
@@ -96,28 +115,70 @@ class PixelCache:
         )
 
     def _bytes(self, image):
-        frame = None if isinstance(image, bytes) else box_frames.read_frame(image)
+        frame = box_frames.read_frame(image)
         height, width = (frame.height, frame.width) if frame else (self.edge,) * 2
         return 3 * min(height, self.edge) * min(width, self.edge)
 
-    def find(self, image):
-        """Returns the path of the pixels of an image; None without a complete file.
+    def _places(self, split):
+        """Returns the `_Place` of each image; looked for once in a pass over them."""
+        images, places = self._placed
+        if images is not split.images:
+            places = [self._find(image) for image in split.images]
+            self._placed = split.images, places
+        return places
 
-        Args:
-            image: The path of an image file, whose size and time count, or its bytes.
-        """
+    def _find(self, image):
         if not self.folder:
-            return None
+            return _Place("", False)
         try:
             path = self._path(image)
+        except (OSError, ValueError):  # of an image whose file is missing
+            return _Place("", False)
+        try:
             with open(path, "rb") as file:
                 height, width = np.frombuffer(file.read(HEAD), "<i4").tolist()
-                complete = HEAD + 3 * height * width
-                if os.fstat(file.fileno()).st_size == complete:
-                    return str(path)
+                size = os.fstat(file.fileno()).st_size
+                return _Place(str(path), size == HEAD + 3 * height * width)
         except (OSError, ValueError):
-            pass
-        return None
+            return _Place(str(path), False)
+
+    def recall(self, split):
+        """Returns what an earlier pass over the same images has found.
+
+        Args:
+            split: The `Split`; the size and time of its files count, too.
+
+        Returns:
+            The arguments of a `ram_tf.data.pipelines.Scan`; None if there was no pass,
+            or if the pixels of an image are missing.
+        """
+        if not self.folder or not len(split):
+            return None
+        places = self._places(split)
+        arrays = cache.read(self._scan_path(places))
+        try:
+            unreadable, greys = arrays["unreadable"], arrays["greys"]
+            stored = [each.path if each.complete else None for each in places]
+            missing = [i for i, path in enumerate(stored) if path is None]
+            if missing != unreadable.tolist() or len(greys) != len(split):
+                return None
+        except (AttributeError, KeyError, TypeError):  # no such pass, or another file
+            return None
+        self._placed = None, ()
+        return unreadable, greys, CachedPixels(self.edge, stored, np.arange(len(split)))
+
+    def remember(self, split, unreadable, greys):
+        """Ends a pass, and on disk keeps what it has found, for `recall`."""
+        if self.folder and len(split):
+            path = self._scan_path(self._places(split))
+            cache.write(path, {"unreadable": unreadable, "greys": greys})
+        self._placed = None, ()
+
+    def _scan_path(self, places):
+        digest = hashlib.sha256()
+        for place in places:
+            digest.update(f"{pathlib.PurePath(place.path).name}\n".encode())
+        return self.folder / "scans" / f"{digest.hexdigest()[:32]}.npz"
 
     def store(self, image, pixels):
         """Stores the pixels of an image: returns them, or the path of their file."""
@@ -142,7 +203,9 @@ class PixelCache:
             split: The `Split`.
             decode: The same function that decodes the image.
         """
-        paths = tf.constant([self.find(each) or "" for each in split.images], tf.string)
+        places = self._places(split)
+        paths = [place.path if place.complete else "" for place in places]
+        paths = tf.constant(paths, tf.string)
         return lambda index: tf.cond(
             tf.equal(paths[index], ""),
             lambda: _limited(decode(index), self.edge),

@@ -6,7 +6,7 @@ import os
 import numpy as np
 import pytest
 
-from ram_tf.data import pixel_cache
+from ram_tf.data import pipelines, pixel_cache
 from ram_tf.data.pipelines import evaluation_pipeline, scan, training_pipeline
 from ram_tf.data.pixel_cache import PixelCache
 from ram_tf.data.split import Split
@@ -148,3 +148,39 @@ def test_room_is_not_needed_for_what_is_stored(tmp_path, capsys):
     PixelCache(EDGE, cache, LIMITS).check_room(split)
     assert "0.00 GiB" in (out := capsys.readouterr().out)
     assert "the other 6" in out
+
+
+def test_a_later_start_decodes_and_reads_no_image(tmp_path, monkeypatch):
+    split, folder = split_of(tmp_path), tmp_path / "cache"
+    (tmp_path / "1.png").write_bytes(b"no image")
+    first = scan(split, cache=PixelCache(EDGE, folder, LIMITS))
+
+    def decode(*_):
+        raise AssertionError("an image is decoded")
+
+    monkeypatch.setattr(pipelines, "decode_image", decode)
+    again = scan(split, cache=PixelCache(EDGE, folder, LIMITS))
+    assert again.unreadable.tolist() == first.unreadable.tolist() == [1]
+    np.testing.assert_array_equal(again.greys, first.greys)
+    assert again.pixels.stored == first.pixels.stored
+
+
+@pytest.mark.parametrize("change", ["file", "pixels", "edge", "images"])
+def test_a_start_on_other_images_decodes_them(tmp_path, monkeypatch, change):
+    split, folder, edge = split_of(tmp_path), tmp_path / "cache", EDGE
+    cached(split, folder)
+    if change == "file":
+        (tmp_path / "2.png").write_bytes(encode(noise(8, 8)))
+    elif change == "pixels":
+        next(folder.rglob("*.pixels")).unlink()
+    elif change == "images":
+        split = split.take([0, 1])
+    else:
+        edge += 1
+    decoded = []
+    real = pipelines.decode_image
+    monkeypatch.setattr(
+        pipelines, "decode_image", lambda *a: decoded.append(1) or real(*a)
+    )
+    scan(split, cache=PixelCache(edge, folder, LIMITS))
+    assert decoded

@@ -16,6 +16,7 @@ import tensorflow as tf
 from ram_tf.data import progress
 from ram_tf.data.images.decoding import decode_image
 from ram_tf.data.images.image_faults import REFUSE
+from ram_tf.data.pipelines import read_file
 from ram_tf.storage import cache
 
 OVERLAP = 0.7  # Largest IoU of two proposals (section 5.3.1).
@@ -169,8 +170,7 @@ def _compute(images, count, *limits):
 
 
 def _propose(image, count, limits):
-    encoded = image if isinstance(image, bytes) else tf.io.read_file(image)
-    return edge_boxes(decode_image(encoded, *limits).numpy(), count)
+    return edge_boxes(decode_image(read_file(image), *limits).numpy(), count)
 
 
 def _key(image):
