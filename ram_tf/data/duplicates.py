@@ -16,6 +16,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ram_tf.data.pipelines import read_files
+from ram_tf.storage.file_ranges import FileRanges
 
 # Ours: below it, the noise of JPEG decides about bits of even areas, such as a sky.
 MARGIN = 2
@@ -70,26 +71,34 @@ def find(split, other):
 
 def _same_bytes(split, other):
     # Only of images with the same grey are the bytes read again.
-    shared = _grey_bytes(split) & _grey_bytes(other)
+    codes, other_codes = _codes(split.greys), _codes(other.greys)
     index_of = {}
-    for index, digest in _digests(other, shared):
+    for index, digest in _digests(other, np.isin(other_codes, codes)):
         index_of.setdefault(digest, index)
     return [
         (index, index_of[digest])
-        for index, digest in _digests(split, shared)
+        for index, digest in _digests(split, np.isin(codes, other_codes))
         if digest in index_of
     ]
 
 
-def _grey_bytes(split):
-    return {grey.tobytes() for grey in split.greys}
+def _codes(greys):
+    """Returns a number `(n,)` of each grey, by chance the same for two of 2 ** 64."""
+    numbers = np.reshape(greys, (len(greys), -1)).view(np.uint64)
+    factors = np.random.default_rng(0).integers(1 << 63, size=numbers.shape[1])
+    # Uneven, so that no bit of a grey is lost.
+    return numbers @ (2 * factors.astype(np.uint64) + np.uint64(1))
 
 
-def _digests(split, shared):
-    """Yields the index and the SHA-256 of each image whose grey is one of `shared`."""
-    kept = [i for i, grey in enumerate(split.greys) if grey.tobytes() in shared]
-    for index, encoded in zip(kept, read_files(split.take(kept)), strict=True):
-        yield index, hashlib.sha256(encoded).digest()
+def _digests(split, chosen):
+    """Yields the index and the SHA-256 of each image that is chosen, `(n,)` bool."""
+    kept = np.flatnonzero(chosen).tolist()
+    part = split.take(kept)
+    if isinstance(part.images, FileRanges):
+        digests = (image.digest for image in part.images)
+    else:
+        digests = (hashlib.sha256(each).digest() for each in read_files(part))
+    yield from zip(kept, digests, strict=True)
 
 
 def difference_hash(greys):
@@ -108,9 +117,9 @@ def difference_hash(greys):
 
 def _alike(greys, others):
     """Returns pairs of indices of greys that look the same; see `find`."""
-    (kept, vectors), (other_kept, other_vectors) = _unit(greys), _unit(others)
-    hashes = difference_hash(greys[kept])
-    other_hashes = difference_hash(others[other_kept])
+    vectors, other_vectors = _Vectors.of(greys), _Vectors.of(others)
+    kept, other_kept = vectors.kept, other_vectors.kept
+    hashes, other_hashes = _hashes(greys, kept), _hashes(others, other_kept)
     buckets = _Buckets.of(hashes, other_hashes)
     most = MOST_IN_BUCKETS * len(other_kept)
     pairs = []
@@ -125,9 +134,10 @@ def _alike(greys, others):
         pairs += zip(i[best].tolist(), j[best].tolist(), strict=True)
     # Pictures on one even background have hashes of few bits, and their buckets hold
     # nearly all: a product of matrices is then faster than a list of pairs.
-    whole = np.full(len(hashes), len(other_kept))
-    for rows in _blocks(np.flatnonzero(buckets.sizes > most), whole):
-        similar = vectors[rows] @ other_vectors.T
+    whole, rest = np.full(len(hashes), len(other_kept)), buckets.sizes > most
+    matrix = other_vectors.at(slice(None)).T if rest.any() else None
+    for rows in _blocks(np.flatnonzero(rest), whole):
+        similar = vectors.at(rows) @ matrix
         found = similar.max(1, initial=-1) >= MIN_CORRELATION
         rows, similar = rows[found], similar[found].round(4)
         distance = np.bitwise_count(hashes[rows, None] ^ other_hashes)
@@ -138,19 +148,52 @@ def _alike(greys, others):
     return [(int(kept[i]), int(other_kept[j])) for i, j in sorted(pairs)]
 
 
-def _unit(greys):
-    """Returns the indices of greys with contrast, and each as a vector of length 1."""
-    flat = greys.reshape(len(greys), np.prod(greys.shape[1:])).astype(np.float32)
-    kept = np.flatnonzero(flat.std(1) >= MIN_CONTRAST)
-    flat = flat[kept] - flat[kept].mean(1, keepdims=True)
-    return kept, flat / np.linalg.norm(flat, axis=1, keepdims=True)
+def _hashes(greys, kept):
+    blocks = range(0, len(kept), VECTORS_AT_ONCE)
+    parts = [difference_hash(greys[kept[at : at + VECTORS_AT_ONCE]]) for at in blocks]
+    return np.concatenate([np.zeros(0, np.uint64), *parts])
+
+
+class _Vectors(NamedTuple):
+    """Greys with contrast as vectors of length 1, computed when they are asked for.
+
+    Those of a million greys would take 1.2 GB.
+
+    Args:
+        greys: `(n, 16, 18)` uint8.
+        kept: The indices of those with contrast.
+    """
+
+    greys: np.ndarray
+    kept: np.ndarray
+
+    @classmethod
+    def of(cls, greys):
+        flat = np.reshape(greys, (len(greys), np.prod(greys.shape[1:])))
+        contrast = [
+            flat[at : at + VECTORS_AT_ONCE].astype(np.float32).std(1)
+            for at in range(0, len(flat), VECTORS_AT_ONCE)
+        ]
+        contrast = np.concatenate([np.zeros(0, np.float32), *contrast])
+        return cls(flat, np.flatnonzero(contrast >= MIN_CONTRAST))
+
+    def at(self, rows):
+        """Returns the vectors of some of `kept`, `(m, 288)` float32."""
+        rows = self.kept[rows]
+        vectors = np.empty((len(rows), self.greys.shape[1]), np.float32)
+        for at in range(0, len(rows), VECTORS_AT_ONCE):
+            part = self.greys[rows[at : at + VECTORS_AT_ONCE]].astype(np.float32)
+            part -= part.mean(1, keepdims=True)
+            part /= np.linalg.norm(part, axis=1, keepdims=True)
+            vectors[at : at + VECTORS_AT_ONCE] = part
+        return vectors
 
 
 def _correlations(vectors, i, others, j):
     similar = np.empty(len(i), np.float32)
     for begin in range(0, len(i), VECTORS_AT_ONCE):
         part = slice(begin, begin + VECTORS_AT_ONCE)
-        similar[part] = np.einsum("nc,nc->n", vectors[i[part]], others[j[part]])
+        similar[part] = np.einsum("nc,nc->n", vectors.at(i[part]), others.at(j[part]))
     return similar.round(4)
 
 
