@@ -1,7 +1,7 @@
 """Checks a dataset before training: counts, unreadable images, duplicates and boxes.
 
     ram-tf check                                the built-in digits
-    ram-tf check MINE                           your own images, a folder with csv files
+    ram-tf check MINE                           a folder with csv files, or of shards
     ram-tf check --dataset coco --data_dir D    another dataset
 
 Prints what the splits hold and what is wrong with them, such as test images that are
@@ -24,14 +24,7 @@ def parse(argv):
     )
     parser.add_argument("data", nargs="?", help="same as --data_dir")
     setting_flags.add_split_arguments(parser)
-    arguments = parser.parse_args(argv)
-    if arguments.data is not None:
-        if hasattr(arguments, "data_dir"):
-            parser.error("give the folder once: as DATA or as --data_dir")
-        arguments.data_dir = arguments.data
-    if getattr(arguments, "data_dir", "") and not hasattr(arguments, "dataset"):
-        arguments.dataset = "csv"
-    return arguments
+    return setting_flags.with_folder(parser, parser.parse_args(argv))
 
 
 def main(argv):

@@ -26,12 +26,15 @@ def main(argv):
     """Runs the command and returns its exit status."""
     arguments = parse(argv)
     # Imported here, since they load TensorFlow, which `--help` need not wait for.
+    from ram_tf.data.shards import shard_folder
     from ram_tf.evaluation import results
     from ram_tf.evaluation.papers import published_results
 
     _, _, settings, _, result = evaluation_flags.evaluate(arguments)
     print(results.table(result))
-    differences = published_results.text(settings.data.dataset, result)
+    data = settings.data
+    made_of, _ = shard_folder.source(data.dataset, data.data_dir)
+    differences = published_results.text(made_of, result)
     if differences:
         print(f"\n{differences}")
     if arguments.output:

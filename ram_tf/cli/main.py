@@ -20,6 +20,7 @@ COMMANDS = (
     "web",
     "batch",
     "check",
+    "shard",
     "info",
 )
 

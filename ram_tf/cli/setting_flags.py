@@ -1,8 +1,10 @@
 """The flags of a `Config`, one for each setting, and the `Config` of parsed flags."""
 
 import argparse
+import pathlib
 import sys
 
+from ram_tf.data.dataset_names import SHARDS_FILE
 from ram_tf.runs.config import FIELDS, RETIRED, Config
 from ram_tf.runs.presets import OF_RARL, PRESET_OF, PRESETS, preset
 
@@ -40,6 +42,24 @@ def add_split_arguments(parser):
         if group == "data" or name in ("select_by", "seed"):
             explanation = f"{field.metadata['explanation']} [as in fit]"
             _add_flag(parser, name, explanation)
+
+
+def with_folder(parser, arguments):
+    """Returns parsed flags whose folder may be given without --data_dir.
+
+    Without --dataset it is one with csv files, or one of shards.
+
+    Args:
+        parser: The parser, with `add_split_arguments` and an optional argument `data`.
+        arguments: What it has parsed.
+    """
+    if arguments.data is not None:
+        if hasattr(arguments, "data_dir"):
+            parser.error("give the folder once: as DATA or as --data_dir")
+        arguments.data_dir = arguments.data
+    if getattr(arguments, "data_dir", "") and "dataset" not in _given(arguments):
+        arguments.dataset = "csv"
+    return arguments
 
 
 def add_devices_argument(parser):
@@ -129,8 +149,14 @@ def _add_flag(parser, name, explanation):
 
 
 def _given(arguments):
-    """Returns the values of the settings whose flags were given, by name."""
-    return {n: getattr(arguments, n) for n in FIELDS if hasattr(arguments, n)}
+    """Returns the values of the settings whose flags were given, by name.
+
+    A folder of shards says itself that it is one.
+    """
+    given = {n: getattr(arguments, n) for n in FIELDS if hasattr(arguments, n)}
+    folder = given.get("data_dir")
+    is_shards = folder and pathlib.Path(folder, SHARDS_FILE).is_file()
+    return {"dataset": "shards", **given} if is_shards else given
 
 
 def from_arguments(arguments, both_models=False):
@@ -189,17 +215,22 @@ def _preset_of(chosen):
         chosen: The settings that are known without a preset, by name.
     """
     dataset, data_dir = chosen["dataset"], chosen.get("data_dir")
-    name = PRESET_OF.get(dataset, "photographs")
+    made_of = dataset
+    if dataset == "shards" and data_dir:
+        # Imported here, since it loads TensorFlow, which `--help` need not wait for.
+        from ram_tf.data.shards import shard_folder
+
+        made_of, _ = shard_folder.source(dataset, data_dir)
+    name = PRESET_OF.get(made_of, "photographs")
     if name != "paper" or not data_dir:
         return name
-    # Imported here, since it loads TensorFlow, which `--help` need not wait for.
     from ram_tf.data import datasets, paper_labels
 
     try:
         labels = datasets.label_names(dataset, data_dir, chosen.get("year") or None)
     except (OSError, ValueError):
         return name  # reported when the data are read
-    if paper_labels.are_papers(dataset, labels):
+    if paper_labels.are_papers(made_of, labels):
         return name
     print(
         f"the {len(labels)} labels of {data_dir} are not the paper's: the settings "
@@ -247,7 +278,7 @@ def _check_effects(settings, given):
     changed = {n: v for n, v in given.items() if v != default[n]}
     of_voc = settings.data.dataset.startswith("voc")
     through_tfds = (
-        settings.data.dataset not in ("digits", "csv", "voc")
+        settings.data.dataset not in ("digits", "csv", "voc", "shards")
         and not settings.data.data_dir
     )
     has_folder = bool(settings.data.data_dir)

@@ -5,6 +5,7 @@ from typing import NamedTuple
 from ram_tf.data.csv_reader import csv_folder
 from ram_tf.data.dataset_names import NAMES
 from ram_tf.data.readers import coco, coco_layout, digits, tfds_folder
+from ram_tf.data.shards import shard_folder
 from ram_tf.data.voc_reader import voc
 
 VOC_YEARS = {"voc2007": 2007, "voc2012": 2012}
@@ -46,7 +47,7 @@ def load(
         name: One of `NAMES`.
         data_dir: The dataset's folder. Without it, "voc*" and "coco" are read through
             tensorflow-datasets, from the folder of the environment's `TFDS_DATA_DIR`.
-            "digits" takes none, "csv" and "voc" require one.
+            "digits" takes none, "csv", "voc" and "shards" require one.
         split: The name of the split, as in `default_splits`.
         difficult: The policy for difficult objects of VOC, see `voc.load`.
         seed: The seed of the digits, and of the division of a single file.
@@ -76,6 +77,9 @@ def load(
     if name == "csv":
         _check_csv_folder(data_dir)
         return csv_folder.load(data_dir, split, split_fraction, seed, division)
+    if name == "shards":
+        _check_shard_folder(data_dir)
+        return shard_folder.load(data_dir, split)
     if name == "coco":
         if data_dir is not None:
             return coco.load(data_dir, split, year, negatives, split_fraction, seed)
@@ -101,6 +105,7 @@ def default_splits(name, data_dir=None, division="stratified"):
     on `val`. A csv folder with `test.csv`, or with a single csv file, is validated on
     `val` and tested on `test`; without `test.csv` it is tested on `val`. The same holds
     for a folder of COCO without years, and for one in VOC's layout with other classes.
+    Shards have the splits of the dataset that they were made of.
 
     Args:
         name: One of `NAMES`.
@@ -111,6 +116,9 @@ def default_splits(name, data_dir=None, division="stratified"):
     if name == "csv":
         _check_csv_folder(data_dir)
         return _by_files(csv_folder.split_names(data_dir, division))
+    if name == "shards":
+        _check_shard_folder(data_dir)
+        return Splits(*shard_folder.uses(data_dir))
     if name == "coco" and data_dir is not None:
         return _by_files(coco_layout.split_names(data_dir))
     if name == "voc" or (name in VOC_YEARS and _has_own_classes(name, data_dir)):
@@ -125,10 +133,10 @@ def default_splits(name, data_dir=None, division="stratified"):
 
 
 def label_names(name, data_dir, year=None):
-    """Returns the names of the labels of a VOC or COCO folder, without its images.
+    """Returns the names of a folder's labels, without its images.
 
     Args:
-        name: "voc2007", "voc2012", "voc" or "coco".
+        name: "voc2007", "voc2012", "voc", "coco" or "shards".
         data_dir: The dataset's folder.
         year: The year of COCO; None for the one found in the folder.
 
@@ -136,6 +144,8 @@ def label_names(name, data_dir, year=None):
         FileNotFoundError: The folder, or what is to be read of it, is missing.
         ValueError: The content of a file is invalid.
     """
+    if name == "shards":
+        return shard_folder.label_names(data_dir)
     if name == "coco":
         return coco.label_names(data_dir, year)
     return voc.label_names(data_dir, VOC_YEARS.get(name))
@@ -177,4 +187,12 @@ def _check_voc_folder(data_dir):
         raise ValueError(
             "The dataset 'voc' needs a data_dir. Expected the folder of annotations, "
             "or voc2007 or voc2012. Received: data_dir=None"
+        )
+
+
+def _check_shard_folder(data_dir):
+    if data_dir is None:
+        raise ValueError(
+            "The dataset 'shards' needs a data_dir. Expected the folder that `ram-tf "
+            "shard` wrote. Received: data_dir=None"
         )

@@ -102,6 +102,7 @@ PRESET_OF = {
     "voc": "photographs",
     "coco": "paper",
     "csv": "photographs",
+    "shards": "photographs",  # or that of the dataset they were made of
 }
 
 

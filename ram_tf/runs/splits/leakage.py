@@ -4,6 +4,7 @@ import dataclasses
 import json
 import pathlib
 
+from ram_tf.data.shards import shard_folder
 from ram_tf.storage import atomic_files
 
 
@@ -108,7 +109,14 @@ def shared_names(split, record, parts=("train", "selection")):
 
 
 def is_same_data(dataset, data_dir, settings):
-    """Returns whether names of images of a dataset are those that settings read."""
+    """Returns whether names of images of a dataset are those that settings read.
+
+    Shards have the names of the dataset that they were made of.
+    """
     own = settings.data
-    folders = [pathlib.Path(folder).resolve() for folder in (data_dir, own.data_dir)]
-    return dataset == own.dataset and folders[0] == folders[1]
+    pairs = [
+        shard_folder.source(*each)
+        for each in ((dataset, data_dir), (own.dataset, own.data_dir))
+    ]
+    one, other = ((name, pathlib.Path(folder).resolve()) for name, folder in pairs)
+    return one == other

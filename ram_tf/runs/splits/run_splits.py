@@ -70,6 +70,28 @@ def load_split(settings, name, refusals=None, cached=False):
         ValueError: Images cannot be read, and `skip_unreadable` is not set.
         FileNotFoundError: The dataset does not exist.
     """
+    split = read_split(settings, name)
+    split = _scanned(split, settings, cached, refusals is not None)
+    with _gathered(refusals):
+        check_readable(split, settings, refusals is not None)
+    return split
+
+
+def read_split(settings, name):
+    """Reads the names, labels and boxes of a split, and prints its notes.
+
+    Args:
+        settings: The `Config`.
+        name: Name of the split.
+
+    Returns:
+        A `Split` whose images have not been read, unless the dataset says that they
+        were (see `Split.scanned`).
+
+    Raises:
+        ValueError: A file of the dataset, other than an image, cannot be read.
+        FileNotFoundError: The dataset does not exist.
+    """
     _check_folder(settings.data.data_dir)
     split = datasets.load(
         settings.data.dataset,
@@ -84,10 +106,7 @@ def load_split(settings, name, refusals=None, cached=False):
     )
     for note in split.notes:
         print(f"{name}: {note}", file=sys.stderr)
-    split = _scanned(dataclasses.replace(split, name=name), settings, cached)
-    with _gathered(refusals):
-        _check_readable(split, settings, refusals is not None)
-    return split
+    return dataclasses.replace(split, name=name)
 
 
 def _check_folder(data_dir):
@@ -234,13 +253,19 @@ def _check_disjoint(splits):
             )
 
 
-def _scanned(split, settings, cached):
-    """Returns the readable images of a split, with all that reading them shows."""
+def _scanned(split, settings, cached, is_check):
+    """Returns the readable images of a split, with all that reading them shows.
+
+    Images that were read when they were written into shards are not read again, except
+    to fill a cache, under other limits, or to check them.
+    """
     limits = settings.data.max_pixels, settings.data.truncated
     cache = None
     if cached and settings.data.cache != "none":
         cache = _cache(settings)
         cache.check_room(split)
+    if split.scanned == limits and not cache and not is_check:
+        return split
     bad, greys, pixels = scan(split, *limits, cache)
     split = dataclasses.replace(split, greys=greys, pixels=pixels)
     if not len(bad):
@@ -248,7 +273,7 @@ def _scanned(split, settings, cached):
     faults = describe_unreadable(split, bad, *limits)
     unreadable = tuple((split.names[i], f) for i, f in zip(bad, faults, strict=True))
     split = split.take(np.setdiff1d(np.arange(len(split)), bad))
-    return dataclasses.replace(split, unreadable=unreadable)
+    return dataclasses.replace(split, unreadable=split.unreadable + unreadable)
 
 
 def _cache(settings):
@@ -259,8 +284,14 @@ def _cache(settings):
     return PixelCache(settings.image.largest_edge, folder, limits)
 
 
-def _check_readable(split, settings, is_check):
-    """Raises a `ValueError` for images that cannot be read, or says what is skipped."""
+def check_readable(split, settings, is_check=False):
+    """Raises a `ValueError` for images that cannot be read, or says what is skipped.
+
+    Args:
+        split: The `Split` without these images.
+        settings: The `Config`, whose `skip_unreadable` decides.
+        is_check: Whether what is skipped is reported elsewhere.
+    """
     bad = split.unreadable
     if not bad:
         return

@@ -27,6 +27,7 @@ DATA = {
     "voc": ("pictures in the layout of PASCAL VOC", NOT_STATED),
     "coco": ("COCO", f"annotations: CC BY 4.0; {ON_FLICKR}"),
     "csv": ("pictures listed in csv files", NOT_STATED),
+    "shards": ("pictures in TFRecord files", NOT_STATED),
 }
 PUBLIC = ("voc2007", "voc2012", "coco")
 # Figure in results.json -> what it means. All are shares of 1.
