@@ -30,6 +30,7 @@ TARGETS = {
     "model_files": 5_000,
     "array_files": 10_000,
     "weights_files": 500,
+    "shard_files": 10_000,
     "server_answers": 5_000,
     "decoding": 10_000,
     "conversion": 10_000,
