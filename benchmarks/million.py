@@ -4,11 +4,11 @@
     python -m benchmarks.million --work /tmp/million --kinds csv --rows 20000
 
 Names and labels are made up, and the images repeat the given ones, of which nine tenths
-are for training. Each shard is a link to one TFRecord file, with an index of its own;
-each folder of the csv data set is a link to one folder of files. A process for each
-kind then does what `fit` does before it trains: it reads the splits, compares them and
-records their names, and then it reads an epoch's first batches. It prints the seconds
-and the peak memory after each stage.
+are for training. Each shard is a link to one TFRecord file, with an index of as many
+images as a real shard has; each folder of the csv data set is a link to one folder of
+files. A process for each kind then does what `fit` does before it trains: it reads the
+splits, compares them and records their names, and then it reads an epoch's first
+batches. It prints the seconds and the peak memory after each stage.
 """
 
 import argparse
@@ -33,6 +33,7 @@ LABELS = tuple(f"label{i:02}" for i in range(80))
 POSITIVES = 3
 KINDS = ("shards", "csv")
 MIB = 1 << 20
+SHARD_BYTES = 128 * MIB
 
 
 def divide(paths):
@@ -95,16 +96,17 @@ def write_shards(folder, stored, rows):
     for seed, (split, share) in enumerate(SHARES.items()):
         one = ShardIndex.read(folder / f"{split}-00000.npz")
         labels = made_up_labels(round(share * rows), seed)
-        shards = []
-        for start in range(0, len(labels), len(one)):
-            own = labels[start : start + len(one)]
+        shards, size = [], round(SHARD_BYTES / one.lengths.mean())
+        for start in range(0, len(labels), size):
+            own = labels[start : start + size]
+            turns = np.arange(start, start + len(own)) % len(one)
             shard = f"{split}-{len(shards):05}"
             if shards:
                 os.link(folder / f"{split}-00000{ENDING}", folder / f"{shard}{ENDING}")
             arrays = "starts lengths digests greys".split()
             dataclasses.replace(
                 one,
-                **{name: getattr(one, name)[: len(own)] for name in arrays},
+                **{name: getattr(one, name)[turns] for name in arrays},
                 names=[f"{split}/{start + i:07}.jpg" for i in range(len(own))],
                 labels=own,
                 others=np.zeros(len(own), np.int8),

@@ -218,8 +218,22 @@ def _pieces(rows):
     """Yields the JSON of a list in pieces, without the brackets around it."""
     for start in range(0, len(rows), ROWS_AT_ONCE):
         part = rows[start : start + ROWS_AT_ONCE]
-        text = json.dumps(part.tolist() if isinstance(part, np.ndarray) else part)
+        text = _label_text(part) if isinstance(part, np.ndarray) else json.dumps(part)
         yield ", " * (start > 0) + text[1:-1]
+
+
+def _label_text(labels):
+    """Returns the text of `json.dumps(labels.tolist())`, in a tenth of the time."""
+    rows, columns = labels.shape
+    if not columns or np.abs(labels).max() > 9:
+        return json.dumps(labels.tolist())
+    # In each row "[", "-0, " for each label, of which the last is "-0],", and a space.
+    text = np.empty((rows, 4 * columns + 2), np.uint8)
+    text[:] = np.frombuffer(f"[{'-0, ' * (columns - 1)}-0], ".encode(), np.uint8)
+    text[:, 2::4] += np.abs(labels).astype(np.uint8)
+    kept = np.ones(text.shape, bool)
+    kept[:, 1:-1:4] = labels < 0  # the signs
+    return f"[{text[kept].tobytes().decode()[:-2]}]"
 
 
 def shortened(names, most=12):

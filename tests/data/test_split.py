@@ -147,10 +147,14 @@ def test_hold_out_at_random_is_that_of_earlier_versions():
     assert rest.names == tuple(f"{i}.jpg" for i in sorted(order[5:]))
 
 
+@pytest.mark.parametrize("labels", [1, 2, 17])
 @pytest.mark.parametrize("count", [0, 1, 3, 4, 10])
-def test_the_digest_is_that_of_names_and_labels_as_json(count, monkeypatch):
+def test_the_digest_is_that_of_names_and_labels_as_json(count, labels, monkeypatch):
     # Runs have recorded it, so that it must not change.
     monkeypatch.setattr(split_module, "ROWS_AT_ONCE", 3)
     split = make_split(count)
-    text = json.dumps([split.names, split.labels.tolist()])
-    assert split.digest == hashlib.sha256(text.encode()).hexdigest()
+    marks = np.random.default_rng(0).integers(-1, 2, (count, labels), np.int8)
+    usual = Split(split.images, split.names, marks, tuple("abcdefghijklmnopq"[:labels]))
+    for each in (split, usual):
+        text = json.dumps([each.names, each.labels.tolist()])
+        assert each.digest == hashlib.sha256(text.encode()).hexdigest()
