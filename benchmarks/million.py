@@ -8,7 +8,8 @@ are for training. Each shard is a link to one TFRecord file, with an index of as
 images as a real shard has; each folder of the csv data set is a link to one folder of
 files. A process for each kind then does what `fit` does before it trains: it reads the
 splits, compares them and records their names, and then it reads an epoch's first
-batches. It prints the seconds and the peak memory after each stage.
+batches. It prints the seconds of each stage, those of the CPU in all threads, and the
+peak memory.
 """
 
 import argparse
@@ -129,14 +130,15 @@ def peak():
 
 def measure(arguments):
     """Does what `fit` does before and while it trains; prints each stage as JSON."""
-    begin = time.perf_counter()
+    begin = time.perf_counter(), time.process_time()
 
     def report(stage, **more):
         nonlocal begin
-        seconds = time.perf_counter() - begin
-        line = {"stage": stage, "seconds": seconds, "MiB": peak(), **more}
+        now = time.perf_counter(), time.process_time()
+        seconds, cpu = (end - start for start, end in zip(begin, now, strict=True))
+        line = {"stage": stage, "seconds": seconds, "cpu": cpu, "MiB": peak(), **more}
         print(json.dumps(line), flush=True)
-        begin = time.perf_counter()
+        begin = time.perf_counter(), time.process_time()
 
     from ram_tf.runs.config import Config
     from ram_tf.runs.presets import preset
@@ -174,12 +176,15 @@ def measured(arguments, kind, argv):
     stages = [json.loads(line) for line in done.stdout.splitlines()]
     total = stages[1]["images"]
     print(f"{kind}: {total} images, {len(LABELS)} labels")
-    for stage in stages:
-        print(
-            f"  {stage['stage']:<24}{stage['seconds']:>9.1f} s{stage['MiB']:>9.0f} MiB"
-        )
-    before = sum(stage["seconds"] for stage in stages[:-1])
-    print(f"  {'until the first batch':<24}{before:>9.1f} s")
+    print(f"  {'':<24}{'seconds':>9}{'of CPU':>9}{'MiB':>7}")
+    before = {
+        "stage": "until the first batch",
+        "MiB": stages[-2]["MiB"],
+        **{n: sum(stage[n] for stage in stages[:-1]) for n in ("seconds", "cpu")},
+    }
+    for stage in [*stages, before]:
+        numbers = f"{stage['seconds']:>9.1f}{stage['cpu']:>9.1f}{stage['MiB']:>7.0f}"
+        print(f"  {stage['stage']:<24}{numbers}")
 
 
 def store(arguments, folder):

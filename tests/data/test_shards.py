@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from ram_tf.data import duplicates
+from ram_tf.data import duplicates, pipelines
 from ram_tf.data.pipelines import evaluation_pipeline, read_files, training_pipeline
 from ram_tf.data.shards import shard_folder, shard_writer
 from ram_tf.data.voc_reader import voc
@@ -101,6 +101,13 @@ def test_training_reads_the_same_bits_in_the_same_order(source, written):
     ):
         np.testing.assert_array_equal(images, other_images)
         np.testing.assert_array_equal(labels, other_labels)
+
+
+def test_the_graph_reads_every_byte_of_the_files(source, written):
+    split = run_splits.load_split(settings_of(source), "train")
+    assert [*read_files(split)][3].endswith(b"\0\0")
+    read = pipelines._encoded(run_splits.load_split(written, "train"))
+    assert [read(i).numpy() for i in range(len(split))] == [*read_files(split)]
 
 
 def test_evaluation_reads_the_same_bits(source, written):

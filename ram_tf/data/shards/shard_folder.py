@@ -89,7 +89,7 @@ class Manifest:
             manifest.check(path)
         except (
             *(AttributeError, KeyError, TypeError, ValueError),
-            *(OverflowError, RecursionError),
+            *(IndexError, OverflowError, RecursionError),
         ) as error:
             raise ValueError(
                 "The list of shards cannot be read. Expected the file of format "
