@@ -6,9 +6,10 @@ import shutil
 import numpy as np
 import pytest
 
-from ram_tf.cli import check, command, fit, main, setting_flags
+from ram_tf.cli import check, command, fit, main, setting_flags, shard
 from ram_tf.data.readers import digits
 from tests.support.h5_arrays import arrays
+from tests.support.paths import ROOT
 from tests.support.sharded import write_mixed
 
 # A run on the digits that takes seconds; with region_size, units and so on of a preset.
@@ -103,6 +104,14 @@ def test_wrong_flags_are_refused(flags, message, capsys):
     with pytest.raises(SystemExit):
         ram("shard", *flags)
     assert message in capsys.readouterr().err
+
+
+def test_the_commands_of_the_documents_are_accepted():
+    lines = (ROOT / "docs" / "training.md").read_text("utf-8").splitlines()
+    found = [line.split()[2:] for line in lines if line.startswith("ram-tf shard ")]
+    assert found
+    for arguments in found:
+        setting_flags.from_arguments(shard.parse(arguments))
 
 
 def test_training_on_shards_is_training_on_the_dataset(tmp_path, monkeypatch):

@@ -327,7 +327,8 @@ def test_an_interruption_leaves_nothing_half_and_is_gone_on_from(
     assert all(f"{name.split('.')[0]}.npz" in done for name in done)
     assert not [name for name in done if name.startswith("partial")]
     # As a killed process leaves them.
-    (folder / "partial-999999999-val-00000.tfrecord").write_bytes(b"half")
+    for name in ("val-00000.tfrecord", "shards.json"):
+        (folder / f"partial-999999999-{name}").write_bytes(b"half")
     (folder / "val-00000.tfrecord").write_bytes(b"without an index")
     (folder / "train-00099.npz").write_bytes(b"of other sizes of shards")
     write_shards(source, folder)
@@ -354,11 +355,26 @@ def test_a_folder_with_something_else_is_refused(source, copied, tmp_path):
     write_shards(source, folder)  # the same once more
     with pytest.raises(ValueError, match="other images, labels or settings"):
         write_shards(source, folder, max_pixels=10**6)
-    changed = shutil.copytree(source, tmp_path / "changed")
-    (changed / "val.csv").write_text("image,labels\nval/grün 0.jpg,dog\n", "utf-8")
-    with pytest.raises(ValueError, match="other images, labels or settings"):
-        write_shards(changed, folder)
     assert before == {path: path.read_bytes() for path in folder.glob("*.*")}
+
+
+@pytest.mark.parametrize("change", ["label", "unknown", "box", "image"])
+def test_shards_of_changed_data_are_refused(source, tmp_path, change):
+    folder = shutil.copytree(source, tmp_path / "data")
+    shards = tmp_path / "shards"
+    write_shards(folder, shards)
+    table, boxes = folder / "train.csv", folder / "boxes.json"
+    text = table.read_text("utf-8")
+    if change == "label":
+        table.write_text(text.replace("0.jpg,cat", "0.jpg,dog"), "utf-8")
+    elif change == "unknown":
+        table.write_text(text.replace(";?cat", ""), "utf-8")
+    elif change == "box":
+        boxes.write_text(boxes.read_text("utf-8").replace("0.2", "0.1"), "utf-8")
+    else:
+        (folder / "train" / "grün 0.jpg").touch()
+    with pytest.raises(ValueError, match="other images, labels or settings"):
+        write_shards(folder, shards)
 
 
 def test_shards_are_not_made_of_shards(written, tmp_path):
