@@ -15,15 +15,10 @@ import tensorflow as tf
 
 from benchmarks.timing import Candidate, Ratio
 from ram_tf.data.images.decoding import decode_image
-from ram_tf.data.pipelines import (
-    Place,
-    cut,
-    resize,
-    scan,
-    training_pipeline,
-    untuned,
-)
+from ram_tf.data.images.resizing import resize
+from ram_tf.data.pipelines import Place, cut, training_pipeline, untuned
 from ram_tf.data.pixel_cache import PixelCache
+from ram_tf.data.scan import scan
 
 # A ratio of throughputs: the time of the functions over that of the pipeline.
 RATIOS = (

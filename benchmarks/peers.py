@@ -37,7 +37,8 @@ from benchmarks import forward, record, timing
 from benchmarks.subject import Subject
 from benchmarks.timing import Candidate
 from ram_tf.cli import command
-from ram_tf.data.pipelines import centre_crop, read_files, resize
+from ram_tf.data.image_bytes import read_files
+from ram_tf.data.images.resizing import centre_crop, resize
 from ram_tf.runs import run_models
 from ram_tf.serving import extras
 from ram_tf.serving.formats import litert_model, onnx_model, single_size

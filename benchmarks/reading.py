@@ -9,7 +9,8 @@
 import tensorflow as tf
 
 from benchmarks.timing import Candidate, Ratio
-from ram_tf.data.pipelines import centre_crop, read_files, resize
+from ram_tf.data.image_bytes import read_files
+from ram_tf.data.images.resizing import centre_crop, resize
 from ram_tf.serving.formats.export import read_images
 
 RATIOS = (Ratio("reading_over_functions", "reading", "functions", at_most=1.5),)

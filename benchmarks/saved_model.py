@@ -8,7 +8,8 @@
 import tensorflow as tf
 
 from benchmarks.timing import Candidate, Ratio
-from ram_tf.data.pipelines import evaluation_pipeline, read_files
+from ram_tf.data.image_bytes import read_files
+from ram_tf.data.pipelines import evaluation_pipeline
 from ram_tf.runs import run_models
 from ram_tf.serving.formats.export import export
 from ram_tf.serving.predictor import Predictor

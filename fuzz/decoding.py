@@ -5,7 +5,7 @@ import tensorflow as tf
 from fuzz import pictures
 from fuzz.target import REFUSALS, Target
 from ram_tf.data.images.decoding import decode_image
-from ram_tf.data.pipelines import prepare_image
+from ram_tf.data.images.resizing import prepare_image
 
 EDGE = 32
 LIMIT = pictures.MAX_PIXELS

@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from fuzz import pictures
 from fuzz.target import Target
-from ram_tf.data.pipelines import evaluation_pipeline, find_unreadable
+from ram_tf.data.pipelines import evaluation_pipeline
+from ram_tf.data.scan import find_unreadable
 from ram_tf.data.split import Split
 
 EDGE = 32

@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ram_tf.data.pipelines import read_files
+from ram_tf.data.image_bytes import read_files
 from ram_tf.storage.file_ranges import FileRanges
 
 # Ours: below it, the noise of JPEG decides about bits of even areas, such as a sky.

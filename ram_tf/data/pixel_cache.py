@@ -149,7 +149,7 @@ class PixelCache:
             split: The `Split`; the size and time of its files count, too.
 
         Returns:
-            The arguments of a `ram_tf.data.pipelines.Scan`; None if there was no pass,
+            The arguments of a `ram_tf.data.scan.Scan`; None if there was no pass,
             or if the pixels of an image are missing.
         """
         if not self.folder or not len(split):

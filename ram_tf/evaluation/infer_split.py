@@ -7,11 +7,9 @@ import numpy as np
 import tensorflow as tf
 
 from ram_tf.data import progress
-from ram_tf.data.pipelines import (
-    describe_unreadable,
-    evaluation_pipeline,
-    read_files,
-)
+from ram_tf.data.image_bytes import read_files
+from ram_tf.data.pipelines import evaluation_pipeline
+from ram_tf.data.scan import describe_unreadable
 from ram_tf.evaluation import results, svm
 from ram_tf.evaluation.ensemble import (
     ViewSettings,

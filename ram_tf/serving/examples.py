@@ -9,8 +9,8 @@ from typing import NamedTuple
 import numpy as np
 
 from ram_tf.data.drawing import contact_sheet, draw_outputs
+from ram_tf.data.image_bytes import read_files
 from ram_tf.data.images.decoding import decode_image
-from ram_tf.data.pipelines import read_files
 from ram_tf.data.split import file_names
 from ram_tf.serving.predictor import Predictor
 from ram_tf.storage.atomic_files import atomic_write

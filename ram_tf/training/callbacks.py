@@ -12,8 +12,8 @@ import numpy as np
 import tensorflow as tf
 
 from ram_tf.data.drawing import draw_locations, draw_outputs
+from ram_tf.data.image_bytes import read_files
 from ram_tf.data.images.decoding import decode_image
-from ram_tf.data.pipelines import read_files
 from ram_tf.metrics import multi_label, region_metrics
 from ram_tf.runs import learning_curves, weights_file
 from ram_tf.storage import cache

@@ -7,7 +7,7 @@ import PIL.Image
 import pytest
 
 from ram_tf.data import duplicates
-from ram_tf.data.pipelines import scan, to_grey
+from ram_tf.data.scan import scan, to_grey
 from ram_tf.data.split import Split
 from tests.support.image_files import encode
 from tests.support.textures import texture

@@ -11,7 +11,7 @@ import tensorflow as tf
 from fuzz import pictures
 from ram_tf.data.images import image_checks
 from ram_tf.data.images.decoding import decode_image
-from ram_tf.data.pipelines import find_unreadable
+from ram_tf.data.scan import find_unreadable
 from ram_tf.data.split import Split
 from tests.support.decompression_bombs import BOMBS
 from tests.support.memory_use import Taken

@@ -6,19 +6,17 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from ram_tf.data import pipelines
+from ram_tf.data.augmentation import Place, cut
+from ram_tf.data.image_bytes import read_files
 from ram_tf.data.images.decoding import decode_image
-from ram_tf.data.pipelines import (
-    Place,
+from ram_tf.data.images.resizing import (
     centre_crop,
-    cut,
-    evaluation_pipeline,
-    find_unreadable,
     prepare_image,
     resize,
     resize_and_crop,
-    training_pipeline,
 )
+from ram_tf.data.pipelines import evaluation_pipeline, training_pipeline
+from ram_tf.data.scan import find_unreadable
 from ram_tf.data.split import Split, epoch_order
 from tests.support.image_files import encode, noise, smooth
 
@@ -366,4 +364,4 @@ def test_unreadable_bytes_and_too_large_images_are_found(split):
 def test_read_files_yields_the_bytes_of_files_and_of_memory(split, tmp_path):
     files = on_disk(split, tmp_path)
     for some in (split, files):
-        assert tuple(pipelines.read_files(some)) == split.images
+        assert tuple(read_files(some)) == split.images

@@ -6,9 +6,11 @@ import os
 import numpy as np
 import pytest
 
-from ram_tf.data import pipelines, pixel_cache
-from ram_tf.data.pipelines import evaluation_pipeline, scan, training_pipeline
+from ram_tf.data import pixel_cache
+from ram_tf.data import scan as scanned
+from ram_tf.data.pipelines import evaluation_pipeline, training_pipeline
 from ram_tf.data.pixel_cache import PixelCache
+from ram_tf.data.scan import scan
 from ram_tf.data.split import Split
 from tests.support.image_files import encode, noise
 
@@ -158,7 +160,7 @@ def test_a_later_start_decodes_and_reads_no_image(tmp_path, monkeypatch):
     def decode(*_):
         raise AssertionError("an image is decoded")
 
-    monkeypatch.setattr(pipelines, "decode_image", decode)
+    monkeypatch.setattr(scanned, "decode_image", decode)
     again = scan(split, cache=PixelCache(EDGE, folder, LIMITS))
     assert again.unreadable.tolist() == first.unreadable.tolist() == [1]
     np.testing.assert_array_equal(again.greys, first.greys)
@@ -178,9 +180,9 @@ def test_a_start_on_other_images_decodes_them(tmp_path, monkeypatch, change):
     else:
         edge += 1
     decoded = []
-    real = pipelines.decode_image
+    real = scanned.decode_image
     monkeypatch.setattr(
-        pipelines, "decode_image", lambda *a: decoded.append(1) or real(*a)
+        scanned, "decode_image", lambda *a: decoded.append(1) or real(*a)
     )
     scan(split, cache=PixelCache(edge, folder, LIMITS))
     assert decoded

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from ram_tf.data import duplicates, pipelines
-from ram_tf.data.pipelines import evaluation_pipeline, read_files, training_pipeline
+from ram_tf.data import duplicates
+from ram_tf.data.image_bytes import encoded_reader, read_files
+from ram_tf.data.pipelines import evaluation_pipeline, training_pipeline
 from ram_tf.data.shards import shard_folder, shard_writer
 from ram_tf.data.voc_reader import voc
 from ram_tf.runs.splits import dataset_check, run_splits, sharding
@@ -106,7 +107,7 @@ def test_training_reads_the_same_bits_in_the_same_order(source, written):
 def test_the_graph_reads_every_byte_of_the_files(source, written):
     split = run_splits.load_split(settings_of(source), "train")
     assert [*read_files(split)][3].endswith(b"\0\0")
-    read = pipelines._encoded(run_splits.load_split(written, "train"))
+    read = encoded_reader(run_splits.load_split(written, "train"))
     assert [read(i).numpy() for i in range(len(split))] == [*read_files(split)]
 
 

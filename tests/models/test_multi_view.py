@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from ram_tf.data.pipelines import centre_crop
+from ram_tf.data.images.resizing import centre_crop
 from ram_tf.models.attention.recurrent_attention import RecurrentMemorizedAttention
 from ram_tf.models.choices import DESCRIPTIONS
 from ram_tf.models.multi_view import (

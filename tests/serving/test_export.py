@@ -13,7 +13,7 @@ import tensorflow as tf
 from PIL import Image
 
 from ram_tf.data.images.decoding import MAX_PIXELS, decode_image
-from ram_tf.data.pipelines import centre_crop
+from ram_tf.data.images.resizing import centre_crop
 from ram_tf.runs import run_models
 from ram_tf.runs.run import Run
 from ram_tf.serving.formats.export import export, serve_bytes, serve_images

@@ -88,7 +88,7 @@ def test_a_shard_that_is_killed_between_its_files_is_not_finished(
     with monkeypatch.context() as patch:
         patch.setattr(Batch, "_write", write_once)
         with pytest.raises(RuntimeError, match="killed"):
-            batch.finish(batch.shards[1], [], [])
+            batch.finish(batch.shards[1], ANSWERS)
     assert len(opened(tmp_path, version).unfinished()) == 3
 
 

@@ -7,7 +7,7 @@ import json
 import numpy as np
 
 from ram_tf.data.images.image_faults import Fault
-from ram_tf.data.pipelines import GREY_SHAPE
+from ram_tf.data.scan import GREY_SHAPE
 from ram_tf.storage import atomic_files, cache
 from ram_tf.storage.file_ranges import DIGEST, FileRanges
 

@@ -23,7 +23,7 @@ import tensorflow as tf
 
 from ram_tf.data import progress
 from ram_tf.data.images import image_faults
-from ram_tf.data.pipelines import GREY_SHAPE, describe_unreadable, readable_images
+from ram_tf.data.scan import GREY_SHAPE, describe_unreadable, readable_images
 from ram_tf.data.shards import shard_folder, shard_index
 from ram_tf.data.shards.shard_index import ShardIndex
 from ram_tf.storage import atomic_files

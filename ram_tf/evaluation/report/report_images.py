@@ -7,8 +7,8 @@ import math
 import numpy as np
 
 from ram_tf.data import drawing
+from ram_tf.data.image_bytes import read_files
 from ram_tf.data.images.decoding import decode_image
-from ram_tf.data.pipelines import read_files
 
 PICTURE_SIZE = 240  # longer side of a picture in pixels, ours
 

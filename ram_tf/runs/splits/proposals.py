@@ -14,9 +14,9 @@ import numpy as np
 import tensorflow as tf
 
 from ram_tf.data import progress
+from ram_tf.data.image_bytes import read_file
 from ram_tf.data.images.decoding import decode_image
 from ram_tf.data.images.image_faults import REFUSE
-from ram_tf.data.pipelines import read_file
 from ram_tf.storage import cache
 
 OVERLAP = 0.7  # Largest IoU of two proposals (section 5.3.1).

@@ -10,8 +10,8 @@ from typing import NamedTuple
 import numpy as np
 
 from ram_tf.data import datasets
-from ram_tf.data.pipelines import describe_unreadable, scan
 from ram_tf.data.pixel_cache import PixelCache
+from ram_tf.data.scan import describe_unreadable, scan
 from ram_tf.data.split import Split
 
 # Share of the training images used for validation if there is no validation split.

@@ -17,7 +17,8 @@ import tensorflow as tf
 from ram_tf.data.images import exif, image_checks
 from ram_tf.data.images.decoding import decode_checked
 from ram_tf.data.images.image_faults import REFUSE
-from ram_tf.data.pipelines import prepare_image, resize, untuned
+from ram_tf.data.images.resizing import prepare_image, resize
+from ram_tf.data.pipelines import untuned
 from ram_tf.models.multi_view import cut_images
 from ram_tf.serving import extras
 from ram_tf.serving.formats import model_card
