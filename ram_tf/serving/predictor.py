@@ -8,6 +8,7 @@ import json
 import os
 import pathlib
 import reprlib
+import tempfile
 from collections.abc import Callable, Sequence
 from typing import Any, Self
 
@@ -22,6 +23,7 @@ from ram_tf.runs.config_json import from_exported_json
 from ram_tf.runs.run import Run
 from ram_tf.serving.formats import litert_model, onnx_model, single_size
 from ram_tf.serving.formats.export import METADATA, files_of_graph, serve_bytes
+from ram_tf.storage import remote_files
 from ram_tf.storage.atomic_files import check, read
 
 FORMATS = {onnx_model.ENDING: onnx_model, litert_model.ENDING: litert_model}
@@ -83,16 +85,23 @@ class Predictor:
         """Loads a run's output folder, a version folder of a SavedModel, or a file.
 
         Args:
-            folder: One of these; a file in one of the `FORMATS`. With a client, the
+            folder: One of these; a file in one of the `FORMATS`. A folder may also be
+                on another storage, such as "gs://..."; see
+                `ram_tf.storage.remote_files`. With a client, the
                 version folder that its server serves: labels and thresholds are read
                 from it, since servers do not send them.
             client: Result of `connection.connect`, to predict with the server's model.
 
         Raises:
             FileNotFoundError: The folder is none of these.
+            OSError: The folder is on another storage, which cannot be read.
             ModuleNotFoundError: The file's format needs an extra.
             ValueError: A file cannot be read, or has changed since it was written.
         """
+        if remote_files.is_remote(os.fspath(folder)):
+            with tempfile.TemporaryDirectory(prefix="ram_tf-") as local:
+                remote_files.fetch(os.fspath(folder), local)
+                return cls.load(local, client)
         folder = pathlib.Path(folder)
         if folder.suffix in FORMATS and folder.is_file() and not client:
             return cls._of_file(folder)

@@ -1,11 +1,13 @@
 """Answers to the images of a batch: records, or reasons."""
 
+import importlib.util
 import pathlib
 
 import pytest
 
-from ram_tf.serving.batch.answers import Image, answer, load_model
+from ram_tf.serving.batch.answers import Image, answer
 from ram_tf.serving.predict_files import predict
+from ram_tf.serving.predictor import Predictor
 from tests.support.batch_inputs import REASONS, mixed, write_broken
 
 
@@ -47,9 +49,25 @@ def test_a_threshold_takes_the_place_of_the_models(images, local):
 
 
 def test_a_model_on_another_storage_is_copied_and_loaded(version, images, answers):
-    model = load_model(f"file://{version}")
+    model = Predictor.load(f"file://{version}")
     (found,) = answer([Image.read(images[0])], model)
     assert found["scores"] == pytest.approx(answers[0]["scores"], abs=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("folder", "message"),
+    [
+        ("file:///no/such/folder", "nothing to fetch"),
+        ("nowhere://bucket/model", "Protocol not known: nowhere"),
+        ("s3://bucket/model", "Install s3fs"),
+    ],
+)
+def test_a_model_that_cannot_be_fetched_is_named_in_a_sentence(folder, message):
+    if folder.startswith("s3") and importlib.util.find_spec("s3fs"):
+        pytest.skip("s3fs is installed")
+    with pytest.raises(OSError, match=message) as caught:
+        Predictor.load(folder)
+    assert f"Received: {folder}" in str(caught.value)
 
 
 def test_an_image_on_a_storage_that_fails_is_a_reading_error():

@@ -1,14 +1,11 @@
 """The answer to an image of a batch: its record, or why it has none."""
 
 import contextlib
-import os
-import tempfile
 from typing import NamedTuple
 
 from ram_tf.data.images.image_faults import Fault, find_fault
-from ram_tf.serving.batch import files
 from ram_tf.serving.predict_files import to_record
-from ram_tf.serving.predictor import Predictor
+from ram_tf.storage import remote_files as files
 
 
 class Image(NamedTuple):
@@ -39,19 +36,6 @@ def _reason_unread(path):
         if not files.exists(path):
             return "missing"
     return "reading error"
-
-
-def load_model(folder):
-    """Loads the `Predictor` of a SavedModel, from any storage."""
-    if not files.is_remote(folder):
-        return Predictor.load(folder)
-    with tempfile.TemporaryDirectory() as local:
-        for name, path in files.list_files(folder):
-            copy = os.path.join(local, name)
-            os.makedirs(os.path.dirname(copy), exist_ok=True)
-            with open(copy, "wb") as file:
-                file.write(files.read(path))
-        return Predictor.load(local)
 
 
 def answer(images, predictor, threshold=None):

@@ -10,8 +10,9 @@ import collections
 from typing import NamedTuple
 
 from ram_tf.serving import extras
-from ram_tf.serving.batch.answers import Image, answer, load_model
+from ram_tf.serving.batch.answers import Image, answer
 from ram_tf.serving.batch.shards import Shard
+from ram_tf.serving.predictor import Predictor
 
 with extras.required("beam", "Batch prediction with Beam"):
     import apache_beam as beam
@@ -71,7 +72,7 @@ class SavedModelHandler(ModelHandler):
         self.threshold = threshold
 
     def load_model(self):
-        return load_model(self.model_dir)
+        return Predictor.load(self.model_dir)
 
     def run_inference(self, batch, model, inference_args=None):
         """Yields a `PredictionResult` of each image and its answer."""

@@ -13,7 +13,8 @@ import socket
 import sys
 
 from ram_tf.serving import extras
-from ram_tf.serving.batch.answers import Image, answer, load_model
+from ram_tf.serving.batch.answers import Image, answer
+from ram_tf.serving.predictor import Predictor
 
 with extras.required("ray", "Batch prediction with Ray"):
     import ray
@@ -44,7 +45,7 @@ class ShardPredictor:
         self.batch = batch
         self.batch_size = batch_size
         self.threshold = threshold
-        self.predictor = load_model(model_dir)
+        self.predictor = Predictor.load(model_dir)
 
     def __call__(self, row):
         shard = self.batch.shards[row["item"]]

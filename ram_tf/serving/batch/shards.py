@@ -8,9 +8,9 @@ from typing import NamedTuple
 
 import ram_tf
 from ram_tf.runs.config_json import from_exported_json
-from ram_tf.serving.batch import files
 from ram_tf.serving.batch.records import FORMATS
 from ram_tf.serving.image_search import parse_list
+from ram_tf.storage import remote_files as files
 
 MANIFEST, LIST = "manifest.json", "images.jsonl"
 

@@ -1,4 +1,4 @@
-"""Files of a batch: local ones, and those of any storage that fsspec has a package for.
+"""Files of this machine, and of any storage that fsspec has a package for.
 
 A path without a scheme is local, whatever characters are in it. One such as `s3://...`
 is read and written through fsspec, with the package that this storage needs.
@@ -125,6 +125,24 @@ def _list_remote(folder):
         found = storage.find(name)
     start = join(name, "")
     return [path[len(start) :] for path in found if path.startswith(start)]
+
+
+def fetch(path, folder):
+    """Copies all files below a folder into a local one.
+
+    Raises:
+        OSError: There is no such folder, or it cannot be read.
+    """
+    found = list_files(path)
+    if not found:
+        raise FileNotFoundError(
+            f"There is nothing to fetch. Expected a folder. Received: {path}"
+        )
+    for name, whole in found:
+        copy = os.path.join(folder, name)
+        os.makedirs(os.path.dirname(copy), exist_ok=True)
+        with open(copy, "wb") as file:
+            file.write(read(whole))
 
 
 def match(pattern):

@@ -6,7 +6,7 @@ import uuid
 import fsspec
 import pytest
 
-from ram_tf.serving.batch import files
+from ram_tf.storage import remote_files as files
 
 NAMES = ("a1.png", "a2.png", "ab.png", "a[1].png", "b/a1.png", "b/c/a]\n.jpg")
 
