@@ -8,6 +8,7 @@ from ram_tf.data import datasets
 from ram_tf.data.csv_reader import csv_folder
 from ram_tf.data.readers import coco, digits, tfds_folder
 from ram_tf.data.voc_reader import voc
+from tests.support.sharded import write_mixed, write_shards
 from tests.support.voc_exports import write_beside, write_listed
 from tests.support.voc_folder import write_split
 
@@ -172,5 +173,7 @@ def test_label_names_are_known_without_images(tmp_path):
 def test_every_name_has_default_splits(tmp_path):
     (tmp_path / "data.csv").write_text("image,labels\n")
     write_beside(tmp_path, {"a": ["vest"]})
+    write_shards(write_mixed(tmp_path / "mixed"), tmp_path / "shards")
     for name in datasets.NAMES:
-        assert datasets.default_splits(name, tmp_path).report
+        folder = tmp_path / "shards" if name == "shards" else tmp_path
+        assert datasets.default_splits(name, folder).report
