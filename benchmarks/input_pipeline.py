@@ -14,9 +14,10 @@ import dataclasses
 import tensorflow as tf
 
 from benchmarks.timing import Candidate, Ratio
+from ram_tf.data.augmentation import Place, cut
 from ram_tf.data.images.decoding import decode_image
 from ram_tf.data.images.resizing import resize
-from ram_tf.data.pipelines import Place, cut, training_pipeline, untuned
+from ram_tf.data.pipelines import training_pipeline, untuned
 from ram_tf.data.pixel_cache import PixelCache
 from ram_tf.data.scan import scan
 
