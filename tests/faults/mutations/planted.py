@@ -18,7 +18,6 @@ class Fault(NamedTuple):
         old: The text to change, which occurs once in the file.
         new: The text in its place.
         test: The test that must fail, as `path::function`.
-        needs: The package that the test needs beside those of the extra dev, or "".
     """
 
     name: str
@@ -27,7 +26,6 @@ class Fault(NamedTuple):
     old: str
     new: str
     test: str
-    needs: str = ""
 
     def applied_to(self, text):
         """Returns the text of the file with the fault; None if `old` is not in it once.
