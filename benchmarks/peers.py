@@ -128,12 +128,16 @@ def compare(group, batch, arguments):
         "threads": arguments.threads,
     }
     entries = {
-        f"peers_{name}_{arguments.backbone}_{batch}": record.entry(
+        f"peers_{_key(name)}_{arguments.backbone}_{batch}": record.entry(
             each, "", settings, machine
         )
         for name, each in measured.items()
     }
     record.update(arguments.output, entries)
+
+
+def _key(ratio):
+    return ratio.replace(",", "").replace(" ", "_")
 
 
 def groups(subject, threads, rate):
