@@ -17,7 +17,6 @@ import dataclasses
 import json
 import os
 import pathlib
-import resource
 import shutil
 import subprocess
 import sys
@@ -27,6 +26,7 @@ import time
 import numpy as np
 
 from benchmarks import photographs
+from fuzz.target import peak_memory
 from ram_tf.cli import command
 
 SHARES = {"train": 0.9, "val": 0.05, "test": 0.05}
@@ -118,16 +118,6 @@ def write_shards(folder, stored, rows):
     Manifest.write(manifest, folder)
 
 
-def peak():
-    """Returns the peak memory of this process in MiB."""
-    status = pathlib.Path("/proc/self/status")
-    if status.exists():
-        # On Linux, getrusage may return the peak of the parent process.
-        return int(status.read_text().split("VmHWM:")[1].split()[0]) / 1024
-    used = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return used / (MIB if sys.platform == "darwin" else 1024)
-
-
 def measure(arguments):
     """Does what `fit` does before and while it trains; prints each stage as JSON."""
     begin = time.perf_counter(), time.process_time()
@@ -136,7 +126,13 @@ def measure(arguments):
         nonlocal begin
         now = time.perf_counter(), time.process_time()
         seconds, cpu = (end - start for start, end in zip(begin, now, strict=True))
-        line = {"stage": stage, "seconds": seconds, "cpu": cpu, "MiB": peak(), **more}
+        line = {
+            "stage": stage,
+            "seconds": seconds,
+            "cpu": cpu,
+            "MiB": peak_memory(),
+            **more,
+        }
         print(json.dumps(line), flush=True)
         begin = time.perf_counter(), time.process_time()
 

@@ -6,29 +6,24 @@ import pathlib
 import signal
 import time
 
+import psutil
+
 
 def tree(root):
     """Lists a process and all that it has started, directly or not, by their IDs."""
-    parents = {}
-    for process in pathlib.Path("/proc").glob("[0-9]*"):
-        with contextlib.suppress(OSError):  # It has ended in the meantime.
-            # The name before it may contain spaces and parentheses.
-            fields = (process / "stat").read_text().rpartition(")")[2].split()
-            parents.setdefault(int(fields[1]), []).append(int(process.name))
-    found = [root]
-    for process in found:
-        found += parents.get(process, [])
-    return found
+    with contextlib.suppress(psutil.NoSuchProcess):
+        below = psutil.Process(root).children(recursive=True)
+        return [root, *(each.pid for each in below)]
+    return [root]
 
 
 def memory(roots):
     """The sum of the proportional set sizes of trees of processes, in MiB."""
     total = 0
     for process in {each for root in roots for each in tree(root)}:
-        with contextlib.suppress(OSError, IndexError):
-            rollup = pathlib.Path(f"/proc/{process}/smaps_rollup").read_text()
-            total += int(rollup.split("\nPss:")[1].split()[0])
-    return total / 1024
+        with contextlib.suppress(psutil.Error):  # It has ended in the meantime.
+            total += psutil.Process(process).memory_full_info().pss
+    return total / 2**20
 
 
 def kill(started):
