@@ -31,6 +31,13 @@ def decode_image(encoded, max_pixels=MAX_PIXELS, truncated=REFUSE):
         tf.errors.InvalidArgumentError: When run, if the bytes are not such an image, or
             `image_checks` refuses it.
     """
+    # As a tensor, since bytes would make a graph for each image.
+    return _decode_image(tf.convert_to_tensor(encoded), max_pixels, truncated)
+
+
+# As a function, so that the pipelines of a process share one graph.
+@tf.function(autograph=False)
+def _decode_image(encoded, max_pixels, truncated):
     is_jpeg = image_checks.check(encoded)
     with tf.control_dependencies([is_jpeg]):
         orientation = exif.orientation(encoded)
