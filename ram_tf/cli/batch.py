@@ -104,7 +104,7 @@ def main(argv):
     """Runs the command and returns its exit status."""
     arguments, flags = parse(argv)
     # Imported here so that `command.run` reports a missing extra in one line.
-    from ram_tf.serving.batch import display, shards
+    from ram_tf.serving.batch import batch_folder, batch_progress
 
     if arguments.engine == "ray":
         predict = _with_ray(arguments)
@@ -112,10 +112,10 @@ def main(argv):
         predict = _with_beam(arguments, flags)
     lines = []
     if arguments.list:
-        lines = shards.read_list(arguments.list, sys.stdin.buffer)
-    batch = shards.Batch.open(
+        lines = batch_folder.read_list(arguments.list, sys.stdin.buffer)
+    batch = batch_folder.Batch.open(
         arguments.output_dir,
-        shards.list_images(arguments.images, lines),
+        batch_folder.list_images(arguments.images, lines),
         arguments.model_dir,
         arguments.format,
         arguments.shard_size,
@@ -123,10 +123,10 @@ def main(argv):
     )
     todo = batch.unfinished()
     print(f"{len(batch.shards) - len(todo)} of {len(batch.shards)} shards are finished")
-    with display.bar(batch, todo):
+    with batch_progress.bar(batch, todo):
         predict(batch)
     batch.remove_incomplete()
-    print(display.table(batch, todo))
+    print(batch_progress.table(batch, todo))
     return 0
 
 

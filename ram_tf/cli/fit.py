@@ -40,13 +40,13 @@ def main(argv):
     arguments = parse(argv)
     # Imported here, since they load TensorFlow, which `--help` need not wait for.
     from ram_tf.cli import dataset_table
-    from ram_tf.evaluation.infer_split import calibrate, report
+    from ram_tf.evaluation.infer_split import calibrate, write_results
     from ram_tf.runs import run_models
     from ram_tf.runs.origin import Origin
     from ram_tf.runs.run import Run
     from ram_tf.runs.splits import dataset_check, proposals, run_splits
-    from ram_tf.serving.examples import how_to_try, write_examples
     from ram_tf.serving.formats.export import export
+    from ram_tf.serving.run_examples import how_to_try, write_examples
     from ram_tf.storage import atomic_files
     from ram_tf.training import devices, two_steps
 
@@ -77,13 +77,13 @@ def main(argv):
 
     trained = train(run, splits.train, splits.selection, team)
     if arguments.pooled_only:
-        print(report(run, splits.report, run_models.load_pooled(run)))
+        print(write_results(run, splits.report, run_models.load_pooled(run)))
         return 0
     pooled, model = trained
     if settings.evaluation.calibrate:
         calibrate(run, model, splits.selection)
     view = run_models.served_view(run, model)
-    print(report(run, splits.report, pooled, view))
+    print(write_results(run, splits.report, pooled, view))
     if settings.given_regions:
         print("\nnot exported: object proposals cannot be part of an exported model")
         return 0

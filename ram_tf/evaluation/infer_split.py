@@ -166,7 +166,7 @@ def calibrate(run, model, split):
         temporary.write_text(fitted.to_json(run.label_names))
 
 
-def report(run, split, pooled, view=None):
+def write_results(run, split, pooled, view=None):
     """Evaluates the trained models of a run, and writes its `results.json`.
 
     Args:

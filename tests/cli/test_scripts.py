@@ -17,7 +17,7 @@ from ram_tf.evaluation.ensemble import svm_view
 from ram_tf.evaluation.results import REGION_METRICS
 from ram_tf.runs.run import Run
 from ram_tf.runs.splits.run_splits import load_report
-from ram_tf.serving.examples import Examples, how_to_try
+from ram_tf.serving.run_examples import Examples, how_to_try
 from tests.support.paths import ROOT
 from tests.support.scripts import SMALL_FLAGS, fit_error, script
 

@@ -25,8 +25,8 @@ pytest.importorskip("apache_beam", reason="needs the extra beam")
 from apache_beam.ml.inference.base import PredictionResult
 
 from ram_tf.serving.batch.answers import Image
+from ram_tf.serving.batch.batch_folder import Batch, Shard
 from ram_tf.serving.batch.beam_pipeline import Placed, WriteShards
-from ram_tf.serving.batch.shards import Batch, Shard
 from ram_tf.serving.predict_files import predict
 from ram_tf.serving.predictor import Predictor
 

@@ -19,7 +19,7 @@ from ram_tf.models.attention import (
     spatial_transformer,
 )
 from ram_tf.models.attention.recurrent_attention import RecurrentMemorizedAttention
-from ram_tf.serving.batch.shards import describe_model
+from ram_tf.serving.batch.batch_folder import describe_model
 from ram_tf.serving.predictor import Predictor
 from tests.support.paths import FILES
 

@@ -23,7 +23,7 @@ def run(squares, tmp_path_factory):
     splits = run_splits.load(started.config)
     started.record_training_images(splits.train, splits.selection)
     pooled = run_models.load_pooled(started)
-    infer_split.report(started, splits.report, pooled, served(started))
+    infer_split.write_results(started, splits.report, pooled, served(started))
     return started
 
 

@@ -14,11 +14,11 @@ from ram_tf.metrics.calibration import Calibration
 from ram_tf.runs import run_models
 from ram_tf.runs.run import Run
 from ram_tf.runs.splits.run_splits import load_split
-from ram_tf.serving.examples import write_examples
 from ram_tf.serving.formats.export import export
 from ram_tf.serving.image_search import find_images
 from ram_tf.serving.predict_files import predict, to_record
 from ram_tf.serving.predictor import Predictor
+from ram_tf.serving.run_examples import write_examples
 from ram_tf.storage.atomic_files import write_with_checksum
 from tests.support.image_files import encode, noise
 from tests.support.small_settings import SMALL

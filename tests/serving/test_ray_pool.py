@@ -11,7 +11,7 @@ import pytest
 
 from benchmarks import processes
 from benchmarks.ray_cluster import RayCluster
-from ram_tf.serving.batch.shards import Batch
+from ram_tf.serving.batch.batch_folder import Batch
 from tests.support.batch_inputs import (
     REASONS,
     arguments,

@@ -162,7 +162,9 @@ def test_the_weights_of_the_best_epoch_are_kept_and_the_epoch_is_named(
     squares, tmp_path, capsys
 ):
     # With this rate the second epoch is far worse than the first.
-    settings = small_config(squares, select_by="loss", learning_rate=3.0, epochs=3)
+    settings = small_config(
+        squares, pooled_epochs=1, select_by="loss", learning_rate=3.0, epochs=3
+    )
     _, _, model = train_run(tmp_path, settings)
     history = (tmp_path / "step2" / "history.csv").read_text().splitlines()
     column = history[0].split(",").index("val_loss")
@@ -247,7 +249,9 @@ def test_validation_has_no_dropout(squares, tmp_path):
 
 
 def test_early_stopping_waits_for_patience_epochs(squares, tmp_path):
-    settings = small_config(squares, learning_rate=1e-12, epochs=6, patience=2)
+    settings = small_config(
+        squares, pooled_epochs=1, learning_rate=1e-12, epochs=6, patience=2
+    )
     train_run(tmp_path, settings)
     with np.load(tmp_path / "step2" / "checkpoint.npz") as saved:
         state = json.loads(str(saved["state"]))

@@ -82,11 +82,33 @@ def test_a_killed_and_resumed_run_ends_with_the_weights_of_an_undisturbed_one(
             np.testing.assert_array_equal(resumed[key], value, err_msg=key)
 
 
+@pytest.fixture(scope="module")
+def undisturbed(squares, tmp_path_factory):
+    """A run that nothing has ended, with six steps an epoch, and its model."""
+    settings = small_config(squares, dropout=0.3, ema=0.9, batch_size=6)
+    run, _, model = train_run(tmp_path_factory.mktemp("undisturbed"), settings)
+    return run, model
+
+
+def require_the_same_weights(model, undisturbed):
+    pairs = zip(model.weights, undisturbed[1].weights, strict=True)
+    for weight, expected in pairs:
+        np.testing.assert_array_equal(weight, expected, err_msg=weight.path)
+
+
+def require_the_same_histories(run, undisturbed):
+    for step in ("step1", "step2"):
+        history, expected = (
+            (each.folder / step / "history.csv").read_text()
+            for each in (run, undisturbed[0])
+        )
+        assert history == expected
+
+
 def test_a_step_resumed_after_one_epoch_ends_with_the_weights_of_an_undisturbed_one(
-    squares, tmp_path, monkeypatch
+    undisturbed, tmp_path, monkeypatch
 ):
-    settings = small_config(squares, dropout=0.3, ema=0.9)
-    _, _, undisturbed = train_run(tmp_path / "undisturbed", settings)
+    settings = undisturbed[0].config
     end_of_epoch, ended = callbacks.ValidateAndCheckpoint.on_epoch_end, []
 
     def interrupted_once(validation, epoch, logs=None):
@@ -103,9 +125,7 @@ def test_a_step_resumed_after_one_epoch_ends_with_the_weights_of_an_undisturbed_
     *_, model = train_run(tmp_path / "run", settings, resume=True)
     # No epoch was trained twice.
     assert ended == [(f"step{step}", epoch) for step in (1, 2) for epoch in (0, 1)]
-    pairs = zip(model.weights, undisturbed.weights, strict=True)
-    for weight, expected in pairs:
-        np.testing.assert_array_equal(weight, expected, err_msg=weight.path)
+    require_the_same_weights(model, undisturbed)
 
 
 def test_a_resumed_run_keeps_the_best_epoch_of_before(
@@ -175,12 +195,9 @@ def terminated(*_):
     ],
 )
 def test_a_run_ended_within_an_epoch_ends_with_the_weights_of_an_undisturbed_one(
-    squares, tmp_path, monkeypatch, capsys, end, error, minutes, done
+    undisturbed, tmp_path, monkeypatch, capsys, end, error, minutes, done
 ):
-    settings = small_config(
-        squares, dropout=0.3, ema=0.9, checkpoint_minutes=minutes, batch_size=6
-    )
-    whole, _, undisturbed = train_run(tmp_path / "undisturbed", settings)
+    settings = undisturbed[0].config.replace(checkpoint_minutes=minutes)
     end_of_step = callbacks.ValidateAndCheckpoint.on_train_batch_end
 
     def ending(validation, batch, logs=None):
@@ -199,23 +216,17 @@ def test_a_run_ended_within_an_epoch_ends_with_the_weights_of_an_undisturbed_one
     assert (
         f"1 of 2 epochs done, and {done} steps of the next" in capsys.readouterr().out
     )
-    for weight, expected in zip(model.weights, undisturbed.weights, strict=True):
-        np.testing.assert_array_equal(weight, expected, err_msg=weight.path)
-    for step in ("step1", "step2"):
-        history, expected = (
-            (each.folder / step / "history.csv").read_text() for each in (run, whole)
-        )
-        assert history == expected
+    require_the_same_weights(model, undisturbed)
+    require_the_same_histories(run, undisturbed)
 
 
 @pytest.mark.parametrize(
     ("end", "error"), [(terminated, SystemExit), (killed, RuntimeError)]
 )
 def test_a_run_ended_after_the_last_step_of_an_epoch_trains_no_step_twice(
-    squares, tmp_path, monkeypatch, end, error
+    undisturbed, tmp_path, monkeypatch, end, error
 ):
-    settings = small_config(squares, checkpoint_minutes=1e-9, pooled_epochs=1)
-    whole = train_run(tmp_path / "undisturbed", settings)[0]
+    settings = undisturbed[0].config.replace(checkpoint_minutes=1e-9)
     end_of_epoch = callbacks.ValidateAndCheckpoint.on_epoch_end
 
     def ending(validation, epoch, logs=None):
@@ -227,11 +238,7 @@ def test_a_run_ended_after_the_last_step_of_an_epoch_trains_no_step_twice(
         with pytest.raises(error):
             train_run(tmp_path / "run", settings)
     run = train_run(tmp_path / "run", settings, resume=True)[0]
-    for step in ("step1", "step2"):
-        history, expected = (
-            (each.folder / step / "history.csv").read_text() for each in (run, whole)
-        )
-        assert history == expected
+    require_the_same_histories(run, undisturbed)
 
 
 def test_a_run_whose_images_have_changed_is_not_resumed(squares, tmp_path):

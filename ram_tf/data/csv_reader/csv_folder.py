@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ram_tf.data import stratification
-from ram_tf.data.csv_reader import csv_rows, label_separators, label_studio
+from ram_tf.data.csv_reader import csv_rows, label_studio, unsplit_labels
 from ram_tf.data.readers.boxes_json import read_boxes, unknown_key_notes
 from ram_tf.data.split import Split, check_label_names, shortened
 
@@ -88,7 +88,7 @@ def load(data_dir, split, split_fraction=FRACTIONS, seed=0, division="stratified
             f"Received: {', '.join(file.path.name for file in files)}"
         )
     check_label_names(label_names, data_dir)
-    separator_notes = label_separators.check(places, allowed)
+    separator_notes = unsplit_labels.check(places, allowed)
     rows, moved = _rows_of(
         split, files, tables, label_names, (split_fraction, seed, division)
     )

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from ram_tf.data.csv_reader import csv_cells, csv_text, label_separators, label_studio
+from ram_tf.data.csv_reader import csv_cells, csv_text, label_studio, unsplit_labels
 from ram_tf.data.csv_reader.image_rows import ImageRow, ImageRows
 from ram_tf.data.split import path_inside, shortened
 
@@ -132,7 +132,7 @@ def check_allowed(names, allowed, where):
     known = set(allowed)
     unknown = sorted(set(names) - known)
     if unknown:
-        parts = label_separators.parts_in(unknown[0], known)
+        parts = unsplit_labels.parts_in(unknown[0], known)
         hint = ", whose parts are labels: separate them by ';'" if parts else ""
         raise ValueError(
             f"Unknown label in {where}. Expected the names of labels.txt: "

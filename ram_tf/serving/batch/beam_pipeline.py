@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from ram_tf.serving import extras
 from ram_tf.serving.batch.answers import Image, answer
-from ram_tf.serving.batch.shards import Shard
+from ram_tf.serving.batch.batch_folder import Shard
 from ram_tf.serving.predictor import Predictor
 
 with extras.required("beam", "Batch prediction with Beam"):

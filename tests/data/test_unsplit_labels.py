@@ -2,11 +2,11 @@
 
 import pytest
 
-from ram_tf.data.csv_reader import label_separators
+from ram_tf.data.csv_reader import unsplit_labels
 
 
 def check(*names, allowed=()):
-    return label_separators.check(
+    return unsplit_labels.check(
         {name: f"row {i}" for i, name in enumerate(names)}, allowed
     )
 
@@ -51,4 +51,4 @@ def test_plain_names_are_not_told():
 
 
 def test_a_column_may_have_any_name():
-    assert label_separators.check({"red,blue": None, "red": None, "blue": None}) == ()
+    assert unsplit_labels.check({"red,blue": None, "red": None, "blue": None}) == ()

@@ -5,8 +5,8 @@ import shutil
 
 import pytest
 
-from ram_tf.serving.batch import display
-from ram_tf.serving.batch.shards import Batch, list_images, read_list
+from ram_tf.serving.batch import batch_progress
+from ram_tf.serving.batch.batch_folder import Batch, list_images, read_list
 from tests.support.small_settings import SMALL
 
 ANSWERS = [
@@ -67,7 +67,7 @@ def test_the_table_counts_this_start_and_the_whole_batch(version, tmp_path):
     batch.finish(first, [{**ANSWERS[0], "reason": "missing"}, *ANSWERS[1:]])
     for shard in todo:
         batch.finish(shard, ANSWERS[: shard.count])
-    table = display.table(batch, todo).splitlines()
+    table = batch_progress.table(batch, todo).splitlines()
     rows = {row.rsplit(maxsplit=2)[0]: row.split()[-2:] for row in table}
     assert rows["read"] == ["4", "7"]
     assert rows["predicted"] == ["2", "4"]
