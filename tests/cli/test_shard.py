@@ -114,6 +114,8 @@ def test_the_commands_of_the_documents_are_accepted():
         setting_flags.from_arguments(shard.parse(arguments))
 
 
+# `test_sharded_images` shows the same of the pipeline alone.
+@pytest.mark.slow
 def test_training_on_shards_is_training_on_the_dataset(tmp_path, monkeypatch):
     counts = {"train": 40, "val": 12, "test": 12}
     monkeypatch.setattr(digits, "COUNTS", counts)

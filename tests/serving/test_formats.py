@@ -46,7 +46,14 @@ def runs(tmp_path_factory):
     }
 
 
-@pytest.fixture(scope="module", params=KINDS)
+# "rarl by content" has the parts of "rarl", too.
+@pytest.fixture(
+    scope="module",
+    params=[
+        pytest.param(name, marks=[pytest.mark.slow] * (name == "rarl"))
+        for name in KINDS
+    ],
+)
 def run(request, runs):
     return runs[request.param]
 

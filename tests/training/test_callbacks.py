@@ -188,7 +188,7 @@ def test_the_initial_weights_are_kept_if_no_epoch_is_better(squares, tmp_path, c
         head_start="pooled",
         pooling="max",
         region_pooling="max",
-        pooled_epochs=12,
+        pooled_epochs=8,
         learning_rate=0.3,
         select_by="loss",
     )

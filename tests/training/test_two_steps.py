@@ -221,7 +221,11 @@ def test_a_run_ended_within_an_epoch_ends_with_the_weights_of_an_undisturbed_one
 
 
 @pytest.mark.parametrize(
-    ("end", "error"), [(terminated, SystemExit), (killed, RuntimeError)]
+    ("end", "error"),
+    [
+        (terminated, SystemExit),
+        pytest.param(killed, RuntimeError, marks=pytest.mark.slow),
+    ],
 )
 def test_a_run_ended_after_the_last_step_of_an_epoch_trains_no_step_twice(
     undisturbed, tmp_path, monkeypatch, end, error
@@ -289,6 +293,7 @@ def test_a_low_rank_start_of_step_2_is_reported(squares, tmp_path, capsys, units
         pooling="max",
         region_pooling="max",
         units=units,
+        pooled_epochs=1,
         epochs=1,
     )
     train_run(tmp_path, settings)
