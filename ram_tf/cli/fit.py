@@ -1,7 +1,8 @@
 """Trains a model, evaluates it, draws its regions and exports it.
 
-    ram-tf fit                                  the built-in digits
-    ram-tf fit --dataset csv --data_dir MINE    your own images
+    ram-tf fit                                the built-in digits
+    ram-tf fit --data_dir MINE                your own images, listed in csv files
+    ram-tf fit --dataset coco --data_dir D    another dataset
 
 The output folder then holds the weights of both steps, config.json, results.json, an
 image of regions and TensorBoard's logs; the SavedModel is in saved_models/NAME.

@@ -47,8 +47,6 @@ def add_split_arguments(parser):
 def with_folder(parser, arguments):
     """Returns parsed flags whose folder may be given without --data_dir.
 
-    Without --dataset it is one with csv files, or one of shards.
-
     Args:
         parser: The parser, with `add_split_arguments` and an optional argument `data`.
         arguments: What it has parsed.
@@ -57,8 +55,6 @@ def with_folder(parser, arguments):
         if hasattr(arguments, "data_dir"):
             parser.error("give the folder once: as DATA or as --data_dir")
         arguments.data_dir = arguments.data
-    if getattr(arguments, "data_dir", "") and "dataset" not in _given(arguments):
-        arguments.dataset = "csv"
     return arguments
 
 
@@ -163,7 +159,8 @@ def from_arguments(arguments, both_models=False):
     """Returns the `Config` of parsed flags.
 
     They override the file of `--config`, and that the preset of `--preset` or of the
-    dataset; a whole config.json leaves nothing to a preset. The preset "paper" of a
+    dataset; a whole config.json leaves nothing to a preset. A folder without --dataset
+    is one with csv files, or one of shards. The preset "paper" of a
     dataset is for the paper's labels: other labels begin with "photographs".
 
     Args:
@@ -177,7 +174,8 @@ def from_arguments(arguments, both_models=False):
     """
     given = _given(arguments)
     filed, whole = _from_file(arguments, given)
-    chosen = {"dataset": "digits", **filed, **given}
+    chosen = {**filed, **given}
+    chosen.setdefault("dataset", "csv" if chosen.get("data_dir") else "digits")
     model = chosen.get("model", "rdar")
     if not both_models:
         _check_model(given, model)

@@ -47,6 +47,12 @@ def test_paths_of_data_become_absolute(tmp_path, monkeypatch):
     assert settings.data.data_dir == ""
 
 
+def test_a_folder_without_a_dataset_is_one_with_csv_files():
+    assert parse("--data_dir", "mine").data.dataset == "csv"
+    assert parse("--data_dir", "mine", "--dataset", "voc").data.dataset == "voc"
+    assert parse().data.dataset == "digits"
+
+
 @pytest.mark.parametrize("name", FIELDS)
 def test_every_setting_has_a_flag(name):
     field = FIELDS[name][1]

@@ -132,7 +132,7 @@ def split_names(data_dir, division="stratified"):
             p.name for e in ("csv", "json") for p in data_dir.glob(f"*.{e}")
         )
         raise FileNotFoundError(
-            f"No csv file to read in {data_dir}. Expected\n{TREE}\n"
+            f"No csv file is in {data_dir}. Expected another --dataset, or\n{TREE}\n"
             f"Received: {', '.join(others) or 'no csv file'}"
         )
     found = set()
