@@ -16,6 +16,8 @@ from ram_tf.evaluation.papers.ablation_tables import LOCATIONS, TABLE_5, table_6
 from ram_tf.metrics import multi_label
 from ram_tf.models import evidence_map
 from ram_tf.runs import run_models, weights_file
+from ram_tf.runs.config import Config
+from ram_tf.runs.presets import PRESETS, preset
 from ram_tf.runs.run import Run
 from ram_tf.runs.splits import run_splits
 from ram_tf.serving.predictor import Predictor
@@ -35,6 +37,13 @@ def undisturbed(squares, tmp_path_factory):
     """Table 5 of small runs: the folder of the runs, and the comparison."""
     folder = tmp_path_factory.mktemp("undisturbed")
     return folder, ablation.compare(TABLE, base(squares), [0], folder)
+
+
+@pytest.mark.parametrize("model", ["rdar", "rarl"])
+@pytest.mark.parametrize("name", PRESETS)
+def test_step_1_begins_from_any_preset(name, model):
+    settings = Config.of(**{**preset(name, model), "model": model})
+    assert not ablation._of_step_1(settings).is_rarl
 
 
 def test_invalid_settings_of_a_row_are_refused_before_training(squares, tmp_path):

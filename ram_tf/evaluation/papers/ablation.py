@@ -225,7 +225,10 @@ def _copy_step_1(run, output_dir, load):
 def _of_step_1(settings):
     """Resets the settings of rows that do not affect step 1 to their defaults."""
     names = "model locations lambda_reinforce region_source constraints".split()
-    return settings.replace(**{name: Config()[name] for name in names})
+    defaults = {name: Config()[name] for name in names}
+    if settings.attention.localization == "content":
+        defaults["constraints"] = ""  # the default has anchors, which it refuses
+    return settings.replace(**defaults)
 
 
 def _start(settings, output_dir, name, load):
