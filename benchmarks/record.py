@@ -1,5 +1,6 @@
 """Stores benchmark results in a JSON file and prints them as a table."""
 
+import datetime
 import json
 import os
 import pathlib
@@ -22,17 +23,31 @@ def add_output(parser):
 
 
 def machine():
-    """Collects what of the machine the results depend on, ready for JSON."""
+    """Collects the day and what of the machine results depend on, ready for JSON."""
     return {
+        "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
         "cores": len(os.sched_getaffinity(0)),
         "gpus": len(tf.config.list_physical_devices("GPU")),
-        "processor": platform.machine(),
+        "processor": _processor(),
         # Runnable processes, averaged over the last minute, including this one.
         "load": round(os.getloadavg()[0], 1),
         "python": platform.python_version(),
         "tensorflow": tf.__version__,
         "keras": keras.__version__,
     }
+
+
+def _processor():
+    """Returns the processor's name, where the system tells it, and its widest AVX."""
+    try:
+        lines = pathlib.Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.machine()
+    fields = dict(line.replace("\t", "").split(":", 1) for line in lines if ":" in line)
+    flags = fields.get("flags", "").split()
+    widest = [name for name in ("avx512f", "avx2") if name in flags][:1]
+    name = fields.get("model name", platform.machine()).strip()
+    return ", ".join([name, *widest])
 
 
 def target(ratio):

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from fuzz import planted_weights
 from fuzz.target import Target
-from ram_tf.models import backbones
+from ram_tf.models import backbone_network
 from ram_tf.runs import weights_file
 from ram_tf.storage import atomic_files
 
@@ -32,7 +32,7 @@ def target(folder):
             atomic_files.add_checksum(path)
             weights_file.load(other, path)
         else:
-            backbones._load(other, "small", path)
+            backbone_network._load(other, "small", path)
         for weight, expected in zip(other.get_weights(), written, strict=True):
             assert not (weight == planted_weights.SECRET).any()
             np.testing.assert_array_equal(weight, expected)

@@ -2,5 +2,5 @@
 
 In: `(B, H, W, 3)` images in [0, 255]. Out: the dict described in `networks`.
 Start reading at `networks`, then `attention`; `losses` has the equations of section 4.
-`choices` has the table of the backbones, which `backbones` builds.
+`backbones` is the table of the backbones; a new one is a row of it.
 """

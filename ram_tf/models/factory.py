@@ -5,7 +5,7 @@ import contextlib
 import keras
 import numpy as np
 
-from ram_tf.models import backbones, losses, networks
+from ram_tf.models import backbone_network, losses, networks
 from ram_tf.models.attention.recurrent_attention import RecurrentMemorizedAttention
 from ram_tf.models.attention.reinforced_attention import ReinforcedAttention
 
@@ -22,7 +22,7 @@ def pooled_classifier(settings, num_labels, pooling, pretrained=True):
             naming its source). False where the whole model's weights are loaded later.
     """
     with _precision(settings.training.precision):
-        backbone = backbones.build(
+        backbone = backbone_network.build(
             settings.model.backbone,
             settings.model.weights if pretrained else "none",
             settings.model.frozen,
@@ -38,7 +38,7 @@ def pooled_classifier(settings, num_labels, pooling, pretrained=True):
         )
         _create_weights(pooled, settings.image.crop)
     if pretrained and pooling == "flatten" and pooled.feature:
-        hidden = backbones.hidden_layer(
+        hidden = backbone_network.hidden_layer(
             settings.model.backbone, settings.model.weights, pooled.feature.kernel.shape
         )
         if hidden:

@@ -12,7 +12,7 @@ import pathlib
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, Self
 
-from ram_tf.models import choices
+from ram_tf.models import backbones
 from ram_tf.runs import setting_rules
 from ram_tf.runs.settings import (
     AttentionSettings,
@@ -205,7 +205,7 @@ class Config:
                 from their features.
         """
         image, backbone = self.image, self.model.backbone
-        stride = choices.BACKBONES[backbone].stride
+        stride = backbones.BACKBONES[backbone].stride
         below = image.crop // stride * stride
         sizes = [c + image.crop_margin for c in (below, below + stride) if c]
         expected = (

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from ram_tf.data import dataset_names
-from ram_tf.models import choices
+from ram_tf.models import backbones, choices
 
 
 class Range(NamedTuple):
@@ -203,7 +203,7 @@ class ModelSettings:
         common=True,
     )
     backbone: str = option(
-        "vgg16", "backbone network", tuple(choices.BACKBONES), common=True
+        "vgg16", "backbone network", tuple(backbones.BACKBONES), common=True
     )
     weights: str = option(
         "imagenet", "backbone weights: imagenet, none, or a file", common=True

@@ -3,7 +3,7 @@
 import contextlib
 import io
 
-from ram_tf.models import backbones
+from ram_tf.models import backbone_network
 from ram_tf.storage import atomic_files
 
 
@@ -45,7 +45,7 @@ def load(model, path):
     except (OSError, KeyError, ValueError) as error:
         raise ValueError(
             "The weights cannot be read. Expected those of the run's model. "
-            f"Received: {path} ({backbones.reason(error)})"
+            f"Received: {path} ({backbone_network.reason(error)})"
         ) from error
 
 

@@ -21,6 +21,7 @@ from ram_tf.storage.atomic_files import atomic_write
 from ram_tf.training.batches import centre_crops
 
 MIN_POSITIVES = 5  # for a label to count in the validation mAP, if any label has them
+DRAWN_EVERY = 10  # seconds from one picture of the learning curves to the next
 IMAGES = 4  # validation images that TensorBoard shows with their regions
 
 
@@ -273,7 +274,9 @@ class EpochLines(keras.callbacks.Callback):
 
 
 class DrawCurves(keras.callbacks.Callback):
-    """Draws the run's learning curves after each epoch.
+    """Draws the run's learning curves after an epoch, and at the end.
+
+    Short epochs are passed over, since a picture takes as long as many of their steps.
 
     Args:
         run: The `Run`; `ValidateAndCheckpoint`, which must come earlier in the list of
@@ -283,8 +286,14 @@ class DrawCurves(keras.callbacks.Callback):
     def __init__(self, run):
         super().__init__()
         self.run = run
+        self.drawn = time.monotonic()
 
     def on_epoch_end(self, epoch, logs=None):
+        if time.monotonic() - self.drawn >= DRAWN_EVERY:
+            learning_curves.write(self.run)
+            self.drawn = time.monotonic()
+
+    def on_train_end(self, logs=None):
         learning_curves.write(self.run)
 
 

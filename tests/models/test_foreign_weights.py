@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from fuzz import planted_weights
-from ram_tf.models import backbones
+from ram_tf.models import backbone_network
 from ram_tf.runs import weights_file
 from ram_tf.storage import atomic_files
 
@@ -22,7 +22,7 @@ def test_a_backbones_file_that_points_elsewhere_is_refused(tmp_path, ending, how
     network = planted_weights.make_network()
     before = network.get_weights()
     with pytest.raises(ValueError, match="weights do not fit small") as caught:
-        backbones._load(network, "small", path)
+        backbone_network._load(network, "small", path)
     assert "Not allowed" in str(caught.value)
     assert "\n" not in str(caught.value)
     for weight, old in zip(network.get_weights(), before, strict=True):
@@ -46,5 +46,5 @@ def test_a_file_that_holds_its_own_weights_is_read(tmp_path, ending):
     path = tmp_path / f"backbone{ending}"
     written, read = planted_weights.make_network(), planted_weights.make_network()
     planted_weights.save(written, path)
-    backbones._load(read, "small", path)
+    backbone_network._load(read, "small", path)
     np.testing.assert_array_equal(read.get_weights()[0], written.get_weights()[0])

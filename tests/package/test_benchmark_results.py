@@ -1,5 +1,6 @@
 """`benchmarks.run` measures, stores and prints the selected ratios."""
 
+import datetime
 import json
 import statistics
 
@@ -55,9 +56,13 @@ def test_the_table_shows_target_ratio_range_and_times():
     assert other.split() == "other 7 6 to 8 a 500, b 250".split()
 
 
-def test_the_machine_has_cores_and_versions():
+def test_the_machine_has_cores_versions_and_the_day():
     machine = record.machine()
     assert machine["cores"] >= 1
+    assert machine["processor"]
+    today = datetime.datetime.now(datetime.UTC).date()
+    age = today - datetime.date.fromisoformat(machine["date"])
+    assert age <= datetime.timedelta(days=1)
     assert machine["tensorflow"] == tf.__version__
     assert machine["keras"] == keras.__version__
 

@@ -101,6 +101,7 @@ def points(run):
     ]
 
 
+@pytest.mark.slow
 def test_a_resumed_run_has_the_curves_of_an_undisturbed_one(
     squares, tmp_path, monkeypatch
 ):

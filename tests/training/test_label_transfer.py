@@ -217,6 +217,7 @@ def test_images_that_the_earlier_model_was_trained_on_are_not_tested_on(
             each.check_not_trained_on(elsewhere, settings)
 
 
+@pytest.mark.slow
 def test_a_run_resumes_without_the_model_that_step_1_has_started_from(
     earlier, yellow, tmp_path, monkeypatch
 ):

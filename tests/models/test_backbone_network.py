@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from ram_tf.models import backbones
+from ram_tf.models import backbone_network, backbones
 
 CHANNELS = {
     "small": 128,
@@ -40,7 +40,7 @@ def test_every_backbone_is_tested():
 
 @pytest.mark.parametrize("name", names())
 def test_features_have_the_stated_stride_and_channels(name, images):
-    backbone = backbones.build(name, "none")
+    backbone = backbone_network.build(name, "none")
     stride = backbones.BACKBONES[name].stride
     height, width = (edge // stride for edge in (64, 96))
     expected = (2, height, width, CHANNELS[name])
@@ -50,7 +50,7 @@ def test_features_have_the_stated_stride_and_channels(name, images):
 
 @pytest.mark.parametrize("name", ["small", "vgg16"])
 def test_cells_lie_in_the_middle_of_their_pixels(name, images):
-    backbone = backbones.build(name, "none")
+    backbone = backbone_network.build(name, "none")
     # With symmetric kernels, only the positions where they are applied matter.
     for weights in backbone.trainable_variables:
         if len(weights.shape) == 4:
@@ -98,7 +98,7 @@ def assert_same_features(actual, expected):
 
 @pytest.mark.parametrize("name", PREPROCESSED)
 def test_networks_receive_preprocessed_values_computed_by_hand(name):
-    backbone = backbones.build(name, "none")
+    backbone = backbone_network.build(name, "none")
     image = np.broadcast_to(COLOUR, (1, 32, 32, 3))
     colour = np.array(PREPROCESSED[name], "float32")
     preprocessed = np.broadcast_to(colour, (1, 32, 32, 3))
@@ -108,14 +108,14 @@ def test_networks_receive_preprocessed_values_computed_by_hand(name):
 
 @pytest.mark.parametrize("name", names("small"))
 def test_networks_receive_what_keras_preprocesses(name, images):
-    backbone = backbones.build(name, "none")
+    backbone = backbone_network.build(name, "none")
     preprocessed = APPLICATIONS[name].preprocess_input(images.copy())
     expected = plain_network(name, backbone)(preprocessed).numpy()
     assert_same_features(backbone(images).numpy(), expected)
 
 
 def test_vgg16_ends_with_conv5_3_before_pool5(images):
-    backbone = backbones.build("vgg16", "none")
+    backbone = backbone_network.build("vgg16", "none")
     assert backbone.count_params() == 14_714_688  # all 13 convolutions, no fc
     assert backbone.layers[-1].layers[-1].name == "block5_conv3"
     features = backbone(images).numpy()
@@ -125,7 +125,7 @@ def test_vgg16_ends_with_conv5_3_before_pool5(images):
 
 def test_an_unknown_name_is_refused():
     with pytest.raises(ValueError, match=r"Unknown backbone.*Received: 'alexnet'"):
-        backbones.build("alexnet", "none")
+        backbone_network.build("alexnet", "none")
 
 
 @pytest.fixture(scope="module")
@@ -145,7 +145,7 @@ def mobilenet(tmp_path_factory):
 
 def test_weights_come_from_a_file(mobilenet):
     network, path = mobilenet
-    backbone = backbones.build("mobilenet_v2", path)
+    backbone = backbone_network.build("mobilenet_v2", path)
     for actual, expected in zip(
         backbone.get_weights(), network.get_weights(), strict=True
     ):
@@ -155,37 +155,37 @@ def test_weights_come_from_a_file(mobilenet):
 @pytest.mark.slow
 def test_fc6_comes_from_a_file_with_its_top(vgg16_with_top, tmp_path):
     network, path = vgg16_with_top
-    kernel, bias = backbones.hidden_layer("vgg16", path, (25_088, 4096))
+    kernel, bias = backbone_network.hidden_layer("vgg16", path, (25_088, 4096))
     fc6 = network.get_layer("fc1")
     np.testing.assert_array_equal(kernel, fc6.kernel)
     np.testing.assert_array_equal(bias, fc6.bias)
-    backbone = backbones.build("vgg16", path)
+    backbone = backbone_network.build("vgg16", path)
     expected = keras.Model(network.input, network.get_layer("block5_conv3").output)
     for one, other in zip(backbone.get_weights(), expected.get_weights(), strict=True):
         np.testing.assert_array_equal(one, other)
     older = tmp_path / "vgg16.h5"  # the format of the files that Keras downloads
     network.save(older)
-    backbone = backbones.build("vgg16", str(older))
+    backbone = backbone_network.build("vgg16", str(older))
     for one, other in zip(backbone.get_weights(), expected.get_weights(), strict=True):
         np.testing.assert_array_equal(one, other)
     older.unlink()
     without = tmp_path / "vgg16_notop.weights.h5"
     backbone.layers[-1].save_weights(without)
-    assert backbones.hidden_layer("vgg16", str(without), (25_088, 4096)) is None
+    assert backbone_network.hidden_layer("vgg16", str(without), (25_088, 4096)) is None
 
 
 @pytest.mark.parametrize("name", CHANNELS)
 def test_a_head_of_another_shape_is_not_initialised_from_a_file(name, tmp_path):
     # The missing file is never read.
     missing = str(tmp_path / "missing.weights.h5")
-    assert backbones.hidden_layer(name, missing, (25_088, 512)) is None
-    assert backbones.hidden_layer(name, "none", (25_088, 4096)) is None
+    assert backbone_network.hidden_layer(name, missing, (25_088, 512)) is None
+    assert backbone_network.hidden_layer(name, "none", (25_088, 4096)) is None
 
 
 def test_a_missing_weights_file_is_named(tmp_path):
     path = tmp_path / "missing.weights.h5"
     with pytest.raises(FileNotFoundError, match=r"'imagenet', 'none' or.*missing"):
-        backbones.build("small", str(path))
+        backbone_network.build("small", str(path))
 
 
 @pytest.mark.parametrize("ending", [".weights.h5", ".h5", ".txt"])
@@ -193,16 +193,16 @@ def test_a_file_that_holds_no_weights_is_refused(tmp_path, ending):
     path = tmp_path / f"file{ending}"
     path.write_text("no weights")
     with pytest.raises(ValueError, match="The weights do not fit small"):
-        backbones.build("small", str(path))
+        backbone_network.build("small", str(path))
 
 
 def test_weights_of_another_network_are_refused(mobilenet, tmp_path):
     with pytest.raises(ValueError, match="The weights do not fit small"):
-        backbones.build("small", mobilenet[1])
+        backbone_network.build("small", mobilenet[1])
     path = tmp_path / "small.weights.h5"
-    backbones.build("small", "none").layers[-1].save_weights(path)
+    backbone_network.build("small", "none").layers[-1].save_weights(path)
     with pytest.raises(ValueError, match="The weights do not fit mobilenet_v2"):
-        backbones.build("mobilenet_v2", str(path))
+        backbone_network.build("mobilenet_v2", str(path))
 
 
 @pytest.mark.slow
@@ -210,19 +210,19 @@ def test_weights_of_a_larger_network_are_refused(tmp_path):
     path = tmp_path / "resnet.weights.h5"
     keras.applications.ResNet101(weights=None, include_top=False).save_weights(path)
     with pytest.raises(ValueError, match="The weights do not fit resnet50"):
-        backbones.build("resnet50", str(path))
+        backbone_network.build("resnet50", str(path))
 
 
 @pytest.mark.parametrize("frozen", [0.0, 0.5, 0.9, 1.0])
 def test_frozen_is_the_share_of_layers_from_the_image_on_that_are_not_trained(frozen):
-    network = backbones.build("vgg16", "none", frozen).layers[-1]
+    network = backbone_network.build("vgg16", "none", frozen).layers[-1]
     count = int(frozen * 18)  # 13 convolutions, 4 pools, the input
     trained = [layer.trainable for layer in network.layers]
     assert trained == [False] * count + [True] * (18 - count)
 
 
 def test_training_changes_only_layers_that_are_not_frozen():
-    backbone = backbones.build("mobilenet_v2", "none", frozen=0.9)
+    backbone = backbone_network.build("mobilenet_v2", "none", frozen=0.9)
     layers = backbone.layers[-1].layers
     trainable = {
         variable.path
@@ -241,7 +241,7 @@ def test_training_changes_only_layers_that_are_not_frozen():
 
 
 def test_batch_normalisation_keeps_its_statistics_in_training(images):
-    backbone = backbones.build("mobilenet_v2", "none")
+    backbone = backbone_network.build("mobilenet_v2", "none")
     before = backbone.get_weights()
     trained = backbone(images, training=True)
     np.testing.assert_array_equal(trained, backbone(images, training=False))
@@ -259,4 +259,4 @@ def test_without_a_network_connection_the_error_names_the_flag(monkeypatch, tmp_
         "keras.src.utils.file_utils.config.keras_home", lambda: str(tmp_path)
     )
     with pytest.raises(ConnectionError, match="--weights FILE"):
-        backbones.build("mobilenet_v2", "imagenet")
+        backbone_network.build("mobilenet_v2", "imagenet")
