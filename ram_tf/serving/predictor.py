@@ -15,7 +15,7 @@ from typing import Any, Self
 import numpy as np
 import tensorflow as tf
 
-from ram_tf.data.images.image_checks import MAX_SIDE
+from ram_tf.data.images.header_checks import MAX_SIDE
 from ram_tf.models.multi_view import MultiView
 from ram_tf.runs import run_models
 from ram_tf.runs.config import Config

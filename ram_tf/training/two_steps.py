@@ -20,8 +20,8 @@ from ram_tf.training.callbacks import (
     EpochLines,
     RegionImages,
     StopWhenNotFinite,
-    ValidateAndCheckpoint,
 )
+from ram_tf.training.checkpoints import ValidateAndCheckpoint
 from ram_tf.training.devices import Devices, FollowChief
 from ram_tf.training.optimizer import compile_model
 from ram_tf.training.termination import Termination

@@ -3,7 +3,7 @@
 import io
 import json
 import pathlib
-import shlex
+import re
 import shutil
 import subprocess
 import sys
@@ -12,28 +12,55 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from ram_tf.data import progress
 from ram_tf.data.pipelines import evaluation_pipeline
 from ram_tf.evaluation.ensemble import svm_view
 from ram_tf.evaluation.results import REGION_METRICS
 from ram_tf.runs.run import Run
 from ram_tf.runs.splits.run_splits import load_report
-from ram_tf.serving.run_examples import Examples, how_to_try
-from tests.support.paths import ROOT
 from tests.support.scripts import SMALL_FLAGS, fit_error, script
 
 
 @pytest.fixture(scope="module")
-def trained(squares, tmp_path_factory):
-    """The output folder of a short run, and the folder of its SavedModel's version."""
+def fitted(squares, tmp_path_factory):
+    """The folder of a short run and its SavedModel, and what `fit` printed, as texts.
+
+    Nothing is printed to a terminal.
+    """
     folder = tmp_path_factory.mktemp("fit")
-    saved = folder / "saved"
-    status = script("fit")(
-        *SMALL_FLAGS,
-        *(f"--data_dir={squares}", f"--output_dir={folder / 'run'}"),
-        *(f"--saved_models={saved}", "--name=squares"),
-    )
-    assert status == 0
-    return folder / "run", saved / "squares" / "1"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "stdout", io.StringIO())
+        patch.setattr(sys, "stderr", io.StringIO())
+        status = script("fit")(
+            *(*SMALL_FLAGS, f"--data_dir={squares}", f"--output_dir={folder / 'run'}"),
+            *(f"--saved_models={folder / 'saved'}", "--name=squares"),
+        )
+        texts = sys.stdout.getvalue(), sys.stderr.getvalue()
+    assert status == 0, texts[1][-2000:]
+    return folder, texts
+
+
+@pytest.fixture(scope="module")
+def trained(fitted):
+    """The output folder of a short run, and the folder of its SavedModel's version."""
+    folder, _ = fitted
+    return folder / "run", folder / "saved" / "squares" / "1"
+
+
+def test_a_log_has_no_control_characters(fitted):
+    assert not [text for text in fitted[1] if progress.CONTROL.search(text)]
+
+
+def test_a_log_has_one_line_an_epoch_with_its_metrics(fitted):
+    _, (log, _) = fitted
+    found = re.findall(r"^(\w+: epoch .*)$", log, re.M)
+    expected = ["step1: epoch 1 of 1", "step2: epoch 1 of 1"]
+    assert [line.partition(",")[0] for line in found] == expected
+    for line in found:
+        assert re.search(r", \d+ s, ", line)
+        for name in ("loss", "val_loss", "val_mAP", "learning_rate"):
+            assert re.search(rf", {name} \d\S*(,|$)", line), (name, line)
+    assert "Epoch" not in log
 
 
 def test_fit_writes_weights_settings_metrics_images_and_saved_model(trained):
@@ -104,42 +131,6 @@ def test_predict_reads_the_names_of_images_from_stdin(
     assert script("predict")("--model_dir", trained[1], "-") == 0
     lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert [line["image"] for line in lines] == names
-
-
-def test_the_printed_commands_quote_file_names_with_spaces(tmp_path, monkeypatch):
-    monkeypatch.setattr(sys, "argv", [str(ROOT / "scripts" / "fit.py")])
-    version, out = tmp_path / "my model" / "1", tmp_path / "my out"
-    files = Examples(*(tmp_path / f"a {name}" for name in ("p.png", "b.npy", "i.png")))
-    commands = how_to_try(version, files, out).split("try next:")[1]
-    show, run, predict = map(shlex.split, commands.strip().splitlines())
-    for command in (show, run):
-        assert pathlib.Path(command[0]).is_file()
-        assert command[2:4] == ["--dir", str(version)]
-    assert run[-2:] == ["--inputs", f"image_bytes={files.npy}"]
-    assert pathlib.Path(predict[1]).samefile(ROOT / "scripts" / "predict.py")
-    given = ["--model_dir", str(version), "--output_dir", str(out), str(files.image)]
-    assert predict[2:] == given
-
-
-@pytest.mark.parametrize(
-    ("door", "expected"),
-    [
-        ("bin/ram-tf", ["bin/ram-tf", "predict"]),
-        ("ram_tf/__main__.py", ["-m", "ram_tf", "predict"]),
-        ("bin/pytest", ["-m", "ram_tf", "predict"]),
-    ],
-)
-def test_predict_is_proposed_by_the_door_that_was_used(
-    tmp_path, monkeypatch, door, expected
-):
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "argv", [str(tmp_path / door)])
-    files = Examples(*(tmp_path / name for name in ("p.png", "b.npy", "i.png")))
-    last = how_to_try(tmp_path / "m" / "1", files, tmp_path / "o").splitlines()[-1]
-    words = shlex.split(last)
-    assert words[words.index("--model_dir") - len(expected) :][: len(expected)] == (
-        expected
-    )
 
 
 def test_export_adds_the_next_version(trained, tmp_path, capsys):

@@ -8,7 +8,7 @@ from PIL import Image
 
 from ram_tf.runs import learning_curves
 from ram_tf.runs.run import Run
-from ram_tf.training import callbacks
+from ram_tf.training import checkpoints
 from tests.support.small_runs import small_config, train_run
 from tests.support.tiny_settings import NAMES, TINY, change
 
@@ -113,7 +113,7 @@ def test_a_resumed_run_has_the_curves_of_an_undisturbed_one(
     (first, second) = points(run)
     assert first[:2] == ("step1", [1, 2])
     assert second[:2] == ("step2", [0, 1, 2])
-    write = callbacks.ValidateAndCheckpoint._write_history
+    write = checkpoints.ValidateAndCheckpoint._write_history
 
     def killed(validation):
         if (validation.checkpoint.parent.name, validation.epoch) == ("step2", 2):
@@ -122,7 +122,7 @@ def test_a_resumed_run_has_the_curves_of_an_undisturbed_one(
 
     folder = tmp_path / "killed"
     with monkeypatch.context() as patch:
-        patch.setattr(callbacks.ValidateAndCheckpoint, "_write_history", killed)
+        patch.setattr(checkpoints.ValidateAndCheckpoint, "_write_history", killed)
         with pytest.raises(KeyboardInterrupt):
             train_run(folder, settings)
     # The checkpoint has step 2's last epoch, its history has not.

@@ -3,7 +3,7 @@
 import json
 import pathlib
 
-from ram_tf.data.images.image_checks import PNG_START
+from ram_tf.data.images.header_checks import PNG_START
 from ram_tf.runs import run_models
 from ram_tf.runs.run import Run
 from ram_tf.serving.formats.export import export

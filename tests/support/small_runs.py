@@ -1,4 +1,4 @@
-"""Settings of small runs with two epochs per step, and a function that trains them."""
+"""Settings of small runs with two epochs per step, their training and history."""
 
 from ram_tf.runs.config import Config
 from ram_tf.runs.run import Run
@@ -32,3 +32,9 @@ def train_run(folder, settings, resume=False):
     splits = run_splits.load(settings)
     run = Run.start(folder, settings, splits.train.label_names, resume=resume)
     return run, *two_steps.train(run, splits.train, splits.selection)
+
+
+def last_epoch(run):
+    """The metrics of the last epoch of step 2, by name."""
+    lines = (run.folder / "step2" / "history.csv").read_text().splitlines()
+    return dict(zip(lines[0].split(","), map(float, lines[-1].split(",")), strict=True))

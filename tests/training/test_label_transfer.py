@@ -14,7 +14,7 @@ from ram_tf.runs.run import Run
 from ram_tf.runs.splits import run_splits
 from ram_tf.serving.formats.export import export
 from ram_tf.storage import short_floats
-from ram_tf.training import callbacks, label_transfer, linear_probe
+from ram_tf.training import checkpoints, label_transfer, linear_probe
 from tests.support.small_runs import small_config, train_run
 from tests.support.small_settings import BY_CONTENT
 
@@ -227,14 +227,14 @@ def test_a_run_resumes_without_the_model_that_step_1_has_started_from(
         yellow, start_from=str(origin), head_start="pooled", region_pooling="average"
     )
     undisturbed = train_run(tmp_path / "undisturbed", settings)[-1]
-    end_of_epoch = callbacks.ValidateAndCheckpoint.on_epoch_end
+    end_of_epoch = checkpoints.ValidateAndCheckpoint.on_epoch_end
 
     def interrupted(validation, epoch, logs=None):
         end_of_epoch(validation, epoch, logs)
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(callbacks.ValidateAndCheckpoint, "on_epoch_end", interrupted)
+        patch.setattr(checkpoints.ValidateAndCheckpoint, "on_epoch_end", interrupted)
         with pytest.raises(KeyboardInterrupt):
             train_run(tmp_path / "killed", settings)
     shutil.rmtree(origin)

@@ -16,7 +16,7 @@ from tensorflow.python.framework import config as framework
 from ram_tf.runs.run import Run
 from ram_tf.runs.splits import run_splits
 from ram_tf.storage import atomic_files
-from ram_tf.training import callbacks, two_steps
+from ram_tf.training import checkpoints, two_steps
 from tests.support.h5_arrays import arrays
 from tests.support.paths import ROOT
 from tests.support.small_runs import FLAGS, small_config, train_run
@@ -120,7 +120,7 @@ def test_a_step_resumed_after_one_epoch_ends_with_the_weights_of_an_undisturbed_
     undisturbed, tmp_path, monkeypatch
 ):
     settings = undisturbed[0].config
-    end_of_epoch, ended = callbacks.ValidateAndCheckpoint.on_epoch_end, []
+    end_of_epoch, ended = checkpoints.ValidateAndCheckpoint.on_epoch_end, []
 
     def interrupted_once(validation, epoch, logs=None):
         end_of_epoch(validation, epoch, logs)
@@ -129,7 +129,7 @@ def test_a_step_resumed_after_one_epoch_ends_with_the_weights_of_an_undisturbed_
             raise RuntimeError("interrupted")
 
     monkeypatch.setattr(
-        callbacks.ValidateAndCheckpoint, "on_epoch_end", interrupted_once
+        checkpoints.ValidateAndCheckpoint, "on_epoch_end", interrupted_once
     )
     folder = copy_step_1(undisturbed, tmp_path / "run", settings)
     with pytest.raises(RuntimeError, match="interrupted"):
@@ -147,7 +147,7 @@ def test_a_resumed_run_keeps_the_best_epoch_of_before(
     settings = small_config(
         squares, select_by="loss", learning_rate=3.0, pooled_epochs=1
     )
-    end_of_epoch = callbacks.ValidateAndCheckpoint.on_epoch_end
+    end_of_epoch = checkpoints.ValidateAndCheckpoint.on_epoch_end
 
     def interrupted(validation, epoch, logs=None):
         end_of_epoch(validation, epoch, logs)
@@ -155,7 +155,7 @@ def test_a_resumed_run_keeps_the_best_epoch_of_before(
             raise RuntimeError("interrupted")
 
     with monkeypatch.context() as patch:
-        patch.setattr(callbacks.ValidateAndCheckpoint, "on_epoch_end", interrupted)
+        patch.setattr(checkpoints.ValidateAndCheckpoint, "on_epoch_end", interrupted)
         with pytest.raises(RuntimeError, match="interrupted"):
             train_run(tmp_path, settings)
     train_run(tmp_path, settings, resume=True)
@@ -210,7 +210,7 @@ def test_a_run_ended_within_an_epoch_ends_with_the_weights_of_an_undisturbed_one
     undisturbed, tmp_path, monkeypatch, capsys, end, error, minutes, done
 ):
     settings = undisturbed[0].config.replace(checkpoint_minutes=minutes)
-    end_of_step = callbacks.ValidateAndCheckpoint.on_train_batch_end
+    end_of_step = checkpoints.ValidateAndCheckpoint.on_train_batch_end
 
     def ending(validation, batch, logs=None):
         in_step2 = validation.checkpoint.parent.name == "step2"
@@ -220,7 +220,7 @@ def test_a_run_ended_within_an_epoch_ends_with_the_weights_of_an_undisturbed_one
 
     folder = copy_step_1(undisturbed, tmp_path / "run", settings)
     with monkeypatch.context() as patch:
-        patch.setattr(callbacks.ValidateAndCheckpoint, "on_train_batch_end", ending)
+        patch.setattr(checkpoints.ValidateAndCheckpoint, "on_train_batch_end", ending)
         with pytest.raises(error) as raised:
             train_run(folder, settings, resume=True)
     if error is SystemExit:
@@ -244,14 +244,14 @@ def test_a_run_ended_after_the_last_step_of_an_epoch_trains_no_step_twice(
     undisturbed, tmp_path, monkeypatch, end, error
 ):
     settings = undisturbed[0].config.replace(checkpoint_minutes=1e-9)
-    end_of_epoch = callbacks.ValidateAndCheckpoint.on_epoch_end
+    end_of_epoch = checkpoints.ValidateAndCheckpoint.on_epoch_end
 
     def ending(validation, epoch, logs=None):
         end()
         end_of_epoch(validation, epoch, logs)
 
     with monkeypatch.context() as patch:
-        patch.setattr(callbacks.ValidateAndCheckpoint, "on_epoch_end", ending)
+        patch.setattr(checkpoints.ValidateAndCheckpoint, "on_epoch_end", ending)
         with pytest.raises(error):
             train_run(tmp_path / "run", settings)
     run = train_run(tmp_path / "run", settings, resume=True)[0]

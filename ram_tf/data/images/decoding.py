@@ -2,7 +2,7 @@
 
 import tensorflow as tf
 
-from ram_tf.data.images import exif, image_checks
+from ram_tf.data.images import exif, header_checks
 from ram_tf.data.images.image_faults import ACCEPT, REFUSE
 
 # Ours: more than the photographs of any camera of 50 megapixels have.
@@ -29,7 +29,7 @@ def decode_image(encoded, max_pixels=MAX_PIXELS, truncated=REFUSE):
 
     Raises:
         tf.errors.InvalidArgumentError: When run, if the bytes are not such an image, or
-            `image_checks` refuses it.
+            `header_checks` refuses it.
     """
     # As a tensor, since bytes would make a graph for each image.
     return _decode_image(tf.convert_to_tensor(encoded), max_pixels, truncated)
@@ -38,7 +38,7 @@ def decode_image(encoded, max_pixels=MAX_PIXELS, truncated=REFUSE):
 # As a function, so that the pipelines of a process share one graph.
 @tf.function(autograph=False)
 def _decode_image(encoded, max_pixels, truncated):
-    is_jpeg = image_checks.check(encoded)
+    is_jpeg = header_checks.check(encoded)
     with tf.control_dependencies([is_jpeg]):
         orientation = exif.orientation(encoded)
         return decode_checked(encoded, is_jpeg, orientation, max_pixels, truncated)
@@ -49,7 +49,7 @@ def decode_checked(encoded, is_jpeg, orientation, max_pixels, truncated=REFUSE):
 
     Args:
         encoded: Scalar string tensor, a JPEG or PNG according to its header.
-        is_jpeg: Whether it is a JPEG, see `image_checks.read_header`.
+        is_jpeg: Whether it is a JPEG, see `header_checks.read_header`.
         orientation: See `exif.orientation`.
         max_pixels: See `decode_image`.
         truncated: See `decode_image`.
@@ -60,7 +60,7 @@ def decode_checked(encoded, is_jpeg, orientation, max_pixels, truncated=REFUSE):
     Raises:
         tf.errors.InvalidArgumentError: As `decode_image`.
     """
-    encoded = image_checks.check_size(encoded, is_jpeg, max_pixels)
+    encoded = header_checks.check_size(encoded, is_jpeg, max_pixels)
     accept = truncated == ACCEPT
     image = tf.cond(
         is_jpeg,

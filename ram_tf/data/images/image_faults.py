@@ -9,7 +9,7 @@ import re
 import zlib
 from typing import NamedTuple
 
-from ram_tf.data.images.image_checks import (
+from ram_tf.data.images.header_checks import (
     DEFLATED,
     MAX_DEFLATED,
     MAX_SCANS,

@@ -14,7 +14,7 @@ import shutil
 import numpy as np
 import tensorflow as tf
 
-from ram_tf.data.images import exif, image_checks
+from ram_tf.data.images import exif, header_checks
 from ram_tf.data.images.decoding import decode_checked
 from ram_tf.data.images.image_faults import REFUSE
 from ram_tf.data.images.resizing import prepare_image, resize
@@ -119,7 +119,7 @@ def read_images(image_bytes, sizes, crops, max_pixels, truncated=REFUSE):
 
 def _read_header(encoded):
     """Reads whether an image may be decoded, if it is a JPEG, and its orientation."""
-    header = image_checks.read_header(encoded)
+    header = header_checks.read_header(encoded)
     decodable = header.is_supported & header.usual_parts
     return decodable, header.is_jpeg, exif.orientation(encoded)
 

@@ -9,7 +9,7 @@ import pytest
 import tensorflow as tf
 
 from fuzz import pictures
-from ram_tf.data.images import image_checks
+from ram_tf.data.images import header_checks
 from ram_tf.data.images.decoding import decode_image
 from ram_tf.data.scan import find_unreadable
 from ram_tf.data.split import Split
@@ -40,8 +40,8 @@ def test_decompression_bombs_are_unreadable_and_take_no_memory():
 
 def test_files_of_usual_encoders_are_not_refused():
     jpeg = pictures.encoded("JPEG", size=(200, 100), progressive=True)
-    scans = sum(map(jpeg.count, image_checks.START_OF_SCAN))
-    assert 3 <= scans <= image_checks.MAX_SCANS // 3
+    scans = sum(map(jpeg.count, header_checks.START_OF_SCAN))
+    assert 3 <= scans <= header_checks.MAX_SCANS // 3
     assert decode_image(jpeg).shape == (100, 200, 3)
     noted = pictures.png(2, 2, 8, 0, [(b"zTXt", b"a\0\0" + zlib.compress(b"x"))] * 16)
     with pytest.raises(tf.errors.InvalidArgumentError, match="PNG"):
@@ -66,5 +66,5 @@ def test_a_scan_of_another_length_ends_the_decoding(picture, length):
 
 def test_the_longest_side_is_allowed():
     file = io.BytesIO()
-    PIL.Image.new("L", (image_checks.MAX_SIDE, 1)).save(file, "PNG")
-    assert decode_image(file.getvalue()).shape == (1, image_checks.MAX_SIDE, 3)
+    PIL.Image.new("L", (header_checks.MAX_SIDE, 1)).save(file, "PNG")
+    assert decode_image(file.getvalue()).shape == (1, header_checks.MAX_SIDE, 3)
