@@ -1,9 +1,3 @@
-import gc
-import os
-
-# Small models do not keep a second thread busy; set before TensorFlow starts.
-os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "1")
-
 import keras
 import pytest
 from tensorflow.python.framework.config import disable_op_determinism
@@ -12,12 +6,6 @@ from tests.support.squares import write_squares
 
 # Scripts that made files with other packages, or with earlier versions of this one.
 collect_ignore = ["files"]
-
-
-def pytest_collection_finish():
-    """Keeps the garbage collector from visiting all that is imported, each time."""
-    gc.collect()
-    gc.freeze()
 
 
 @pytest.fixture(autouse=True)

@@ -46,6 +46,7 @@ def test_its_evaluation_gives_the_same_metrics(before):
             assert found[name] == value, name
 
 
+@pytest.mark.slow
 def test_its_command_resumes_it_to_the_same_weights_and_predictions(before):
     expected = arrays(before / "model.weights.h5")
     begun = arrays(BEFORE / "interrupted" / "best.weights.h5")

@@ -221,7 +221,7 @@ def other_labels(run, data):
         pytest.param(other_views, marks=pytest.mark.slow),
         pytest.param(other_feature, marks=pytest.mark.slow),
         other_weights,
-        older_release,
+        pytest.param(older_release, marks=pytest.mark.slow),
         pytest.param(unreadable, marks=pytest.mark.slow),
         other_labels,
     ],

@@ -128,7 +128,9 @@ def test_the_loss_is_the_sum_of_the_terms_that_are_reported(images):
     assert report["loss"] == pytest.approx(total, rel=1e-5)
 
 
-@pytest.mark.parametrize("loss", ["euclidean", "bce"])
+@pytest.mark.parametrize(
+    "loss", ["euclidean", pytest.param("bce", marks=pytest.mark.slow)]
+)
 def test_rdar_overfits_four_images(loss):
     rng = np.random.default_rng(0)
     images = rng.uniform(0, 255, (4, 24, 24, 3)).astype("float32")

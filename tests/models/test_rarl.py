@@ -125,7 +125,10 @@ def test_images_without_labels_have_no_policy_gradient(images):
     assert not np.any(tf.convert_to_tensor(gradient))
 
 
-@pytest.mark.parametrize("locations", ["learnt", "random", "fixed"])
+@pytest.mark.parametrize(
+    "locations",
+    ["learnt", *(pytest.param(n, marks=pytest.mark.slow) for n in ("random", "fixed"))],
+)
 def test_training_rarl_logs_the_terms_of_its_loss_and_its_metrics(images, locations):
     starts = [[0.0, 0.0], [0.5, 0.5]]
     model = make_rarl(episodes=2, locations=locations, starts=starts)

@@ -22,6 +22,8 @@ from ram_tf.models.attention.spatial_transformer import sample_region
 from ram_tf.models.networks import RDAR, PooledClassifier
 from ram_tf.runs import run_models
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def subject(tmp_path_factory):

@@ -137,7 +137,7 @@ def exported(folder, data, weight_bits=32, **changes):
     return run, export(view, run, saved, weight_bits=weight_bits)
 
 
-@pytest.mark.parametrize("weight_bits", [32, 16])
+@pytest.mark.parametrize("weight_bits", [32, pytest.param(16, marks=pytest.mark.slow)])
 def test_a_saved_model_gives_the_scores_of_its_run(
     squares, yellow, tmp_path, monkeypatch, weight_bits
 ):

@@ -89,6 +89,7 @@ def test_the_papers_attention_learns_where_to_look():
     assert found > 3 * shuffled
 
 
+@pytest.mark.slow
 def test_the_papers_attention_does_not_learn_it_without_the_samplers_gradient(
     monkeypatch,
 ):

@@ -277,6 +277,7 @@ def test_a_run_whose_images_have_changed_is_not_resumed(squares, tmp_path):
     assert not (folder / "step2").exists()
 
 
+@pytest.mark.slow
 def test_step_2_starts_from_the_backbone_of_step_1(squares, tmp_path):
     settings = small_config(squares, backbone_rate=0.0)
     _, pooled, model = train_run(tmp_path, settings)
