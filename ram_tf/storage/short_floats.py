@@ -1,8 +1,8 @@
 """Arrays of floats, kept with 16 bits an entry instead of 32.
 
-An entry is a whole number from -32767 to 32767 times the scale of its channel, an output
-or an input of the layer. On bell shaped weights this rounds six times more finely than
-the type float16.
+An entry is a whole number from -32767 to 32767 times the scale of its channel, an
+output or an input of the layer. On bell shaped weights this rounds six times more
+finely than the type float16.
 """
 
 import numpy as np
